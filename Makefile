@@ -1,0 +1,83 @@
+# Builds, installs and tests libsam. GNU names: prefix, exec_prefix, libdir, includedir, mandir, DESTDIR.
+
+prefix      = /usr/local
+exec_prefix = $(prefix)
+libdir      = $(exec_prefix)/lib
+includedir  = $(prefix)/include
+mandir      = $(prefix)/share/man
+DESTDIR     =
+INSTALL     = install
+CARGO       = cargo
+CC          = cc
+# LDFLAGS=-fuse-ld=lld links with lld instead of the system's linker.
+LDFLAGS     =
+# no: leave out <corosync/corotypes.h>, where corosync's own is installed.
+COROTYPES   = yes
+
+# The corosync API level that we match.
+api    = 3.1.10
+soname = libsam.so.4
+real   = libsam.so.4.4.0
+
+target  = $(or $(CARGO_TARGET_DIR),target)
+archive = $(target)/release/libsam.a
+library = $(target)/release/$(real)
+stage   = $(abspath $(target))/prefix
+
+headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
+sections = 3 8
+
+.PHONY: all install install-strip uninstall header demo check lint clean stage FORCE
+
+all: $(library)
+
+# rustc cannot give its own shared libraries a named symbol version: see the ELF test.
+$(library): $(archive) src/capi/exports.map Makefile
+	$(CC) -shared -o $@ -Wl,--whole-archive $(archive) -Wl,--no-whole-archive -static-libgcc \
+	    -Wl,--gc-sections -Wl,--as-needed -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete \
+	    -Wl,--version-script=src/capi/exports.map -Wl,-soname,$(soname) $(LDFLAGS)
+
+# cargo knows best when the archive is out of date.
+$(archive): FORCE
+	$(CARGO) build --release --lib
+
+install: all
+	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
+	    $(sections:%='$(DESTDIR)$(mandir)/man%')
+	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
+	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
+	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@exec_prefix@|$(exec_prefix)|' -e 's|@libdir@|$(libdir)|' \
+	    -e 's|@includedir@|$(includedir)|' -e 's|@api@|$(api)|' libsam.pc.in \
+	    > '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
+	$(INSTALL) -m 644 $(headers:%=include/corosync/%) '$(DESTDIR)$(includedir)/corosync'
+	for section in $(sections); do \
+	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \
+	done
+
+install-strip: install
+	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)'
+
+uninstall:
+	rm -f '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(libdir)/$(soname)' '$(DESTDIR)$(libdir)/libsam.so' \
+	    '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc' $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
+	    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+
+# Writes what cbindgen makes of src/capi.rs to include/corosync.
+header:
+	SAM_WRITE_HEADERS=1 $(CARGO) test --test headers -- committed_headers
+
+# Where the tests find what a user would have installed.
+stage: all
+	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' libdir='$(stage)/lib' \
+	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes
+
+check: stage
+	SAM_PREFIX='$(stage)' $(CARGO) test
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+clean:
+	$(CARGO) clean

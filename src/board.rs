@@ -1,0 +1,202 @@
+//! The shared page of one instance and its supervisor: its words, their order and their meaning. It is the only
+//! protocol there is.
+//!
+//! The instance writes single words, the supervisor reads them when the kernel wakes it. What it finds is always
+//! a whole state, and may be anything: the instance is not trusted. Each instance has a page of its own, so that
+//! nothing an earlier one left running can speak for a later one.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sys::shared_page::SharedPage;
+
+/// What the instance has last asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Registered, not started yet.
+    Registered = 0,
+    /// Health checking is on.
+    Started = 1,
+    /// Health checking was stopped.
+    Stopped = 2,
+    /// The session is over: no recovery takes place.
+    Finalized = 3,
+}
+
+impl Phase {
+    const BITS: u32 = 2;
+
+    /// A phase and the ns at which it began, in one word.
+    fn since(self, now: u64) -> u64 {
+        now << Phase::BITS | self as u64
+    }
+
+    fn of(word: u64) -> Phase {
+        match word & 3 {
+            0 => Phase::Registered,
+            1 => Phase::Started,
+            2 => Phase::Stopped,
+            _ => Phase::Finalized,
+        }
+    }
+}
+
+/// Where each word is on the page. The heartbeat has a cache line to itself.
+#[derive(Clone, Copy)]
+enum Word {
+    Heartbeat = 0,
+    Phase = 8,
+    Unhealthy = 9,
+    WarnSignal = 10,
+    GivenUp = 11,
+}
+
+/// The page.
+#[derive(Debug)]
+pub struct Board(SharedPage);
+
+impl Board {
+    /// A fresh page of an instance that will be warned with `warn_signal`. To be made by the supervisor, before
+    /// it forks the instance.
+    pub fn new(warn_signal: i32) -> nix::Result<Board> {
+        let board = Board(SharedPage::new()?);
+        board.0.lifeline().take();
+        board.set_warn_signal(warn_signal);
+        Ok(board)
+    }
+
+    #[inline]
+    fn word(&self, word: Word) -> &AtomicU64 {
+        &self.0.words()[word as usize]
+    }
+
+    /// The supervisor, after the fork: the instance shall know when this thread ends.
+    pub fn hold_lifeline(&self) {
+        self.0.lifeline().hold();
+    }
+
+    /// The instance: whether its supervisor is gone.
+    #[inline]
+    pub fn supervisor_is_gone(&self) -> bool {
+        self.0.lifeline().is_cut()
+    }
+
+    /// The instance was well at `now` ns.
+    #[inline]
+    pub fn heartbeat(&self, now: u64) {
+        self.word(Word::Heartbeat).store(now, Ordering::Release);
+    }
+
+    /// The instance enters `phase` at `now` ns.
+    pub fn enter(&self, phase: Phase, now: u64) {
+        self.word(Word::Phase).store(phase.since(now), Ordering::Release);
+    }
+
+    /// The instance's callback said at `now` ns that it is not well.
+    pub fn unhealthy(&self, now: u64) {
+        self.word(Word::Unhealthy).store(now, Ordering::Release);
+    }
+
+    /// The instance wants to be warned by signal `number`.
+    pub fn set_warn_signal(&self, number: i32) {
+        self.word(Word::WarnSignal).store(number as u64, Ordering::Release);
+    }
+
+    /// The instance's warning signal.
+    pub fn warn_signal(&self) -> i32 {
+        self.word(Word::WarnSignal).load(Ordering::Acquire) as i32
+    }
+
+    /// The instance gives up and is not to be started again.
+    pub fn give_up(&self) {
+        self.word(Word::GivenUp).store(1, Ordering::Release);
+    }
+
+    /// Reads the page. Take the time afterwards: what is stamped later than that was never true.
+    pub fn view(&self) -> View {
+        let phase = self.word(Word::Phase).load(Ordering::Acquire);
+        View {
+            phase: Phase::of(phase),
+            since: phase >> Phase::BITS,
+            heartbeat: self.word(Word::Heartbeat).load(Ordering::Acquire),
+            unhealthy: self.word(Word::Unhealthy).load(Ordering::Acquire),
+            warn_signal: self.warn_signal(),
+            given_up: self.word(Word::GivenUp).load(Ordering::Acquire) != 0,
+        }
+    }
+}
+
+/// What the supervisor found on the page. Times in ns, 0: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// What the instance has last asked for.
+    pub phase: Phase,
+    /// When it did.
+    pub since: u64,
+    /// Its last heartbeat.
+    pub heartbeat: u64,
+    /// When its callback last said that it is not well.
+    pub unhealthy: u64,
+    /// The signal to warn it with; any number.
+    pub warn_signal: i32,
+    /// Whether it wants to end without being started again.
+    pub given_up: bool,
+}
+
+impl View {
+    /// Where no instance is.
+    pub const GONE: View = View {
+        phase: Phase::Registered,
+        since: 0,
+        heartbeat: 0,
+        unhealthy: 0,
+        warn_signal: libc::SIGTERM,
+        given_up: false,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_page_is_a_registered_instance_that_never_spoke() {
+        let view = Board::new(15).unwrap().view();
+        let expected = View {
+            phase: Phase::Registered,
+            since: 0,
+            heartbeat: 0,
+            unhealthy: 0,
+            warn_signal: 15,
+            given_up: false,
+        };
+        assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn phase_and_time_travel_in_one_word() {
+        let board = Board::new(0).unwrap();
+        for phase in [Phase::Started, Phase::Stopped, Phase::Finalized, Phase::Registered] {
+            board.enter(phase, 123_456_789_012_345);
+            let view = board.view();
+            assert_eq!((view.phase, view.since), (phase, 123_456_789_012_345));
+        }
+    }
+
+    #[test]
+    fn the_supervisor_is_there_while_its_thread_lives() {
+        let board = Board::new(0).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                board.0.lifeline().take();
+                board.hold_lifeline();
+                assert!(!board.supervisor_is_gone());
+            });
+        });
+        // The kernel marks the word while the thread goes; a joined thread may have a moment left.
+        while !board.supervisor_is_gone() {
+            std::thread::yield_now();
+        }
+    }
+}

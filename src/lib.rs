@@ -1,0 +1,54 @@
+//! libsam, the Simple Availability Manager: turns any program into a supervised one.
+//!
+//! # Architecture
+//!
+//! `sam_register` forks. The calling process becomes the *supervisor*; its child, the *instance*, goes on with
+//! the application. When the instance dies or falls silent, the supervisor forks the next one, which returns
+//! from the same call with memory as it was there.
+//!
+//! ```text
+//!   service manager ── signals, status ──┐
+//!                                        ▼
+//!   ┌───────────────────────────────────────┐  fork   ┌──────────────────────────┐
+//!   │ supervisor (the pid that was started) │────────▶│ instance 1, 2, 3, ..     │
+//!   │  event_loop: kernel ⇄ machine         │◀────────│  the application         │
+//!   └───────────────────────────────────────┘  death  └──────────────────────────┘
+//!            ▲   reads when the kernel wakes it           │ stores single words
+//!            └──────────────── board (one page) ◀─────────┘
+//! ```
+//!
+//! **The page is the protocol.** Instance and supervisor share one page of memory, the [`board`], and nothing
+//! else: no pipe, no socket, no message. The instance stores single atomic words; the supervisor reads them when
+//! the kernel wakes it, and whatever it finds is a whole state. An instance that closes every descriptor, runs
+//! under seccomp, has dropped its privileges or writes rubbish is still supervised.
+//!
+//! 1. A heartbeat: [`capi`] → [`session`] (started?) → [`board`]: one time stamp stored. Nobody is woken.
+//! 2. A command is a state: `sam_start`, `sam_stop`, `sam_warn_signal_set` store a word. The supervisor ticks
+//!    once per interval, also while stopped; a start at time S has its first deadline at S + interval, never
+//!    before the next tick, so it is never seen late and needs no wake-up.
+//! 3. A deadline or a death: [`supervisor::event_loop`] turns kernel facts (timer, pidfd, signals) into events,
+//!    [`supervisor::machine`] answers with effects, the loop carries them out. All policy is in the machine.
+//! 4. User data: [`session`] → [`store`]: two buffers in memory files, one flip commits. The supervisor never
+//!    copies it.
+//! 5. Event driven checks: [`callback`], a thread in the instance that asks the application and sends the
+//!    heartbeats. When the callback objects, the instance warns itself and leaves word on the board; the kill
+//!    comes from the supervisor at its next tick, which is never later than one interval after that.
+//! 6. The supervisor's end: the kernel marks a robust futex on the board ([`sys::lifeline`]), which every call
+//!    looks at, and sends the instance SIGTERM.
+//!
+//! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
+//! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
+//!
+//! **Time** is CLOCK_MONOTONIC in ns throughout.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod board;
+pub mod callback;
+pub mod capi;
+pub mod error;
+pub mod policy;
+pub mod session;
+pub mod store;
+pub mod supervisor;
+pub mod sys;

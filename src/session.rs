@@ -1,0 +1,344 @@
+//! The one session of this process: which call is legal when, and what each does.
+//!
+//! What changes more than one word is done under the session's lock, with all signals blocked: so a signal
+//! handler may call anything, whatever it interrupts. The heartbeat takes no lock.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use once_cell::sync::OnceCell;
+
+use crate::board::{Board, Phase};
+use crate::callback::{self, Alarm};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::store::Store;
+use crate::supervisor::event_loop::{self, Role};
+use crate::supervisor::machine::Rules;
+use crate::sys::foreign::{Bytes, HealthCheck, Room};
+use crate::sys::signals::Blocked;
+use crate::sys::{clock, ending, process, signals};
+
+static SESSION: OnceCell<Session> = OnceCell::new();
+
+/// Where the process is in the life of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Stage {
+    Initialized,
+    Registered,
+    Started,
+    Stopped,
+    Finalized,
+}
+
+impl Stage {
+    const ALL: [Stage; 5] =
+        [Stage::Initialized, Stage::Registered, Stage::Started, Stage::Stopped, Stage::Finalized];
+}
+
+/// A session, from `sam_initialize` on.
+#[derive(Debug)]
+pub struct Session {
+    policy: Policy,
+    /// ns; 0: no limit.
+    interval: u64,
+    stage: AtomicU8,
+    /// In an instance, from `sam_register` on.
+    board: OnceCell<Board>,
+    /// The warning signal, until there is a board to say it on.
+    warn_signal: AtomicI32,
+    alarm: Alarm,
+    has_thread: AtomicBool,
+    guarded: Mutex<Guarded>,
+}
+
+/// What is used under the lock.
+#[derive(Debug)]
+struct Guarded {
+    store: Store,
+    check: Option<HealthCheck>,
+}
+
+/// The lock. Fields are dropped in order: unlocked before signals arrive again.
+struct Locked<'a> {
+    state: MutexGuard<'a, Guarded>,
+    _blocked: Blocked,
+}
+
+/// The session of this process, if it was initialised.
+pub fn current() -> Option<&'static Session> {
+    SESSION.get()
+}
+
+fn existing() -> Result<&'static Session> {
+    SESSION.get().ok_or(Error::WrongState)
+}
+
+/// See `sam_initialize`. The interval is in ms, 0: no limit.
+pub fn initialize(interval_ms: u32, policy: Policy) -> Result<()> {
+    let _blocked = Blocked::all();
+    let mut is_new = false;
+    SESSION.get_or_try_init(|| {
+        is_new = true;
+        Session::new(interval_ms, policy)
+    })?;
+    if is_new { Ok(()) } else { Err(Error::WrongState) }
+}
+
+/// See `sam_register`. The number of the instance.
+pub fn register() -> Result<u32> {
+    existing()?.register()
+}
+
+/// See `sam_start`.
+pub fn start() -> Result<()> {
+    existing()?.start()
+}
+
+/// See `sam_stop`.
+pub fn stop() -> Result<()> {
+    existing()?.stop()
+}
+
+/// See `sam_finalize`.
+pub fn finalize() -> Result<()> {
+    existing()?.finalize()
+}
+
+/// See `sam_hc_send`.
+#[inline]
+pub fn heartbeat() -> Result<()> {
+    existing()?.heartbeat()
+}
+
+/// See `sam_hc_callback_register`.
+pub fn register_callback(check: Option<HealthCheck>) -> Result<()> {
+    existing()?.register_callback(check)
+}
+
+/// See `sam_warn_signal_set`.
+pub fn set_warn_signal(number: i32) -> Result<()> {
+    existing()?.set_warn_signal(number)
+}
+
+/// See `sam_data_getsize`.
+pub fn stored_size() -> Result<usize> {
+    existing()?.with_store(Store::size)
+}
+
+/// See `sam_data_store`.
+pub fn store(data: Bytes<'_>) -> Result<()> {
+    existing()?.with_store(|store| store.store(data))
+}
+
+/// See `sam_data_restore`.
+pub fn restore(room: Room<'_>) -> Result<()> {
+    existing()?.with_store(|store| store.restore(room))
+}
+
+/// See `sam_mark_failed`.
+pub fn mark_failed() -> Result<()> {
+    existing()?.mark_failed()
+}
+
+impl Session {
+    fn new(interval_ms: u32, policy: Policy) -> Result<Session> {
+        if policy.quorum || policy.cmap {
+            return Err(Error::NotSupported);
+        }
+        Ok(Session {
+            policy,
+            interval: u64::from(interval_ms) * 1_000_000,
+            stage: AtomicU8::new(Stage::Initialized as u8),
+            board: OnceCell::new(),
+            warn_signal: AtomicI32::new(libc::SIGTERM),
+            alarm: Alarm::default(),
+            has_thread: AtomicBool::new(false),
+            guarded: Mutex::new(Guarded { store: Store::new()?, check: None }),
+        })
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        let _blocked = Blocked::all();
+        Locked { state: self.guarded.lock().unwrap_or_else(PoisonError::into_inner), _blocked }
+    }
+
+    #[inline]
+    fn stage(&self) -> Stage {
+        Stage::ALL[usize::from(self.stage.load(Ordering::Acquire)) % Stage::ALL.len()]
+    }
+
+    fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// The page, for a call that is legal in `stages` and needs a supervisor.
+    #[inline]
+    fn board_in(&self, stages: &[Stage]) -> Result<&Board> {
+        if !stages.contains(&self.stage()) {
+            return Err(Error::WrongState);
+        }
+        let board = self.board.get().ok_or(Error::WrongState)?;
+        if board.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(board) }
+    }
+
+    /// The page, if there is one yet, for a call that is legal until the session is over.
+    fn board_if_any(&self) -> Result<Option<&Board>> {
+        match self.stage() {
+            Stage::Initialized => Ok(None),
+            _ => self.board_in(&[Stage::Registered, Stage::Started, Stage::Stopped]).map(Some),
+        }
+    }
+
+    fn register(&self) -> Result<u32> {
+        let locked = self.lock();
+        if self.stage() != Stage::Initialized {
+            return Err(Error::WrongState);
+        }
+        let rules =
+            Rules { interval: self.interval, recovery: self.policy.recovery, last_signal: signals::last() };
+        match event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed))? {
+            Role::Instance { id, board } => {
+                self.board.set(board).map_err(|_| Error::Internal)?;
+                self.set_stage(Stage::Registered);
+                Ok(id)
+            }
+            Role::Supervisor(status) => {
+                // The application's exit handlers run in this process, and may call us.
+                self.set_stage(Stage::Finalized);
+                drop(locked);
+                ending::end_like(status)
+            }
+        }
+    }
+
+    fn start(&self) -> Result<()> {
+        let _locked = self.lock();
+        let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
+        // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+        process::signal_on_death_of_parent(libc::SIGTERM);
+        if board.supervisor_is_gone() {
+            return Err(Error::SupervisorLost);
+        }
+        let now = clock::now();
+        board.heartbeat(now);
+        board.enter(Phase::Started, now);
+        self.set_stage(Stage::Started);
+        self.ring();
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<()> {
+        let _locked = self.lock();
+        let board = self.board_in(&[Stage::Started])?;
+        board.enter(Phase::Stopped, clock::now());
+        self.set_stage(Stage::Stopped);
+        self.ring();
+        Ok(())
+    }
+
+    fn finalize(&self) -> Result<()> {
+        let _locked = self.lock();
+        if self.stage() == Stage::Finalized {
+            return Err(Error::WrongState);
+        }
+        if let Some(board) = self.board.get() {
+            board.enter(Phase::Finalized, clock::now());
+        }
+        self.set_stage(Stage::Finalized);
+        self.ring();
+        Ok(())
+    }
+
+    /// One heartbeat, while started.
+    #[inline]
+    pub fn heartbeat(&self) -> Result<()> {
+        self.board_in(&[Stage::Started])?.heartbeat(clock::now());
+        Ok(())
+    }
+
+    fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
+        let mut locked = self.lock();
+        self.board_in(&[Stage::Registered, Stage::Stopped])?;
+        if self.interval == 0 || (check.is_none() && locked.state.check.is_none()) {
+            return Err(Error::InvalidArgument);
+        }
+        if !self.has_thread.load(Ordering::Relaxed) {
+            callback::spawn().map_err(Error::System)?;
+            self.has_thread.store(true, Ordering::Relaxed);
+        }
+        locked.state.check = check;
+        Ok(())
+    }
+
+    fn set_warn_signal(&self, number: i32) -> Result<()> {
+        let _locked = self.lock();
+        let board = self.board_if_any()?;
+        if !(0..=signals::last()).contains(&number) {
+            return Err(Error::InvalidArgument);
+        }
+        self.warn_signal.store(number, Ordering::Relaxed);
+        if let Some(board) = board {
+            board.set_warn_signal(number);
+        }
+        Ok(())
+    }
+
+    fn with_store<T>(&self, work: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
+        let mut locked = self.lock();
+        self.board_if_any()?;
+        work(&mut locked.state.store)
+    }
+
+    fn mark_failed(&self) -> Result<()> {
+        let _locked = self.lock();
+        let board = self.board_in(&[Stage::Registered, Stage::Started, Stage::Stopped])?;
+        if !self.policy.cmap {
+            return Err(Error::InvalidArgument);
+        }
+        board.give_up();
+        signals::send_to_self(libc::SIGKILL);
+        Ok(())
+    }
+
+    /// The longest silence allowed, in ns; 0: no limit.
+    pub fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// What wakes the thread of the health checks.
+    pub fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
+    fn ring(&self) {
+        if self.has_thread.load(Ordering::Relaxed) {
+            self.alarm.ring();
+        }
+    }
+
+    /// Whether nothing will ever be checked again.
+    pub fn is_over(&self) -> bool {
+        self.stage() == Stage::Finalized
+    }
+
+    /// The callback, while health checking is started.
+    pub fn check_to_run(&self) -> Option<HealthCheck> {
+        let locked = self.lock();
+        locked.state.check.filter(|_| self.stage() == Stage::Started)
+    }
+
+    /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.
+    pub fn report_unhealthy(&self, still_holds: impl FnOnce() -> bool) {
+        let _locked = self.lock();
+        let Ok(board) = self.board_in(&[Stage::Started]) else { return };
+        if still_holds() {
+            board.unhealthy(clock::now());
+            match board.warn_signal() {
+                0 => {}
+                number => signals::send_to_self(number),
+            }
+        }
+    }
+}

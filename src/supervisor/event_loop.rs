@@ -1,0 +1,215 @@
+//! What the kernel says becomes events for the machine; the machine's effects become system calls.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::machine::{Effect, Event, Machine, Rules};
+use crate::board::Board;
+use crate::error::{Error, Result};
+use crate::sys::clock;
+use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
+use crate::sys::signals::{self, ChildSignal, Inbox};
+
+/// What became of the calling process.
+#[derive(Debug)]
+pub enum Role {
+    /// It is a new instance: the first, or a later one.
+    Instance {
+        /// Its number.
+        id: u32,
+        /// What it shares with its supervisor.
+        board: Board,
+    },
+    /// It is the supervisor, and has nothing left to do but to end like this.
+    Supervisor(Status),
+}
+
+/// Makes the first instance and supervises it and its successors. Returns in each instance, and in the
+/// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
+/// process is as it was.
+pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
+    let mut supervisor = Supervisor::new(rules, warn_signal)?;
+    let first = match supervisor.launch(1, warn_signal) {
+        Ok(first) => first,
+        Err(errno) => {
+            supervisor.child_signal.restore();
+            return Err(Error::System(errno as i32));
+        }
+    };
+    match first {
+        Launch::InChild(role) => Ok(role),
+        Launch::Made(launched) => {
+            let own_pid = process::own_pid();
+            let role = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
+            role.map_err(|_| Error::Internal).or_else(|error| {
+                if process::own_pid() != own_pid {
+                    return Err(error);
+                }
+                // Nothing may fail upward in the supervisor: the application must not go on here.
+                supervisor.send(libc::SIGKILL);
+                Ok(Role::Supervisor(Status::Killed { signal: libc::SIGABRT, core: false }))
+            })
+        }
+    }
+}
+
+/// What launch() has done.
+enum Launch {
+    /// This process is the new instance.
+    InChild(Role),
+    /// It was made; to be told to the machine.
+    Made(Event),
+}
+
+/// The instance that lives.
+struct Child {
+    pid: i32,
+    board: Board,
+    /// Tells its end even where a thread of the application takes SIGCHLD. None when no descriptor was left.
+    pidfd: Option<OwnedFd>,
+}
+
+struct Supervisor {
+    machine: Machine,
+    inbox: Inbox,
+    child_signal: ChildSignal,
+    slack: TimerSlack,
+    child: Option<Child>,
+}
+
+impl Supervisor {
+    fn new(rules: Rules, warn_signal: i32) -> Result<Supervisor> {
+        Ok(Supervisor {
+            machine: Machine::new(rules, warn_signal),
+            inbox: Inbox::new()?,
+            child_signal: ChildSignal::set_aside()?,
+            slack: TimerSlack::current(),
+            child: None,
+        })
+    }
+
+    /// Forks an instance.
+    fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
+        let supervisor = process::own_pid();
+        // The page of the last instance goes before the fork, so that the next never has it.
+        self.child = None;
+        let board = Board::new(warn_signal)?;
+        self.slack.set();
+        match process::fork()? {
+            Forked::Child => {
+                process::signal_on_death_of_parent(libc::SIGTERM);
+                if process::parent() != supervisor {
+                    signals::send_to_self(libc::SIGTERM);
+                }
+                self.child_signal.restore();
+                Ok(Launch::InChild(Role::Instance { id, board }))
+            }
+            Forked::Parent(pid) => {
+                TimerSlack::LEAST.set();
+                board.hold_lifeline();
+                self.child = Some(Child { pid, board, pidfd: process::pidfd(pid).ok() });
+                Ok(Launch::Made(Event::Launched { pid }))
+            }
+        }
+    }
+
+    /// Until the end of the supervisor, or in a new instance.
+    fn run(&mut self, first: Event) -> Role {
+        let mut events = VecDeque::from([first]);
+        loop {
+            while let Some(event) = events.pop_front() {
+                for effect in self.step(event) {
+                    match effect {
+                        Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
+                            Ok(Launch::InChild(role)) => return role,
+                            Ok(Launch::Made(event)) => events.push_front(event),
+                            Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
+                        },
+                        Effect::Send(number) => self.send(number),
+                        Effect::PassOn(received) => {
+                            if let Some(child) = &self.child {
+                                let _ = signals::pass_on(child.pid, received);
+                            }
+                        }
+                        Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
+                        Effect::Tell(_) => {}
+                        Effect::Finish(status) => {
+                            // What arrived for a program that has ended is not for its exit handlers.
+                            while self.inbox.take().is_some() {}
+                            self.child_signal.restore();
+                            return Role::Supervisor(status);
+                        }
+                    }
+                }
+            }
+            self.wait();
+            self.collect(&mut events);
+        }
+    }
+
+    /// Asks the machine. The page is read before the clock: see Board::view.
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        let Some(child) = &self.child else {
+            return self.machine.step(clock::now(), event, &crate::board::View::GONE);
+        };
+        let view = child.board.view();
+        self.machine.step(clock::now(), event, &view)
+    }
+
+    fn send(&self, number: i32) {
+        if let Some(child) = &self.child {
+            // It cannot be gone: it is reaped by us alone. Nothing could be done where the kernel refuses.
+            let _ = signals::send(child.pid, number);
+        }
+    }
+
+    /// Sleeps until the kernel has something to say, or it is time to look at the instance.
+    fn wait(&self) {
+        let timeout = self.machine.wake_at().map(|at| at.saturating_sub(clock::now()));
+        let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.pidfd().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        let until = timeout.map(|ns| TimeSpec::from_duration(std::time::Duration::from_nanos(ns)));
+        if ppoll(&mut fds, until, None).is_err() {
+            // The limit of descriptors was lowered below what poll(2) is given: look again and again instead.
+            const PAUSE: u64 = 10_000_000;
+            let pause = timeout.unwrap_or(PAUSE).min(PAUSE);
+            std::thread::sleep(std::time::Duration::from_nanos(pause));
+        }
+    }
+
+    fn pidfd(&self) -> Option<&OwnedFd> {
+        self.child.as_ref()?.pidfd.as_ref()
+    }
+
+    /// What has happened. Signals come first: who told the program to end must be known before it ends.
+    fn collect(&self, events: &mut VecDeque<Event>) {
+        while let Some(received) = self.inbox.take() {
+            if received.number != libc::SIGCHLD {
+                let shared = received.by_kernel && self.shares_terminal(received.number);
+                events.push_back(Event::Signal { received, shared });
+            }
+        }
+        // Other children than the instance are the application's, from before it registered, or were handed to
+        // this process as the first of a container: they are reaped and forgotten.
+        while let Some((pid, change)) = process::next_change() {
+            if self.child.as_ref().is_some_and(|child| child.pid == pid) {
+                events.push_back(match change {
+                    Change::Ended(status) => Event::Died(status),
+                    Change::Stopped(signal) => Event::Stopped(signal),
+                });
+            }
+        }
+        events.push_back(Event::Tick);
+    }
+
+    /// Whether a terminal that sends this signal sends it to the instance as well.
+    fn shares_terminal(&self, number: i32) -> bool {
+        use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
+        [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH].contains(&number)
+            && self.child.as_ref().is_some_and(|child| process::shares_group_with(child.pid))
+    }
+}

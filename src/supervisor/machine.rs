@@ -1,0 +1,362 @@
+//! Every decision of the supervisor: events in, effects out. No system call, and no clock but `now`.
+
+#![forbid(unsafe_code)]
+
+use super::notice::{Notice, Reason};
+use crate::board::{Phase, View};
+use crate::policy::Recovery;
+use crate::sys::process::Status;
+use crate::sys::signals::Received;
+
+/// The machine is done with nothing to wait for but the kernel's word.
+const NEVER: u64 = u64::MAX;
+
+/// The first pause after an instance could not be made, and the longest, in ns. From "at once" to a rate that a
+/// machine out of processes does not feel.
+const RETRY: (u64, u64) = (10_000_000, 1_000_000_000);
+
+/// What a supervisor is told once.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The longest silence allowed, in ns; 0: no limit.
+    pub interval: u64,
+    /// What happens after an instance was lost.
+    pub recovery: Recovery,
+    /// The last signal number of the system.
+    pub last_signal: i32,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The instance that was asked for has been made.
+    Launched {
+        /// Its pid.
+        pid: i32,
+    },
+    /// The instance that was asked for could not be made; errno.
+    LaunchFailed(i32),
+    /// The time that `wake_at` named has come. Harmless at any other time.
+    Tick,
+    /// The instance ended.
+    Died(Status),
+    /// A signal stopped the instance.
+    Stopped(i32),
+    /// A signal arrived at the supervisor.
+    Signal {
+        /// The signal.
+        received: Received,
+        /// It came from a terminal that sent it to the instance as well.
+        shared: bool,
+    },
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the instance with this number, to be warned by this signal.
+    Launch {
+        /// Its number.
+        id: u32,
+        /// Its warning signal.
+        warn_signal: i32,
+    },
+    /// Send this signal to the instance.
+    Send(i32),
+    /// Send the instance what was received.
+    PassOn(Received),
+    /// Stop the supervisor as the instance was stopped, until somebody continues both.
+    Suspend,
+    /// Say what happened.
+    Tell(Notice),
+    /// End the supervisor, as this says.
+    Finish(Status),
+}
+
+/// What is known of the instance's silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Nothing to object to.
+    Fine,
+    /// Warned at `at`; the last word before that was heard at `heard`.
+    Warned { at: u64, heard: u64 },
+    /// Killed; its death will be told.
+    Killed,
+}
+
+/// An instance under watch.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    pid: i32,
+    born: u64,
+    silence: Silence,
+    /// The latest word heard from it.
+    heard: u64,
+    /// Until when the supervisor owes it time, because it was late itself.
+    grace: u64,
+    /// Whether it owed it time since the last word.
+    graced: bool,
+    /// What the next loss is put down to, when it is not the instance's own doing.
+    reason: Option<Reason>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    /// Waiting for the answer to Launch.
+    Launching,
+    /// It could not be made; the next try is due at `wake`.
+    Retrying,
+    Watching(Watch),
+    Finished,
+}
+
+/// The supervisor's mind.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    rules: Rules,
+    life: Life,
+    wake: u64,
+    /// The number of the instance that lives, or is to be made.
+    id: u32,
+    warn_signal: i32,
+    /// Somebody told the program to end: its end is final.
+    ending: bool,
+    /// When the last instance was lost; 0 for the first.
+    lost: u64,
+    /// The supervisor's own pause between two tries to make an instance.
+    retry: u64,
+    /// Signals that arrived while there was no instance to pass them to.
+    held: Vec<Received>,
+}
+
+impl Machine {
+    /// The machine of a supervisor whose first instance, number 1, is being made.
+    pub fn new(rules: Rules, warn_signal: i32) -> Machine {
+        Machine {
+            rules,
+            life: Life::Launching,
+            wake: NEVER,
+            id: 1,
+            warn_signal,
+            ending: false,
+            lost: 0,
+            retry: RETRY.0,
+            held: Vec::new(),
+        }
+    }
+
+    /// When to be woken with a Tick, in ns; None: not at all.
+    pub fn wake_at(&self) -> Option<u64> {
+        (self.wake != NEVER).then_some(self.wake)
+    }
+
+    /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.
+    pub fn step(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
+        match (self.life, event) {
+            (Life::Finished, _) => vec![],
+            (Life::Launching, Event::Launched { pid }) => self.launched(now, pid),
+            (Life::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
+            (Life::Retrying, Event::Tick) if now >= self.wake => self.launch(),
+            (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
+            (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
+            (Life::Watching(_), Event::Stopped(signal)) => stopped(signal),
+            (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
+            // Stale news: of an instance that is gone, or a wake-up that came early.
+            _ => vec![],
+        }
+    }
+
+    fn launch(&mut self) -> Vec<Effect> {
+        self.life = Life::Launching;
+        self.wake = NEVER;
+        vec![Effect::Launch { id: self.id, warn_signal: self.warn_signal }]
+    }
+
+    fn launched(&mut self, now: u64, pid: i32) -> Vec<Effect> {
+        let mut effects = vec![];
+        if self.lost != 0 {
+            let took = now - self.lost;
+            effects.push(Effect::Tell(Notice::Restarted { id: self.id, pid, took }));
+        }
+        effects.extend(self.held.drain(..).map(Effect::PassOn));
+        self.retry = RETRY.0;
+        self.life = Life::Watching(Watch {
+            pid,
+            born: now,
+            silence: Silence::Fine,
+            heard: 0,
+            grace: 0,
+            graced: false,
+            reason: None,
+        });
+        self.wake = self.next_tick(now);
+        effects
+    }
+
+    fn launch_failed(&mut self, now: u64, errno: i32) -> Vec<Effect> {
+        let pause = self.retry;
+        self.retry = (pause * 2).min(RETRY.1);
+        self.life = Life::Retrying;
+        self.wake = now + pause;
+        vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+    }
+
+    fn next_tick(&self, now: u64) -> u64 {
+        if self.rules.interval == 0 { NEVER } else { now.saturating_add(self.rules.interval) }
+    }
+
+    /// Looks at the instance: is it silent for too long?
+    fn look(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
+        let mut effects = vec![];
+        let late = now.saturating_sub(self.wake);
+        self.wake = self.next_tick(now);
+        if view.phase != Phase::Started || self.rules.interval == 0 {
+            // Not under health checks. A warning that is out is called off; a kill is not.
+            if watch.silence != Silence::Killed {
+                watch.silence = Silence::Fine;
+                watch.reason = None;
+            }
+        } else {
+            self.judge(now, late, &mut watch, view, &mut effects);
+        }
+        self.life = Life::Watching(watch);
+        effects
+    }
+
+    fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
+        let interval = self.rules.interval;
+        // A stamp from the future was never true.
+        let believed = |stamp: u64| if stamp <= now { stamp } else { 0 };
+        let heard = believed(view.since).max(believed(view.heartbeat)).max(watch.born);
+        if heard > watch.heard {
+            watch.heard = heard;
+            watch.graced = false;
+        }
+        if let Silence::Warned { at, heard: before } = watch.silence {
+            if heard > before {
+                let silent = heard - before;
+                effects.push(Effect::Tell(Notice::Recovered { id: self.id, pid: watch.pid, silent, at }));
+                watch.silence = Silence::Fine;
+                watch.reason = None;
+            }
+        }
+        let unhealthy = believed(view.unhealthy);
+        if watch.silence == Silence::Fine && unhealthy >= heard && unhealthy > 0 {
+            // It has warned itself, at that moment.
+            watch.silence = Silence::Warned { at: unhealthy, heard };
+            watch.reason = Some(Reason::Unhealthy);
+            effects.push(Effect::Tell(Notice::Unhealthy { id: self.id, pid: watch.pid }));
+        }
+        let deadline = match watch.silence {
+            Silence::Fine => heard.saturating_add(interval),
+            Silence::Warned { at, .. } => at.saturating_add(interval),
+            Silence::Killed => NEVER,
+        }
+        .max(watch.grace);
+        if now < deadline {
+            self.wake = deadline;
+            return;
+        }
+        if let Some(grace) = grace_for_lateness(now, late, interval, watch) {
+            self.wake = grace;
+            return;
+        }
+        watch.graced = false;
+        let silent = now - heard;
+        match watch.silence {
+            Silence::Fine => {
+                let signal = self.warning(view);
+                watch.silence = Silence::Warned { at: now, heard };
+                watch.reason = Some(Reason::Silent);
+                let told = Notice::Warned { id: self.id, pid: watch.pid, silent, limit: interval, signal };
+                effects.push(Effect::Tell(told));
+                if signal != 0 {
+                    effects.push(Effect::Send(signal));
+                }
+            }
+            Silence::Warned { .. } => {
+                watch.silence = Silence::Killed;
+                self.wake = NEVER;
+                effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent }));
+                effects.push(Effect::Send(libc::SIGKILL));
+            }
+            Silence::Killed => {}
+        }
+    }
+
+    /// The signal that the instance wants to be warned by, or the last one that made sense.
+    fn warning(&mut self, view: &View) -> i32 {
+        if (0..=self.rules.last_signal).contains(&view.warn_signal) {
+            self.warn_signal = view.warn_signal;
+        }
+        self.warn_signal
+    }
+
+    fn died(&mut self, now: u64, watch: Watch, status: Status, view: &View) -> Vec<Effect> {
+        self.warning(view);
+        let final_ = self.ending
+            || self.rules.recovery == Recovery::Quit
+            || view.phase != Phase::Started
+            || view.given_up;
+        let mut effects =
+            vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
+        if final_ {
+            effects.extend(self.finish(status));
+        } else {
+            self.lost = now;
+            // Ids are C ints to the programs that use them.
+            self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
+            effects.extend(self.launch());
+        }
+        effects
+    }
+
+    fn finish(&mut self, status: Status) -> Vec<Effect> {
+        self.life = Life::Finished;
+        self.wake = NEVER;
+        vec![Effect::Finish(status)]
+    }
+
+    fn signal(&mut self, now: u64, received: Received, shared: bool) -> Vec<Effect> {
+        self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
+        match self.life {
+            Life::Watching(ref mut watch) => {
+                if received.number == libc::SIGCONT && self.rules.interval != 0 {
+                    // The supervisor may have been stopped, and the instance with it.
+                    watch.grace = now.saturating_add(self.rules.interval);
+                    self.wake = self.wake.max(watch.grace);
+                }
+                if shared { vec![] } else { vec![Effect::PassOn(received)] }
+            }
+            Life::Retrying if self.ending => {
+                self.finish(Status::Killed { signal: received.number, core: false })
+            }
+            _ => {
+                if !self.held.iter().any(|held| held.number == received.number) {
+                    self.held.push(received);
+                }
+                vec![]
+            }
+        }
+    }
+}
+
+/// The supervisor was woken much later than it wanted: it did not see what the instance did meanwhile, and
+/// whatever held it up may have held up the instance as well. It owes the instance the time that it was late, up
+/// to an interval; once per word heard and stage.
+fn grace_for_lateness(now: u64, late: u64, interval: u64, watch: &mut Watch) -> Option<u64> {
+    if watch.graced || late <= interval / 4 {
+        return None;
+    }
+    watch.graced = true;
+    watch.grace = now.saturating_add(late.min(interval));
+    Some(watch.grace)
+}
+
+/// Job control: a terminal that stops the instance waits for the supervisor to stop as well.
+fn stopped(signal: i32) -> Vec<Effect> {
+    match signal {
+        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => vec![Effect::Suspend],
+        _ => vec![],
+    }
+}

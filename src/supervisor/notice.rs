@@ -1,0 +1,161 @@
+//! What the supervisor tells the operator: one line per recovery step.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use crate::sys::process::Status;
+
+/// Why an instance was lost, when it was the supervisor's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It was silent for too long.
+    Silent,
+    /// Its health check said that it is not well.
+    Unhealthy,
+}
+
+/// One step of a recovery. Times in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The instance was silent for too long and was sent `signal` (0: none).
+    Warned {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// How long it was silent.
+        silent: u64,
+        /// How long it may be.
+        limit: u64,
+        /// The signal.
+        signal: i32,
+    },
+    /// The instance's own callback said that it is not well, and it warned itself.
+    Unhealthy {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+    },
+    /// A heartbeat came after the warning.
+    Recovered {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// How long it was silent.
+        silent: u64,
+        /// When it had been warned.
+        at: u64,
+    },
+    /// The warning did not help; it was sent SIGKILL.
+    Killed {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// How long it was silent.
+        silent: u64,
+    },
+    /// The instance is gone.
+    Lost {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// How it ended.
+        status: Status,
+        /// What the supervisor had against it.
+        reason: Option<Reason>,
+    },
+    /// The next instance was made.
+    Restarted {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// From the news of the loss.
+        took: u64,
+    },
+    /// The next instance could not be made; errno. The next try follows after `pause`.
+    LaunchFailed {
+        /// Number of the instance.
+        id: u32,
+        /// Why.
+        errno: i32,
+        /// Until the next try.
+        pause: u64,
+    },
+}
+
+/// ns as ms.
+fn ms(ns: u64) -> u64 {
+    ns / 1_000_000
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Notice::Warned { id, pid, silent, limit, signal } => {
+                write!(f, "instance {id} (pid {pid}) silent for {} ms (limit {}), ", ms(silent), ms(limit))?;
+                if signal == 0 {
+                    f.write_str("no warning wanted")
+                } else {
+                    write!(f, "sent {}", Name(signal))
+                }
+            }
+            Notice::Unhealthy { id, pid } => {
+                write!(f, "instance {id} (pid {pid}) failed its health check and warned itself")
+            }
+            Notice::Recovered { id, pid, silent, .. } => {
+                write!(f, "instance {id} (pid {pid}) recovered after {} ms of silence", ms(silent))
+            }
+            Notice::Killed { id, pid, silent } => {
+                write!(
+                    f,
+                    "instance {id} (pid {pid}) silent for {} ms in spite of the warning, killed",
+                    ms(silent)
+                )
+            }
+            Notice::Lost { id, pid, status, reason } => {
+                write!(f, "instance {id} (pid {pid}) {status}")?;
+                match reason {
+                    None => Ok(()),
+                    Some(Reason::Silent) => f.write_str(" after its silence"),
+                    Some(Reason::Unhealthy) => f.write_str(" after it failed its health check"),
+                }
+            }
+            Notice::Restarted { id, pid, took } => {
+                write!(f, "restarted as instance {id} (pid {pid}) in {:.1} ms", took as f64 / 1e6)
+            }
+            Notice::LaunchFailed { id, errno, pause } => {
+                let why = nix::errno::Errno::from_raw(errno).desc();
+                write!(f, "instance {id} could not be started: {why}, next try in {} ms", ms(pause))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Status::Exited(code) => write!(f, "exited {code}"),
+            Status::Killed { signal, core } => {
+                write!(f, "died of {}{}", Name(signal), if core { " (core dumped)" } else { "" })
+            }
+        }
+    }
+}
+
+/// A signal by its name, SIGTERM and the like.
+struct Name(i32);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}

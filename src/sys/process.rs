@@ -1,0 +1,122 @@
+//! Processes: making them, watching them, ending with them.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+/// What fork(2) made of the calling process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// This is the new process.
+    Child,
+    /// This is the old one; the child's pid.
+    Parent(i32),
+}
+
+/// Forks the calling thread's process.
+///
+/// Nothing is said here about locks that other threads hold: the callers hold their own, and glibc keeps its
+/// allocator usable in the child.
+pub fn fork() -> nix::Result<Forked> {
+    // SAFETY: fork copies the process; glibc's own locks are handled by it, ours are held by the calling thread.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent(child)),
+    }
+}
+
+/// A descriptor that becomes readable when `child` ends. Close-on-exec.
+pub fn pidfd(child: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: pidfd_open touches no memory.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) })?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// With this exit code, 0 to 255.
+    Exited(i32),
+    /// Killed by this signal.
+    Killed {
+        /// The signal.
+        signal: i32,
+        /// Whether a core file was written.
+        core: bool,
+    },
+}
+
+/// News of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It ended, and is reaped.
+    Ended(Status),
+    /// A signal stopped it.
+    Stopped(i32),
+}
+
+/// News of any child, if there is some. Children that ended are reaped.
+pub fn next_change() -> Option<(i32, Change)> {
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
+    // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
+    let (pid, status, code) = unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        if libc::waitid(libc::P_ALL, 0, &mut info, options) != 0 {
+            return None;
+        }
+        (info.si_pid(), info.si_status(), info.si_code)
+    };
+    let change = match code {
+        _ if pid == 0 => return None,
+        libc::CLD_EXITED => Change::Ended(Status::Exited(status)),
+        libc::CLD_KILLED => Change::Ended(Status::Killed { signal: status, core: false }),
+        libc::CLD_DUMPED => Change::Ended(Status::Killed { signal: status, core: true }),
+        _ => Change::Stopped(status),
+    };
+    Some((pid, change))
+}
+
+/// The pid of the process that made this one, or of the one that inherited it.
+pub fn parent() -> i32 {
+    nix::unistd::getppid().as_raw()
+}
+
+/// The pid of the calling process.
+pub fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Has the kernel send `signal` to the calling process when the thread that forked it ends. Forgotten by the
+/// kernel when the process changes its credentials.
+pub fn signal_on_death_of_parent(signal: i32) {
+    // SAFETY: PR_SET_PDEATHSIG takes a number.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) };
+}
+
+/// How far the kernel may delay the timers of the calling thread, in ns.
+#[derive(Debug, Clone, Copy)]
+pub struct TimerSlack(libc::c_ulong);
+
+impl TimerSlack {
+    /// As little as there is.
+    pub const LEAST: TimerSlack = TimerSlack(1);
+
+    /// What is in force.
+    pub fn current() -> TimerSlack {
+        // SAFETY: PR_GET_TIMERSLACK takes no argument.
+        let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0) };
+        TimerSlack(libc::c_ulong::try_from(slack).unwrap_or(0))
+    }
+
+    /// Puts it in force. Children inherit it.
+    pub fn set(self) {
+        // SAFETY: PR_SET_TIMERSLACK takes a number.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, self.0, 0, 0, 0) };
+    }
+}
+
+/// Whether `process` is in the process group of the calling one, and so gets the same signals of a terminal.
+pub fn shares_group_with(process: i32) -> bool {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) == Ok(nix::unistd::getpgrp())
+}

@@ -1,0 +1,144 @@
+//! Signals: blocked while the library must not be interrupted, taken and passed on by the supervisor.
+
+use std::marker::PhantomData;
+use std::os::fd::AsFd;
+use std::ptr;
+
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// All signals are blocked in the calling thread until this is dropped.
+#[derive(Debug)]
+pub struct Blocked {
+    before: SigSet,
+    /// Belongs to the thread that made it.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Blocked {
+    /// Blocks all signals.
+    pub fn all() -> Blocked {
+        let mut before = SigSet::empty();
+        // Fails for a wrong first argument only.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
+        Blocked { before, _thread: PhantomData }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// Lets the calling thread take the signals that the hardware raises for what the thread itself does: they kill
+/// where they are blocked, without asking a handler.
+pub fn unblock_faults() {
+    use Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
+    let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&faults), None);
+}
+
+/// Takes a blocked signal back that the calling thread caused by what it just did.
+pub(super) fn forget_pending(number: i32) {
+    // SAFETY: the set is initialised by sigemptyset; the zero timeout makes the call return at once.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, number);
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        libc::sigtimedwait(&set, ptr::null_mut(), &at_once);
+    }
+}
+
+/// The application's disposition of SIGCHLD, set aside: while it is ignored the kernel throws the status of dead
+/// children away.
+#[derive(Debug)]
+pub struct ChildSignal(SigAction);
+
+impl ChildSignal {
+    /// Sets SIGCHLD to its default.
+    pub fn set_aside() -> nix::Result<ChildSignal> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default disposition runs no code.
+        unsafe { sigaction(Signal::SIGCHLD, &default) }.map(ChildSignal)
+    }
+
+    /// Gives the application its disposition back.
+    pub fn restore(&self) {
+        // SAFETY: it was in force before, for the same process image.
+        let _ = unsafe { sigaction(Signal::SIGCHLD, &self.0) };
+    }
+}
+
+/// A signal that somebody sent to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub number: i32,
+    /// What sigqueue(3) sent with it.
+    pub value: Option<u64>,
+    /// The kernel's own word, such as that of a terminal, not kill(2).
+    pub by_kernel: bool,
+}
+
+/// Where the blocked signals of this process arrive.
+#[derive(Debug)]
+pub struct Inbox(SignalFd);
+
+impl Inbox {
+    /// Takes all signals that are blocked.
+    pub fn new() -> nix::Result<Inbox> {
+        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Inbox)
+    }
+
+    /// The next signal that has arrived, if any.
+    pub fn take(&self) -> Option<Received> {
+        let info = self.0.read_signal().ok().flatten()?;
+        Some(Received {
+            number: info.ssi_signo as i32,
+            value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
+            by_kernel: info.ssi_code == libc::SI_KERNEL,
+        })
+    }
+}
+
+impl AsFd for Inbox {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The last signal number of this system.
+pub fn last() -> i32 {
+    libc::SIGRTMAX()
+}
+
+/// Sends signal `number` to `process`; as with kill(2), an error says that it did not arrive.
+pub fn send(process: i32, number: i32) -> nix::Result<()> {
+    // SAFETY: kill touches no memory of ours.
+    nix::errno::Errno::result(unsafe { libc::kill(process, number) }).map(drop)
+}
+
+/// Sends a signal to the calling process.
+pub fn send_to_self(number: i32) {
+    let _ = send(std::process::id() as i32, number);
+}
+
+/// Passes a received signal on to `process`, with the value that came with it.
+pub fn pass_on(process: i32, received: Received) -> nix::Result<()> {
+    let Some(value) = received.value else {
+        return send(process, received.number);
+    };
+    // SAFETY: sigqueue touches no memory of ours; the value is passed as the number it came as.
+    let sent = unsafe {
+        libc::sigqueue(
+            process,
+            received.number,
+            libc::sigval { sival_ptr: ptr::without_provenance_mut(value as usize) },
+        )
+    };
+    nix::errno::Errno::result(sent).map(drop)
+}
