@@ -31,10 +31,13 @@ sections = 3 8
 
 all: $(library)
 
-# rustc cannot give its own shared libraries a named symbol version: see the ELF test.
+# rustc cannot give its own shared libraries a named symbol version, so cc links the archive once more. libc.so.6
+# is named by file: the linker script libc.so would add the dynamic loader, for its __tls_get_addr, to the libraries
+# that we need. The ELF test sees to it that nothing else is left undefined.
 $(library): $(archive) src/capi/exports.map Makefile
-	$(CC) -shared -o $@ -Wl,--whole-archive $(archive) -Wl,--no-whole-archive -static-libgcc \
-	    -Wl,--gc-sections -Wl,--as-needed -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete \
+	$(CC) -shared -o $@ -Wl,--whole-archive $(archive) -Wl,--no-whole-archive \
+	    -nodefaultlibs -lgcc -lgcc_eh -l:libc.so.6 -lc_nonshared \
+	    -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete \
 	    -Wl,--version-script=src/capi/exports.map -Wl,-soname,$(soname) $(LDFLAGS)
 
 # cargo knows best when the archive is out of date.

@@ -360,3 +360,6 @@ fn stopped(signal: i32) -> Vec<Effect> {
         _ => vec![],
     }
 }
+
+#[cfg(test)]
+mod tests;

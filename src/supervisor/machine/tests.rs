@@ -1,0 +1,429 @@
+//! The machine as a table, and against a model that looks at everything every millisecond.
+
+use super::*;
+use proptest::prelude::*;
+
+const MS: u64 = 1_000_000;
+const INTERVAL: u64 = 100 * MS;
+const PID: i32 = 4711;
+
+const EXITED: Status = Status::Exited(3);
+const SEGV: Status = Status::Killed { signal: libc::SIGSEGV, core: true };
+
+fn view(phase: Phase, since: u64, heartbeat: u64) -> View {
+    View { phase, since, heartbeat, ..View::GONE }
+}
+
+fn started(now: u64) -> View {
+    view(Phase::Started, now, now)
+}
+
+fn received(number: i32) -> Received {
+    Received { number, value: None, by_kernel: false }
+}
+
+fn signal(number: i32) -> Event {
+    Event::Signal { received: received(number), shared: false }
+}
+
+/// A machine whose instance 1 was born at 1 s.
+fn machine(interval: u64, recovery: Recovery) -> Machine {
+    let rules = Rules { interval, recovery, last_signal: 64 };
+    let mut machine = Machine::new(rules, libc::SIGTERM);
+    machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine
+}
+
+/// What is to be done, without what is to be said.
+fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Tell(_))).collect()
+}
+
+fn launch(id: u32) -> Vec<Effect> {
+    vec![Effect::Launch { id, warn_signal: libc::SIGTERM }]
+}
+
+#[test]
+fn what_follows_a_death() {
+    use Recovery::{Quit, Restart};
+    let phases = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized];
+    for interval in [0, INTERVAL] {
+        for recovery in [Quit, Restart] {
+            for phase in phases {
+                for status in [Status::Exited(0), EXITED, SEGV] {
+                    let mut machine = machine(interval, recovery);
+                    let seen = view(phase, 1001 * MS, 1001 * MS);
+                    let effects = deeds(machine.step(1050 * MS, Event::Died(status), &seen));
+                    let expected = match (recovery, phase) {
+                        (Restart, Phase::Started) => launch(2),
+                        _ => vec![Effect::Finish(status)],
+                    };
+                    assert_eq!(effects, expected, "{interval} {recovery:?} {phase:?} {status:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn who_gave_up_or_was_told_to_end_is_not_started_again() {
+    let mut given_up = machine(INTERVAL, Recovery::Restart);
+    let seen = View { given_up: true, ..started(1001 * MS) };
+    let effects = deeds(given_up.step(1050 * MS, Event::Died(SEGV), &seen));
+    assert_eq!(effects, [Effect::Finish(SEGV)]);
+
+    for (number, final_) in [
+        (libc::SIGTERM, true),
+        (libc::SIGINT, true),
+        (libc::SIGQUIT, true),
+        (libc::SIGHUP, false),
+        (libc::SIGUSR1, false),
+        (40, false),
+    ] {
+        for shared in [false, true] {
+            let mut machine = machine(INTERVAL, Recovery::Restart);
+            let seen = started(1001 * MS);
+            let event = Event::Signal { received: received(number), shared };
+            let passed = machine.step(1002 * MS, event, &seen);
+            let expected = if shared { vec![] } else { vec![Effect::PassOn(received(number))] };
+            assert_eq!(passed, expected);
+            let effects = deeds(machine.step(1050 * MS, Event::Died(EXITED), &seen));
+            let expected = if final_ { vec![Effect::Finish(EXITED)] } else { launch(2) };
+            assert_eq!(effects, expected, "signal {number}, shared {shared}");
+        }
+    }
+}
+
+#[test]
+fn ids_go_up_and_wrap_to_zero() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    machine.id = i32::MAX as u32 - 1;
+    for id in [i32::MAX as u32, 0, 1, 2] {
+        let effects = deeds(machine.step(2000 * MS, Event::Died(SEGV), &started(1001 * MS)));
+        assert_eq!(effects, launch(id));
+        machine.step(2000 * MS, Event::Launched { pid: PID }, &View::GONE);
+    }
+}
+
+#[test]
+fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let mut now = 1050 * MS;
+    assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(1001 * MS))), launch(2));
+    for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+        let effects = machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+        let told = Notice::LaunchFailed { id: 2, errno: libc::EAGAIN, pause: pause * MS };
+        assert_eq!(effects, [Effect::Tell(told)]);
+        assert_eq!(machine.wake_at(), Some(now + pause * MS));
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::GONE), [], "too early");
+        now += pause * MS;
+        assert_eq!(machine.step(now, Event::Tick, &View::GONE), launch(2));
+    }
+    assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::GONE)), []);
+    assert_eq!(machine.wake_at(), Some(now + INTERVAL));
+}
+
+#[test]
+fn signals_between_two_instances_wait_for_the_next_or_end_the_wait() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
+    machine.step(1050 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGHUP] {
+        assert_eq!(machine.step(1051 * MS, signal(number), &View::GONE), []);
+    }
+    let mut ended = machine.clone();
+    let status = Status::Killed { signal: libc::SIGTERM, core: false };
+    assert_eq!(ended.step(1052 * MS, signal(libc::SIGTERM), &View::GONE), [Effect::Finish(status)]);
+    assert_eq!(ended.wake_at(), None);
+
+    machine.step(1060 * MS, Event::Tick, &View::GONE);
+    let passed = deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE));
+    assert_eq!(passed, [libc::SIGHUP, libc::SIGUSR1].map(|number| Effect::PassOn(received(number))));
+}
+
+#[test]
+fn the_warning_signal_is_the_last_one_that_makes_sense() {
+    for (wanted, expected) in [
+        (libc::SIGUSR1, vec![Effect::Send(libc::SIGUSR1)]),
+        (64, vec![Effect::Send(64)]),
+        (0, vec![]),
+        (65, vec![Effect::Send(libc::SIGTERM)]),
+        (-1, vec![Effect::Send(libc::SIGTERM)]),
+        (i32::MIN, vec![Effect::Send(libc::SIGTERM)]),
+    ] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let seen = View { warn_signal: wanted, ..started(1000 * MS) };
+        assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), expected, "wanted {wanted}");
+    }
+}
+
+#[test]
+fn the_next_instance_is_warned_as_the_last_one_was() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = View { warn_signal: libc::SIGUSR2, ..started(1000 * MS) };
+    let effects = deeds(machine.step(1050 * MS, Event::Died(SEGV), &seen));
+    assert_eq!(effects, [Effect::Launch { id: 2, warn_signal: libc::SIGUSR2 }]);
+}
+
+#[test]
+fn stamps_from_the_future_count_as_none() {
+    for seen in [
+        view(Phase::Started, 1000 * MS, u64::MAX),
+        view(Phase::Started, u64::MAX >> 2, 1000 * MS),
+        view(Phase::Started, u64::MAX >> 2, u64::MAX),
+        View { unhealthy: u64::MAX, ..started(1000 * MS) },
+    ] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+        assert_eq!(machine.wake_at(), Some(1200 * MS));
+        assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+        assert_eq!(machine.wake_at(), None);
+    }
+}
+
+#[test]
+fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
+    let seen = started(1000 * MS);
+    for (late, owed) in [(20, 0), (25, 0), (26, 26), (60, 60), (100, 100), (5000, 100)] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let woken = (1100 + late) * MS;
+        let effects = deeds(machine.step(woken, Event::Tick, &seen));
+        if owed == 0 {
+            assert_eq!(effects, [Effect::Send(libc::SIGTERM)], "{late} ms late");
+            continue;
+        }
+        assert_eq!(effects, [], "{late} ms late");
+        let due = woken + owed * MS;
+        assert_eq!(machine.wake_at(), Some(due));
+        // Late again, and still no word: once is enough.
+        let effects = deeds(machine.step(due + 90 * MS, Event::Tick, &seen));
+        assert_eq!(effects, [Effect::Send(libc::SIGTERM)]);
+    }
+}
+
+#[test]
+fn a_supervisor_that_was_continued_gives_a_whole_interval() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    assert_eq!(
+        machine.step(1090 * MS, signal(libc::SIGCONT), &seen),
+        [Effect::PassOn(received(libc::SIGCONT))]
+    );
+    assert_eq!(machine.wake_at(), Some(1190 * MS));
+    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), []);
+    assert_eq!(deeds(machine.step(1190 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+}
+
+#[test]
+fn job_control_stops_both_and_other_stops_do_not() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    for (number, expected) in [
+        (libc::SIGTSTP, vec![Effect::Suspend]),
+        (libc::SIGTTIN, vec![Effect::Suspend]),
+        (libc::SIGTTOU, vec![Effect::Suspend]),
+        (libc::SIGSTOP, vec![]),
+    ] {
+        assert_eq!(machine.step(1010 * MS, Event::Stopped(number), &started(1000 * MS)), expected);
+    }
+}
+
+#[test]
+fn without_an_interval_nothing_is_waited_for_but_death() {
+    let mut machine = machine(0, Recovery::Restart);
+    assert_eq!(machine.wake_at(), None);
+    assert_eq!(machine.step(1 << 60, Event::Tick, &started(1000 * MS)), []);
+    assert_eq!(machine.wake_at(), None);
+}
+
+/// What the instance does, or is done to, in one millisecond.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Nothing,
+    Heartbeat,
+    Start,
+    Stop,
+    Unhealthy,
+    Die,
+    Finalize,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        60 => Just(Act::Nothing),
+        6 => Just(Act::Heartbeat),
+        2 => Just(Act::Start),
+        1 => Just(Act::Stop),
+        1 => Just(Act::Unhealthy),
+        1 => Just(Act::Die),
+    ];
+    let life = proptest::collection::vec(act, 1..400);
+    (life, prop::bool::weighted(0.1)).prop_map(|(mut life, finalize)| {
+        if finalize {
+            life.push(Act::Finalize);
+        }
+        life
+    })
+}
+
+/// The contract, word for word, for a supervisor that looks at everything every millisecond.
+struct Model {
+    interval: u64,
+    recovery: Recovery,
+    phase: Phase,
+    heard: u64,
+    warned: Option<u64>,
+    killed: bool,
+    id: u32,
+    finished: bool,
+}
+
+impl Model {
+    fn act(&mut self, now: u64, act: Act) -> Vec<Effect> {
+        match act {
+            Act::Heartbeat if self.phase == Phase::Started => self.hear(now),
+            Act::Start if matches!(self.phase, Phase::Registered | Phase::Stopped) => {
+                self.phase = Phase::Started;
+                self.hear(now);
+            }
+            Act::Stop if self.phase == Phase::Started => {
+                self.phase = Phase::Stopped;
+                self.warned = None;
+            }
+            Act::Unhealthy if self.phase == Phase::Started && self.interval > 0 => {
+                self.warned = self.warned.or(Some(now));
+            }
+            Act::Finalize => {
+                self.phase = Phase::Finalized;
+                self.warned = None;
+            }
+            Act::Die => return self.die(now),
+            _ => {}
+        }
+        vec![]
+    }
+
+    fn hear(&mut self, now: u64) {
+        self.heard = now;
+        self.warned = None;
+    }
+
+    fn die(&mut self, now: u64) -> Vec<Effect> {
+        if self.recovery == Recovery::Quit || self.phase != Phase::Started {
+            self.finished = true;
+            return vec![Effect::Finish(SEGV)];
+        }
+        self.id += 1;
+        (self.phase, self.heard, self.warned, self.killed) = (Phase::Registered, now, None, false);
+        launch(self.id)
+    }
+
+    fn look(&mut self, now: u64) -> Vec<Effect> {
+        if self.phase != Phase::Started || self.interval == 0 || self.killed {
+            return vec![];
+        }
+        match self.warned {
+            None if now - self.heard >= self.interval => {
+                self.warned = Some(now);
+                vec![Effect::Send(libc::SIGTERM)]
+            }
+            Some(at) if now - at >= self.interval => {
+                self.killed = true;
+                vec![Effect::Send(libc::SIGKILL)]
+            }
+            _ => vec![],
+        }
+    }
+}
+
+/// The page, as the instance would write it.
+fn write(seen: &mut View, now: u64, act: Act) {
+    match act {
+        Act::Heartbeat if seen.phase == Phase::Started => seen.heartbeat = now,
+        Act::Start if matches!(seen.phase, Phase::Registered | Phase::Stopped) => {
+            *seen = View { phase: Phase::Started, since: now, heartbeat: now, ..*seen };
+        }
+        Act::Stop if seen.phase == Phase::Started => (seen.phase, seen.since) = (Phase::Stopped, now),
+        // A callback that has objected is not asked again before the next start.
+        Act::Unhealthy if seen.phase == Phase::Started && seen.unhealthy < seen.heartbeat => {
+            seen.unhealthy = now
+        }
+        Act::Finalize => (seen.phase, seen.since) = (Phase::Finalized, now),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+
+    /// The machine, which sleeps until `wake_at`, does what the model does, which never sleeps.
+    #[test]
+    fn waking_when_it_wants_to_it_misses_nothing(
+        life in acts(),
+        interval in prop_oneof![Just(0), 1..60_u64],
+        restart in any::<bool>(),
+    ) {
+        let recovery = if restart { Recovery::Restart } else { Recovery::Quit };
+        let interval = interval * MS;
+        let mut machine = machine(interval, recovery);
+        let born = 1000 * MS;
+        let mut seen = View::GONE;
+        let mut model = Model {
+            interval, recovery, phase: Phase::Registered, heard: born, warned: None, killed: false, id: 1, finished: false,
+        };
+        for (ms, &act) in (1..).zip(&life) {
+            let now = born + ms * MS;
+            let mut expected = model.act(now, act);
+            let mut done = vec![];
+            write(&mut seen, now, act);
+            if matches!(act, Act::Die) {
+                done = deeds(machine.step(now, Event::Died(SEGV), &seen));
+                if matches!(done[..], [Effect::Launch { .. }]) {
+                    seen = View::GONE;
+                    machine.step(now, Event::Launched { pid: PID }, &seen);
+                }
+            }
+            if model.finished {
+                prop_assert_eq!(done, expected);
+                prop_assert_eq!(machine.wake_at(), None);
+                break;
+            }
+            expected.extend(model.look(now));
+            if machine.wake_at().is_some_and(|at| at <= now) {
+                done.extend(deeds(machine.step(now, Event::Tick, &seen)));
+            }
+            prop_assert_eq!(done, expected, "at {} ms", ms);
+            if let Some(at) = machine.wake_at() {
+                prop_assert!(at > now && at <= now + interval, "sleeps for {} ns", at - now);
+            }
+        }
+    }
+
+    /// Whatever an instance writes and however often it is looked at: it is warned at most once per interval, it
+    /// is not killed without two intervals between its last true word and the kill, and the machine never sleeps
+    /// longer than an interval.
+    #[test]
+    fn rubbish_on_the_page_neither_kills_the_innocent_nor_saves_the_silent(
+        words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..4_u8), 1..60),
+        steps in proptest::collection::vec(1..120_u64, 60),
+    ) {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let mut now = 1000 * MS;
+        for ((since, heartbeat, unhealthy, warn_signal, phase), step) in words.into_iter().zip(steps) {
+            now += step * MS;
+            let phase = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized][usize::from(phase)];
+            let seen = View { phase, since, heartbeat, unhealthy, warn_signal, given_up: false };
+            for effect in deeds(machine.step(now, Event::Tick, &seen)) {
+                let Effect::Send(signal) = effect else { panic!("{effect:?}") };
+                prop_assert!((1..=64).contains(&signal));
+            }
+            match machine.wake_at() {
+                Some(at) => prop_assert!(at > now && at <= now + INTERVAL),
+                None => {
+                    let Life::Watching(watch) = machine.life else { panic!("{:?}", machine.life) };
+                    prop_assert_eq!(watch.silence, Silence::Killed);
+                    break;
+                }
+            }
+        }
+    }
+}
