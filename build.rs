@@ -43,8 +43,8 @@ fn polished(header: &str) -> String {
                 text.push(format!("{open} {} */", comment.trim()));
             }
             // C89 knows no such comments.
-            "#endif // __cplusplus" | "#ifdef __cplusplus // __cplusplus" => {
-                text.push(line[..line.find(" //").unwrap_or(line.len())].to_owned());
+            line if line.ends_with("// __cplusplus") => {
+                text.push(line.trim_end_matches("// __cplusplus").trim_end().to_owned());
             }
             _ => {
                 // No comma behind the last value of an enum.

@@ -1,11 +1,87 @@
 //! The headers: as generated, and as C and C++ programs use them.
 
-use std::{env, fs, path::Path};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io::Write};
 
 const GENERATED: [(&str, &str); 2] = [
     ("sam.h", include_str!(concat!(env!("OUT_DIR"), "/sam.h"))),
     ("corotypes.h", include_str!(concat!(env!("OUT_DIR"), "/corotypes.h"))),
 ];
+
+const C: [&str; 5] = ["c89", "c99", "c11", "c17", "c2x"];
+const CXX: [&str; 5] = ["c++98", "c++11", "c++14", "c++17", "c++20"];
+
+/// Corosync's own headers that include <corosync/corotypes.h>.
+const NEIGHBOURS: [&str; 5] = ["cpg", "cmap", "quorum", "votequorum", "cfg"];
+
+fn include_directory() -> PathBuf {
+    let prefix = env::var_os("SAM_PREFIX")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
+    prefix.join("include")
+}
+
+/// Compiles `source` with all warnings as errors, and panics with what the compiler said.
+fn compile(compiler: &str, standard: &str, include: &Path, source: &str, output: &Path) {
+    let language = if standard.contains("++") { "c++" } else { "c" };
+    let mut child = Command::new(compiler)
+        .args(["-x", language, "-", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-error=deprecated"])
+        .arg(format!("-std={standard}"))
+        .arg("-I")
+        .arg(include)
+        .args(if output == Path::new("/dev/null") { &["-fsyntax-only"][..] } else { &["-o"] })
+        .args(Some(output).filter(|output| *output != Path::new("/dev/null")))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(
+        done.status.success(),
+        "{compiler} -std={standard}:\n{}\nof:\n{source}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+/// Checks that `source` compiles with gcc and clang in these standards.
+fn compiles(standards: &[&str], include: &Path, source: &str) {
+    for standard in standards {
+        let compilers = if standard.contains("++") { ["g++", "clang++"] } else { ["gcc", "clang"] };
+        for compiler in compilers {
+            compile(compiler, standard, include, source, Path::new("/dev/null"));
+        }
+    }
+}
+
+/// A program that names everything which the two headers define.
+fn user(includes: &str) -> String {
+    format!(
+        "{includes}
+static int healthy(void) {{ return 0; }}
+int main(void)
+{{
+  unsigned int id = 0;
+  size_t size = 0;
+  char data[4];
+  cs_name_t name;
+  cs_version_t version;
+  cs_time_t time = 0;
+  sam_hc_callback_t callback = healthy;
+  cs_error_t result = sam_initialize(0, SAM_RECOVERY_POLICY_QUORUM_RESTART);
+  name.length = CS_MAX_NAME_LENGTH - 1;
+  name.value[name.length] = 0;
+  version.releaseCode = 'A';
+  version.majorVersion = version.minorVersion = 1;
+  (void)name; (void)version; (void)time; (void)result;
+  sam_warn_signal_set(0); sam_register(&id); sam_hc_callback_register(callback); sam_start(); sam_hc_send();
+  sam_data_store(data, sizeof data); sam_data_getsize(&size); sam_data_restore(data, size);
+  sam_stop(); sam_mark_failed();
+  return CS_MAX(sam_finalize() == CS_OK ? CS_FALSE : CS_TRUE, 0);
+}}
+"
+    )
+}
 
 #[test]
 fn committed_headers_are_what_cbindgen_makes_of_the_source() {
@@ -17,4 +93,93 @@ fn committed_headers_are_what_cbindgen_makes_of_the_source() {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         assert!(committed == generated, "{} is out of date: run `make header`", path.display());
     }
+}
+
+#[test]
+fn each_header_compiles_alone_in_every_c() {
+    for header in ["sam", "corotypes"] {
+        compiles(
+            &C,
+            &include_directory(),
+            &format!("#include <corosync/{header}.h>\nextern int nothing_else;\n"),
+        );
+    }
+    compiles(&C, &include_directory(), &user("#include <corosync/sam.h>"));
+}
+
+#[test]
+fn each_header_compiles_alone_in_every_cxx() {
+    for header in ["sam", "corotypes"] {
+        compiles(&CXX, &include_directory(), &format!("#include <corosync/{header}.h>\n"));
+    }
+    compiles(&CXX, &include_directory(), &user("#include <corosync/sam.h>"));
+}
+
+#[test]
+fn ours_stands_in_for_corosyncs_corotypes() {
+    for neighbour in NEIGHBOURS {
+        let neighbour = format!("#include <corosync/{neighbour}.h>\n");
+        let sam = "#include <corosync/sam.h>\n";
+        for includes in [format!("{neighbour}{sam}"), format!("{sam}{neighbour}")] {
+            compiles(&["gnu99", "gnu17", "gnu++11", "gnu++20"], &include_directory(), &user(&includes));
+        }
+    }
+}
+
+#[test]
+fn sam_h_does_with_corosyncs_corotypes() {
+    let directory = env::temp_dir().join(format!("libsam-headers-{}", std::process::id()));
+    fs::create_dir_all(directory.join("corosync")).unwrap();
+    fs::copy(include_directory().join("corosync/sam.h"), directory.join("corosync/sam.h")).unwrap();
+    compiles(&["gnu99", "gnu17", "gnu++11", "gnu++20"], &directory, &user("#include <corosync/sam.h>"));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// Everything with a value, printed by a program made with one set of headers.
+fn values(include: &Path) -> String {
+    let errors = "CS_OK CS_ERR_LIBRARY CS_ERR_VERSION CS_ERR_INIT CS_ERR_TIMEOUT CS_ERR_TRY_AGAIN \
+        CS_ERR_INVALID_PARAM CS_ERR_NO_MEMORY CS_ERR_BAD_HANDLE CS_ERR_BUSY CS_ERR_ACCESS CS_ERR_NOT_EXIST \
+        CS_ERR_NAME_TOO_LONG CS_ERR_EXIST CS_ERR_NO_SPACE CS_ERR_INTERRUPT CS_ERR_NAME_NOT_FOUND \
+        CS_ERR_NO_RESOURCES CS_ERR_NOT_SUPPORTED CS_ERR_BAD_OPERATION CS_ERR_FAILED_OPERATION \
+        CS_ERR_MESSAGE_ERROR CS_ERR_QUEUE_FULL CS_ERR_QUEUE_NOT_AVAILABLE CS_ERR_BAD_FLAGS CS_ERR_TOO_BIG \
+        CS_ERR_NO_SECTIONS CS_ERR_CONTEXT_NOT_FOUND CS_ERR_TOO_MANY_GROUPS CS_ERR_SECURITY";
+    let others = "SAM_RECOVERY_POLICY_QUIT SAM_RECOVERY_POLICY_RESTART SAM_RECOVERY_POLICY_QUORUM \
+        SAM_RECOVERY_POLICY_QUORUM_QUIT SAM_RECOVERY_POLICY_QUORUM_RESTART SAM_RECOVERY_POLICY_CMAP \
+        SAM_RECOVERY_POLICY_CONFDB CS_DISPATCH_ONE CS_DISPATCH_ALL CS_DISPATCH_BLOCKING \
+        CS_DISPATCH_ONE_NONBLOCKING CS_TRACK_CURRENT CS_TRACK_CHANGES CS_TRACK_CHANGES_ONLY CS_IPC_TIMEOUT_MS \
+        CS_FALSE CS_TRUE CS_MAX_NAME_LENGTH CS_TIME_END CS_TIME_MS_IN_SEC CS_TIME_US_IN_SEC CS_TIME_NS_IN_SEC \
+        CS_TIME_US_IN_MSEC CS_TIME_NS_IN_MSEC CS_TIME_NS_IN_USEC \
+        sizeof(cs_error_t) sizeof(sam_recovery_policy_t) sizeof(cs_dispatch_flags_t) sizeof(cs_time_t) \
+        sizeof(cs_name_t) sizeof(cs_version_t) offsetof(cs_name_t,value) offsetof(cs_version_t,majorVersion) \
+        offsetof(cs_version_t,minorVersion) CS_MAX(3,4)";
+    let print: String = format!("{errors} {others}")
+        .split_whitespace()
+        .map(|name| format!("  printf(\"%s %lld\\n\", \"{name}\", (long long)({name}));\n"))
+        .collect();
+    let texts: String = ["CS_PRI_NODE_ID", "CS_PRI_NODE_ID_PADDED", "CS_PRI_RING_ID_SEQ", "CS_PRI_RING_ID"]
+        .iter()
+        .map(|name| format!("  puts(\"{name}\" {name});\n"))
+        .collect();
+    let source = format!(
+        "#include <inttypes.h>\n#include <stddef.h>\n#include <stdio.h>\n#include <corosync/sam.h>\nint main(void)\n{{\n{print}{texts}\
+         \n  return cs_timestamp_get() == 0;\n}}\n"
+    );
+    let program = env::temp_dir().join(format!(
+        "libsam-values-{}-{}",
+        std::process::id(),
+        include.components().count()
+    ));
+    compile("gcc", "gnu99", include, &source, &program);
+    let done = Command::new(&program).output().unwrap();
+    fs::remove_file(&program).unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn every_value_and_size_is_corosyncs() {
+    let ours = values(&include_directory());
+    let theirs = values(Path::new("/usr/include"));
+    assert_eq!(ours, theirs);
+    assert!(ours.contains("CS_ERR_SECURITY 100\n") && ours.contains("CONFDB 16\n"), "{ours}");
 }

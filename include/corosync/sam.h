@@ -156,6 +156,6 @@ cs_error_t sam_mark_failed(void);
 
 #ifdef __cplusplus
 }  // extern "C"
-#endif  // __cplusplus
+#endif
 
 #endif

@@ -1,0 +1,131 @@
+//! What the dynamic linker finds in the installed library. A program that runs proves nothing of this: a library
+//! without symbol versions runs too.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use object::elf;
+use object::read::elf::{Dyn, ElfFile64, FileHeader, Sym};
+
+const FUNCTIONS: [&str; 12] = [
+    "sam_data_getsize",
+    "sam_data_restore",
+    "sam_data_store",
+    "sam_finalize",
+    "sam_hc_callback_register",
+    "sam_hc_send",
+    "sam_initialize",
+    "sam_mark_failed",
+    "sam_register",
+    "sam_start",
+    "sam_stop",
+    "sam_warn_signal_set",
+];
+
+fn library() -> PathBuf {
+    let prefix = env::var_os("SAM_PREFIX")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
+    prefix.join("lib/libsam.so.4.4.0")
+}
+
+fn read() -> Vec<u8> {
+    let path = library();
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make stage`", path.display()))
+}
+
+/// Name and version of each dynamic symbol, by whether it is defined here.
+fn symbols(data: &[u8], defined: bool) -> BTreeSet<(String, String)> {
+    let file = ElfFile64::<object::Endianness>::parse(data).unwrap();
+    let (endian, header) = (file.endian(), file.elf_header());
+    let sections = header.sections(endian, data).unwrap();
+    let table = sections.symbols(endian, data, elf::SHT_DYNSYM).unwrap();
+    let versions = sections.versions(endian, data).unwrap().expect("a version table");
+    table
+        .enumerate()
+        .filter(|(index, symbol)| {
+            index.0 != 0
+                && symbol.is_undefined(endian) != defined
+                && symbol.st_bind() != elf::STB_LOCAL
+                && (symbol.st_bind() != elf::STB_WEAK || defined)
+        })
+        .map(|(index, symbol)| {
+            let name = table.symbol_name(endian, symbol).unwrap();
+            let version = versions.version(versions.version_index(endian, index)).unwrap();
+            let version = version.map_or(&b""[..], |version| version.name());
+            (String::from_utf8_lossy(name).into(), String::from_utf8_lossy(version).into())
+        })
+        .collect()
+}
+
+/// The strings of the dynamic section with this tag.
+fn dynamic(data: &[u8], tag: u32) -> Vec<String> {
+    let file = ElfFile64::<object::Endianness>::parse(data).unwrap();
+    let (endian, header) = (file.endian(), file.elf_header());
+    let sections = header.sections(endian, data).unwrap();
+    let (entries, strings) = sections.dynamic(endian, data).unwrap().expect("a dynamic section");
+    let strings = sections.strings(endian, data, strings).unwrap();
+    entries
+        .iter()
+        .filter(|entry| entry.tag32(endian) == Some(tag))
+        .map(|entry| String::from_utf8_lossy(entry.string(endian, strings).unwrap()).into())
+        .collect()
+}
+
+#[test]
+fn exactly_the_twelve_functions_are_exported_at_their_version() {
+    let expected: BTreeSet<_> =
+        FUNCTIONS.iter().map(|&name| (name.to_owned(), "COROSYNC_SAM_1.0".to_owned())).collect();
+    let mut exported = symbols(&read(), true);
+    // The version itself is a symbol, too.
+    exported.retain(|(name, _)| name != "COROSYNC_SAM_1.0");
+    assert_eq!(exported, expected);
+}
+
+#[test]
+fn it_is_libsam_4_and_needs_the_c_library_alone() {
+    let data = read();
+    assert_eq!(dynamic(&data, elf::DT_SONAME), ["libsam.so.4"]);
+    assert_eq!(dynamic(&data, elf::DT_NEEDED), ["libc.so.6"]);
+}
+
+#[test]
+fn whatever_it_uses_is_the_c_librarys() {
+    let strangers: Vec<_> = symbols(&read(), false)
+        .into_iter()
+        // The dynamic loader's, which is there in every process that has shared libraries.
+        .filter(|(name, version)| !version.starts_with("GLIBC_") && name != "__tls_get_addr")
+        .collect();
+    assert!(strangers.is_empty(), "undefined and not from the C library: {strangers:?}");
+}
+
+#[test]
+fn it_stays_mapped_and_is_small() {
+    const LIMIT: u64 = 400 * 1024;
+    let data = read();
+    let file = ElfFile64::<object::Endianness>::parse(&data[..]).unwrap();
+    let (endian, header) = (file.endian(), file.elf_header());
+    let sections = header.sections(endian, &data[..]).unwrap();
+    let (entries, _) = sections.dynamic(endian, &data[..]).unwrap().expect("a dynamic section");
+    let flags = entries.iter().find(|entry| entry.tag32(endian) == Some(elf::DT_FLAGS_1)).expect("flags");
+    assert_ne!(flags.d_val.get(endian) & u64::from(elf::DF_1_NODELETE), 0, "its thread outlives dlclose");
+
+    let stripped = env::temp_dir().join(format!("libsam-stripped-{}", std::process::id()));
+    let status = std::process::Command::new("strip")
+        .args(["--strip-unneeded", "-o"])
+        .args([&stripped, &library()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let size = fs::metadata(&stripped).unwrap().len();
+    fs::remove_file(&stripped).unwrap();
+    assert!(size <= LIMIT, "{size} bytes stripped, at most {LIMIT}");
+}
+
+#[test]
+fn the_links_lead_to_the_real_file() {
+    let directory = library().parent().unwrap().to_owned();
+    let link = |name: &str| fs::read_link(directory.join(name)).unwrap();
+    assert_eq!(link("libsam.so"), PathBuf::from("libsam.so.4"));
+    assert_eq!(link("libsam.so.4"), PathBuf::from("libsam.so.4.4.0"));
+}
