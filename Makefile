@@ -27,7 +27,7 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo check lint clean stage FORCE
+.PHONY: all install install-strip uninstall header demo check test-packages lint clean stage FORCE
 
 all: $(library)
 
@@ -75,8 +75,18 @@ stage: all
 	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' libdir='$(stage)/lib' \
 	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes
 
-check: stage
+# Supervises a small daemon while it is crashed and hung.
+demo: stage
+	$(CC) -std=c99 -D_GNU_SOURCE -Wall -Wextra -O2 -I'$(stage)/include' demo/counter.c -o $(target)/counter \
+	    -L'$(stage)/lib' -lsam -Wl,-rpath,'$(stage)/lib'
+	$(CARGO) run --quiet --release --example demo -- $(target)/counter
+
+check: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test
+
+# Installs what the tests need and this machine does not have.
+test-packages:
+	tests/install-packages
 
 lint:
 	$(CARGO) fmt --all --check
