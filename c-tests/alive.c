@@ -1,0 +1,26 @@
+/* Heartbeats within the interval keep the instance as it is. */
+#include "observe.h"
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+int main(void)
+{
+	unsigned int instance;
+	int i;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(1000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	MUST(sam_start());
+	for (i = 0; i < 30; i++) {
+		sleep_ms(100);
+		MUST(sam_hc_send());
+	}
+	observe("instance %u: alive after three intervals", instance);
+	MUST(sam_stop());
+	return 0;
+}

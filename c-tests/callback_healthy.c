@@ -1,0 +1,42 @@
+/* With a callback the library sends the heartbeats, and calls it once per interval. */
+#include "observe.h"
+
+#define INTERVAL 500
+
+static volatile sig_atomic_t calls;
+
+static int check(void)
+{
+	calls++;
+	return 0;
+}
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+int main(void)
+{
+	unsigned int instance;
+	int before_start, once_stopped;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	MUST(sam_hc_callback_register(check));
+	sleep_ms(INTERVAL);
+	before_start = calls;
+	MUST(sam_start());
+	sleep_ms(5 * INTERVAL);
+	MUST(sam_stop());
+	sleep_ms(INTERVAL / 10);
+	once_stopped = calls;
+	sleep_ms(2 * INTERVAL);
+	observe("instance %u: alive, called %s before the start, %s while started, %s after the stop", instance,
+		before_start == 0 ? "never" : "already",
+		once_stopped < 2 ? "too seldom" : once_stopped > 6 ? "too often" : "about once per interval",
+		calls == once_stopped ? "never" : "still");
+	return 0;
+}

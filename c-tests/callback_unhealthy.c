@@ -1,0 +1,38 @@
+/* A callback that finds the program unhealthy brings on warning, kill and restart. */
+#include "observe.h"
+
+#define INTERVAL 400
+
+static int calls;
+
+static int check(void)
+{
+	if (++calls < 2) {
+		return 0;
+	}
+	say("unhealthy\n");
+	return 1;
+}
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+int main(void)
+{
+	unsigned int instance;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	if (instance == 2) {
+		return 0;
+	}
+	MUST(sam_hc_callback_register(check));
+	MUST(sam_start());
+	hang();
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* After sam_finalize no recovery takes place: finalize registered|started. */
+#include "observe.h"
+
+#define INTERVAL 200
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int instance;
+
+	if (argc != 2) {
+		return 2;
+	}
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	if (strcmp(argv[1], "started") == 0) {
+		MUST(sam_start());
+	}
+	MUST(sam_finalize());
+	sleep_ms(4 * INTERVAL);
+	observe("instance %u: alive", instance);
+	return 7;
+}

@@ -1,0 +1,56 @@
+/* The supervisor cannot make the next instance for a while: fork_fails processes|descriptors. */
+#include "observe.h"
+
+#include <sys/resource.h>
+
+int main(int argc, char **argv)
+{
+	pid_t supervisor = getpid();
+	unsigned int instance;
+	struct rlimit was, none;
+	int resource, ends[2];
+	cs_error_t code;
+
+	if (argc != 2) {
+		return 2;
+	}
+	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC : RLIMIT_NOFILE;
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) { /* root may fork beyond the limit */
+		return 2;
+	}
+	getrlimit(resource, &was);
+	none = was;
+	none.rlim_cur = 0;
+	if (pipe(ends) != 0) {
+		return 2;
+	}
+	if (fork() == 0) {
+		char byte;
+
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) == 1) {
+			sleep_ms(500);
+			observe("the limit is lifted");
+			prlimit(supervisor, resource, &was, NULL);
+		}
+		_exit(0);
+	}
+	close(ends[0]);
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	code = sam_register(&instance);
+	if (getpid() == supervisor) {
+		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);
+		return 1;
+	}
+	observe("instance %u", instance);
+	if (instance == 2) {
+		return 0;
+	}
+	MUST(sam_start());
+	if (prlimit(supervisor, resource, &none, NULL) != 0 || write(ends[1], "", 1) != 1) {
+		observe("no limit set: %s", strerror(errno));
+		give_up();
+	}
+	raise(SIGKILL);
+	return 98;
+}

@@ -1,0 +1,111 @@
+/* What the programs in this folder share: saying what they saw, one line at a time. */
+#ifndef OBSERVE_H
+#define OBSERVE_H
+
+#include <corosync/sam.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One write per line, so that lines of several processes never mix. A line that begins with '#' is a note with what
+ * differs from run to run: a pid, a time. */
+static inline void observe(const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+	int length;
+
+	va_start(arguments, format);
+	length = vsnprintf(line, sizeof(line) - 1, format, arguments);
+	va_end(arguments);
+	if (length < 0 || length > (int)sizeof(line) - 2) {
+		abort();
+	}
+	line[length++] = '\n';
+	if (write(STDOUT_FILENO, line, (size_t)length) != length) {
+		_exit(98);
+	}
+}
+
+/* For signal handlers: the line ends with its own newline. */
+static inline void say(const char *line)
+{
+	int saved = errno;
+
+	if (write(STDOUT_FILENO, line, strlen(line)) < 0) {
+		_exit(98);
+	}
+	errno = saved;
+}
+
+static inline long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000L + now.tv_nsec / 1000000L;
+}
+
+/* Sleeps the whole time, whatever signals arrive. */
+static inline void sleep_ms(long ms)
+{
+	struct timespec left = {ms / 1000, ms % 1000 * 1000000L};
+
+	while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+	}
+}
+
+/* Says nothing to sam for so long that it must act; a program that gets past this is no longer supervised. */
+static inline void hang(void)
+{
+	sleep_ms(8000);
+	say("nobody ended the hang\n");
+}
+
+/* Ends a test program from any state, without a restart. */
+static inline void give_up(void)
+{
+	sam_finalize();
+	_exit(99);
+}
+
+static inline void must(cs_error_t code, const char *call)
+{
+	if (code != CS_OK) {
+		observe("%s: %d", call, (int)code);
+		give_up();
+	}
+}
+
+#define MUST(call) must((call), #call)
+
+static inline void on_signal(int signal_number, void (*handler)(int))
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = handler;
+	sigaction(signal_number, &action, NULL);
+}
+
+/* Memory that all instances and the supervisor see, for what one instance has to tell the next outside sam. */
+static inline void *shared_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED) {
+		_exit(97);
+	}
+	return memory;
+}
+
+#endif

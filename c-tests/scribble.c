@@ -1,0 +1,117 @@
+/* An instance writes rubbish over all memory it shares with its supervisor, then falls silent:
+ * scribble zeros|ones|random|future0..future3 leave|restart, with restart to stop and start once more before that. */
+#include "observe.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+
+#define INTERVAL 300
+#define MAPPINGS 16
+
+static uint64_t word(const char *pattern)
+{
+	static uint64_t random;
+	uint64_t in_an_hour = ((uint64_t)now_ms() + 3600000) * 1000000;
+
+	if (strcmp(pattern, "zeros") == 0) {
+		return 0;
+	}
+	if (strcmp(pattern, "ones") == 0) {
+		return UINT64_MAX;
+	}
+	if (strcmp(pattern, "random") == 0) {
+		if (random == 0) {
+			random = in_an_hour;
+			observe("# seed %" PRIu64, random);
+		}
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		return random;
+	}
+	/* times to come, with whatever the lowest bits may stand for */
+	return in_an_hour << 2 | (uint64_t)(pattern[strlen(pattern) - 1] - '0');
+}
+
+static int scribble(const char *pattern)
+{
+	uint64_t *start[MAPPINGS], *end[MAPPINGS], *at;
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int count = 0, i;
+
+	while (maps != NULL && count < MAPPINGS && fgets(line, sizeof(line), maps) != NULL) {
+		uintptr_t from, to;
+		char access[5];
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &from, &to, access) == 3 &&
+		    strcmp(access, "rw-s") == 0 && (strstr(line, "/dev/zero") || strstr(line, "/memfd:"))) {
+			start[count] = (uint64_t *)from;
+			end[count++] = (uint64_t *)to;
+		}
+	}
+	fclose(maps);
+	for (i = 0; i < count; i++) {
+		for (at = start[i]; at < end[i]; at++) {
+			*at = word(pattern);
+		}
+	}
+	return count;
+}
+
+static long processor_ms(pid_t pid)
+{
+	char path[64], line[1024], *after_name;
+	unsigned long user = 0, system = 0;
+	FILE *stat;
+
+	sprintf(path, "/proc/%d/stat", (int)pid);
+	stat = fopen(path, "r");
+	if (stat == NULL || fgets(line, sizeof(line), stat) == NULL || (after_name = strrchr(line, ')')) == NULL ||
+	    sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+		observe("no processor time of the supervisor");
+	}
+	fclose(stat);
+	return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+int main(int argc, char **argv)
+{
+	static char data[4096];
+	unsigned int instance;
+	size_t size = 0;
+	long before;
+
+	if (argc != 3) {
+		return 2;
+	}
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_data_store("data", 5));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	if (instance == 2) {
+		observe("# sam_data_getsize %d", (int)sam_data_getsize(&size));
+		observe("# %" PRIu64 " bytes", (uint64_t)size);
+		observe("# sam_data_restore %d", (int)sam_data_restore(data, sizeof(data)));
+		MUST(sam_data_store("new", 4));
+		MUST(sam_data_restore(data, sizeof(data)));
+		observe("%s data", data);
+		return 0;
+	}
+	MUST(sam_start());
+	if (scribble(argv[1]) == 0) {
+		observe("no shared memory");
+		give_up();
+	}
+	if (strcmp(argv[2], "restart") == 0) {
+		/* Both may say CS_ERR_LIBRARY: to the instance, the rubbish may mean that its supervisor is gone. */
+		observe("# sam_stop %d", (int)sam_stop());
+		observe("# sam_start %d", (int)sam_start());
+	}
+	observe("scribbled");
+	before = processor_ms(getppid());
+	sleep_ms(10 * INTERVAL);
+	observe("not killed, supervisor %s", processor_ms(getppid()) - before > 5 * INTERVAL ? "busy" : "idle");
+	raise(SIGKILL);
+	return 98;
+}

@@ -1,0 +1,14 @@
+/* A program that ignores SIGCHLD ends, in its last instance, with 7. */
+#include "observe.h"
+
+int main(void)
+{
+	unsigned int instance;
+
+	on_signal(SIGCHLD, SIG_IGN);
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	MUST(sam_start());
+	return 7;
+}

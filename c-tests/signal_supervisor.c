@@ -1,0 +1,42 @@
+/* A signal for the pid that init knows, the supervisor's: signal_supervisor NUMBER handled|default. */
+#include "observe.h"
+
+static pid_t supervisor;
+static volatile sig_atomic_t handled;
+
+static void handler(int signal_number)
+{
+	(void)signal_number;
+	handled = 1;
+	say(getpid() == supervisor ? "handled in the supervisor\n" : "handled in the instance\n");
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int instance;
+	int number, i;
+
+	if (argc != 3) {
+		return 2;
+	}
+	number = atoi(argv[1]);
+	supervisor = getpid();
+	if (strcmp(argv[2], "handled") == 0) {
+		on_signal(number, handler);
+	}
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	if (instance == 2) {
+		return 5;
+	}
+	MUST(sam_start());
+	kill(supervisor, number);
+	for (i = 0; i < 100 && !handled; i++) {
+		sleep_ms(10);
+	}
+	if (getppid() != supervisor) {
+		observe("the instance lives on unwatched");
+	}
+	return 6;
+}

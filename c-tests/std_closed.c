@@ -1,0 +1,31 @@
+/* A program without stdin, stdout and stderr, as some daemons are: what it writes there by accident goes nowhere. */
+#include "observe.h"
+
+#include <fcntl.h>
+
+int main(void)
+{
+	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 100);
+	char data[16] = "";
+	unsigned int instance;
+	int accidents = 0, i;
+
+	for (i = 0; i < 3; i++) {
+		close(i);
+	}
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_data_store("kept", 5));
+	MUST(sam_register(&instance));
+	for (i = 0; i < 3; i++) {
+		accidents += write(i, "accident", 8) != -1;
+	}
+	MUST(sam_start());
+	if (instance == 1) {
+		raise(SIGKILL);
+	}
+	MUST(sam_data_restore(data, sizeof(data)));
+	MUST(sam_stop());
+	dup2(out, STDOUT_FILENO);
+	observe("instance %u: %d accidents, %s", instance, accidents, data);
+	return 0;
+}

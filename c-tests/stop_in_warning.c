@@ -1,0 +1,23 @@
+/* sam_stop in the warning handler calls the recovery off. */
+#include "observe.h"
+
+#define INTERVAL 300
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	observe("warned, sam_stop: %d", (int)sam_stop());
+}
+
+int main(void)
+{
+	unsigned int instance;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	MUST(sam_start());
+	sleep_ms(5 * INTERVAL);
+	observe("instance %u: alive", instance);
+	return 3;
+}

@@ -1,0 +1,15 @@
+/* A registered and started instance that says its pid and waits to be looked at. */
+#include "observe.h"
+
+int main(void)
+{
+	unsigned int instance;
+
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_register(&instance));
+	MUST(sam_start());
+	observe("# instance %d", (int)getpid());
+	for (;;) {
+		pause();
+	}
+}

@@ -1,0 +1,61 @@
+//! The instance is not trusted: whatever it writes to the memory it shares with its supervisor, the supervisor goes
+//! on, stays idle, and ends the instance on time.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Built,
+    Ended::{By, Exit},
+    Library, Outcome, Program,
+};
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+
+/// As in `c-tests/scribble.c`.
+const INTERVAL: Duration = Duration::from_millis(300);
+
+fn scribble(pattern: &str, then: &str) -> Outcome {
+    let outcome = Program::new(Built::WithOurs, &["scribble", pattern, then]).run(Library::Ours);
+    let said = outcome.says();
+    assert!(said.starts_with(&["instance 1", "scribbled"]), "{outcome}");
+    assert!(outcome.left_behind.is_empty() && !said.contains(&"not killed, supervisor busy"), "{outcome}");
+    match said.contains(&"instance 2") {
+        true => assert!(outcome.ended == Exit(0) && said.last() == Some(&"new data"), "{outcome}"),
+        false => assert!([By(SIGTERM), By(SIGKILL)].contains(&outcome.ended), "{outcome}"),
+    }
+    outcome
+}
+
+fn is_ended_on_time(outcome: &Outcome) -> bool {
+    !outcome.says().contains(&"not killed, supervisor idle")
+        && outcome.time_after("scribbled") < 2 * INTERVAL + Duration::from_secs(2)
+}
+
+#[test]
+fn rubbish_does_not_keep_a_hang_from_being_ended() {
+    let mut started = 0;
+    for pattern in ["zeros", "ones", "random", "future0", "future1", "future2", "future3"] {
+        let outcome = scribble(pattern, "restart");
+        if outcome.note("sam_start") == 1 {
+            assert!(is_ended_on_time(&outcome), "{outcome}");
+            started += 1;
+        }
+    }
+    assert!(started > 0, "no instance could start again");
+}
+
+#[test]
+fn rubbish_alone_does_not_disturb_the_supervisor() {
+    // What the rubbish says may be that the instance has stopped: then it is as if it had called sam_stop.
+    for pattern in ["zeros", "ones", "random", "random", "random"] {
+        scribble(pattern, "leave");
+    }
+}
+
+#[test]
+fn a_time_to_come_extends_no_deadline() {
+    let outcomes = ["future0", "future1", "future2", "future3"].map(|pattern| scribble(pattern, "leave"));
+    // One of them says that the instance is started, and will be for another hour.
+    assert!(outcomes.iter().any(is_ended_on_time), "none of {}", outcomes.map(|o| o.to_string()).join("\n"));
+}

@@ -1,0 +1,163 @@
+//! What every call answers in every state, with and without an interval, under both policies; on the original and
+//! on ours.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Built, Ended::Exit, Library, Program};
+
+/// Not initialized, initialized, registered, started, stopped, finalized.
+const STATES: [&str; 6] = ["U", "I", "R", "S", "P", "F"];
+
+/// A call and its codes in the states. `7|9`: either will do.
+struct Row {
+    call: &'static str,
+    codes: &'static str,
+    /// Where the original answers otherwise, and why ours does not.
+    original: Option<(&'static str, &'static str)>,
+}
+
+const fn row(call: &'static str, codes: &'static str) -> Row {
+    Row { call, codes, original: None }
+}
+
+const fn differs(call: &'static str, codes: &'static str, original: &'static str, why: &'static str) -> Row {
+    Row { call, codes, original: Some((original, why)) }
+}
+
+const NO_MEMORY: &str = "one code for what does not fit into memory";
+const TOO_BIG: &str = "a size that no process can hold is never right";
+const NO_SIGNAL: &str = "a signal that does not exist cannot warn";
+
+const ANY_INTERVAL: &[Row] = &[
+    row("sam_initialize QUIT", "1 9 9 9 9 9"),
+    row("sam_initialize RESTART", "1 9 9 9 9 9"),
+    row("sam_initialize interval -1", "1 9 9 9 9 9"),
+    row("sam_initialize interval INT_MIN", "1 9 9 9 9 9"),
+    row("sam_initialize interval INT_MAX", "1 9 9 9 9 9"),
+    row("sam_initialize policy 0", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 3", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 4", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 5", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy QUORUM alone", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy CMAP alone", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 0x0b", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 0x13", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy 0x21", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_initialize policy -1", "7 7|9 7|9 7|9 7|9 7|9"),
+    row("sam_register", "9 1 9 9 9 9"),
+    row("sam_register NULL", "9 1 9 9 9 9"),
+    row("sam_start", "9 9 1 9 1 9"),
+    row("sam_stop", "9 9 9 1 9 9"),
+    row("sam_hc_send", "9 9 9 1 9 9"),
+    row("sam_hc_callback_register NULL", "9 9 7 9 7 9"),
+    row("sam_mark_failed", "9 9 7 7 7 9"),
+    row("sam_finalize", "9 1 1 1 1 9"),
+    row("sam_data_getsize", "9 1 1 1 1 9"),
+    row("sam_data_getsize NULL", "7 7 7 7 7 7"),
+    row("sam_data_restore", "9 1 1 1 1 9"),
+    row("sam_data_restore exact", "9 1 1 1 1 9"),
+    row("sam_data_restore too small", "9 7 7 7 7 9"),
+    row("sam_data_restore size 0", "9 7 7 7 7 9"),
+    row("sam_data_restore NULL", "7 7 7 7 7 7"),
+    row("sam_data_restore nothing stored", "9 1 1 1 1 9"),
+    row("sam_data_store", "9 1 1 1 1 9"),
+    row("sam_data_store size 0", "9 1 1 1 1 9"),
+    row("sam_data_store NULL", "9 1 1 1 1 9"),
+    row("sam_data_store NULL with a size", "9 1 1 1 1 9"),
+    differs("sam_data_store beyond memory", "9 8 8 8 8 9", "9 8 2 2 2 9", NO_MEMORY),
+    differs("sam_data_store SSIZE_MAX", "9|26 26 26 26 26 9|26", "9 8 2 2 2 9", TOO_BIG),
+    differs("sam_data_store SIZE_MAX", "9|26 26 26 26 26 9|26", "9 8 8 8 8 9", TOO_BIG),
+    row("sam_warn_signal_set SIGUSR1", "9 1 1 1 1 9"),
+    row("sam_warn_signal_set last", "9 1 1 1 1 9"),
+    row("sam_warn_signal_set 0", "9 1 1 1 1 9"),
+    differs("sam_warn_signal_set -1", "9 7 7 7 7 9", "9 1 1 1 1 9", NO_SIGNAL),
+    differs("sam_warn_signal_set INT_MIN", "9 7 7 7 7 9", "9 1 1 1 1 9", NO_SIGNAL),
+    differs("sam_warn_signal_set past the last", "9 7 7 7 7 9", "9 1 1 1 1 9", NO_SIGNAL),
+    differs("sam_warn_signal_set INT_MAX", "9 7 7 7 7 9", "9 1 1 1 1 9", NO_SIGNAL),
+];
+
+const WITH_INTERVAL: &[Row] = &[
+    row("sam_hc_callback_register", "9 9 1 9 1 9"),
+    row("sam_hc_callback_register again", "9 9 1 9 1 9"),
+    row("sam_hc_callback_register NULL after one", "9 9 1 9 1 9"),
+    row("sam_hc_send with a callback", "9 9 9 1 9 9"),
+];
+
+const WITHOUT_INTERVAL: &[Row] = &[row("sam_hc_callback_register", "9 9 7 9 7 9")];
+
+/// The codes of every call in every state, as `c-tests/codes.c` prints them.
+fn answers(library: Library, interval: &str, policy: &str) -> BTreeMap<String, Vec<String>> {
+    let mut answers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let differs = |call: &str| ANY_INTERVAL.iter().any(|row| row.call == call && row.original.is_some());
+    for state in STATES {
+        let outcome = Program::new(Built::WithOurs, &["codes", state, interval, policy]).run(library);
+        assert!(outcome.ended == Exit(0) && outcome.left_behind.is_empty(), "state {state}: {outcome}");
+        for line in outcome.says() {
+            if let Some(call) = line.strip_prefix("! ") {
+                // The original's supervisor may not survive the answer (SIGPIPE).
+                assert!(
+                    library == Library::Original && differs(call),
+                    "{call:?} in state {state}: {outcome}"
+                );
+                continue;
+            }
+            let (call, code) =
+                line.split_once(": ").unwrap_or_else(|| panic!("{line:?} in state {state}: {outcome}"));
+            answers.entry(call.to_owned()).or_default().push(code.to_owned());
+        }
+    }
+    answers
+}
+
+fn check(interval: &str, policy: &str) {
+    let more = if interval == "0" { WITHOUT_INTERVAL } else { WITH_INTERVAL };
+    let mut wrong = Vec::new();
+    for library in [Library::Original, Library::Ours] {
+        let mut answers = answers(library, interval, policy);
+        for row in ANY_INTERVAL.iter().chain(more) {
+            let expected = match (row.original, library) {
+                (Some((original, _)), Library::Original) => original,
+                _ => row.codes,
+            };
+            let seen = answers.remove(row.call).unwrap_or_default();
+            let fits = |(expected, seen): (&str, &String)| expected.split('|').any(|code| code == seen);
+            if seen.len() != STATES.len() || !expected.split(' ').zip(&seen).all(fits) {
+                let why = row.original.map_or("", |(_, why)| why);
+                wrong.push(format!(
+                    "{library:?} {}: {}, expected {expected} {why}",
+                    row.call,
+                    seen.join(" ")
+                ));
+            }
+        }
+        wrong.extend(answers.into_keys().map(|call| format!("{library:?} {call}: not in the table")));
+    }
+    assert!(
+        wrong.is_empty(),
+        "interval {interval}, {policy}, states {}:\n{}",
+        STATES.join(" "),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn quit_with_an_interval() {
+    check("10000", "QUIT");
+}
+
+#[test]
+fn quit_without_an_interval() {
+    check("0", "QUIT");
+}
+
+#[test]
+fn restart_with_an_interval() {
+    check("10000", "RESTART");
+}
+
+#[test]
+fn restart_without_an_interval() {
+    check("0", "RESTART");
+}

@@ -1,0 +1,448 @@
+//! Runs the programs of `c-tests/` as a user would, with libsam4 or with ours, and sees to it that nothing of
+//! them stays behind.
+
+#![allow(dead_code)] // each test binary uses its part
+
+use std::{
+    collections::HashMap,
+    env, fmt, fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, Once, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, killpg},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::Pid,
+};
+
+/// How long a program that is expected to end may take, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long to look at a program that is expected never to get further.
+const STUCK: Duration = Duration::from_secs(5);
+/// How long the processes of a program may outlive the one that was started.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// The library a program runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Library {
+    /// The C library, as the loader finds it: Debian's libsam4.
+    Original,
+    /// Ours, found by `LD_LIBRARY_PATH`.
+    Ours,
+    /// Ours, forced in by `LD_PRELOAD`.
+    OursPreloaded,
+}
+
+/// The headers and library a program was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Built {
+    /// Against the original's headers and library, as distributions built their programs so far.
+    WithOriginal,
+    /// Against our installed headers and library.
+    WithOurs,
+}
+
+/// How the process that a test started, the later supervisor, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With an exit code.
+    Exit(i32),
+    /// By a signal.
+    By(Signal),
+    /// It was still there when the test lost patience.
+    Never,
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Ended {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exit(code),
+            (_, Some(number)) => Ended::By(Signal::try_from(number).expect("a signal")),
+            _ => unreachable!("a process that was waited for has ended"),
+        }
+    }
+}
+
+/// The folder that `make install prefix=..` filled.
+pub fn prefix() -> PathBuf {
+    let prefix = env::var_os("SAM_PREFIX")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
+    let prefix = prefix.canonicalize().unwrap_or(prefix);
+    assert!(
+        prefix.join("lib/libsam.so.4").exists(),
+        "nothing to test in {}: make install prefix={0} libdir={0}/lib",
+        prefix.display()
+    );
+    prefix
+}
+
+/// A program of `c-tests/` with its arguments.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    command: Vec<String>,
+}
+
+impl Program {
+    /// `command`: the name of the program and its arguments.
+    pub fn new(built: Built, command: &[&str]) -> Program {
+        Program {
+            path: build(built, command[0]),
+            command: command.iter().map(|word| word.to_string()).collect(),
+        }
+    }
+
+    /// Starts it with `library`.
+    pub fn start(&self, library: Library) -> Running {
+        static ADOPT: Once = Once::new();
+        ADOPT.call_once(|| prctl::set_child_subreaper(true).expect("adopt what programs leave"));
+        check_library(&self.path, library);
+        let mut child = with_library(Command::new(&self.path), library)
+            .args(&self.command[1..])
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start a test program");
+        let output = Arc::new(Output::default());
+        Running {
+            title: format!("{:?} with {library:?}", self.command.join(" ")),
+            started: Instant::now(),
+            group: Pid::from_raw(child.id() as i32),
+            readers: vec![
+                Output::collect(&output, child.stdout.take().expect("piped"), |text| &mut text.lines),
+                Output::collect(&output, child.stderr.take().expect("piped"), |text| &mut text.errors),
+            ],
+            output,
+            child,
+        }
+    }
+
+    /// Runs it with `library` to its end.
+    pub fn run(&self, library: Library) -> Outcome {
+        self.start(library).finish(PATIENCE)
+    }
+
+    /// Runs it with `library`, expecting that it gets stuck.
+    pub fn run_until_stuck(&self, library: Library) -> Outcome {
+        self.start(library).finish(STUCK)
+    }
+}
+
+/// A line of output and when it came.
+#[derive(Clone, Debug)]
+struct Line {
+    text: String,
+    at: Instant,
+}
+
+#[derive(Default)]
+struct Text {
+    lines: Vec<Line>,
+    errors: Vec<Line>,
+}
+
+#[derive(Default)]
+struct Output {
+    text: Mutex<Text>,
+    more: Condvar,
+}
+
+impl Output {
+    fn collect(
+        output: &Arc<Output>,
+        pipe: impl Read + Send + 'static,
+        part: fn(&mut Text) -> &mut Vec<Line>,
+    ) -> thread::JoinHandle<()> {
+        let output = Arc::clone(output);
+        thread::spawn(move || {
+            for text in BufReader::new(pipe).split(b'\n') {
+                let text = String::from_utf8_lossy(&text.expect("read what a program says")).into_owned();
+                let at = Instant::now();
+                part(&mut output.text.lock().unwrap()).push(Line { text, at });
+                output.more.notify_all();
+            }
+        })
+    }
+}
+
+/// A program that was started. Ends whole when dropped.
+pub struct Running {
+    title: String,
+    started: Instant,
+    group: Pid,
+    output: Arc<Output>,
+    readers: Vec<thread::JoinHandle<()>>,
+    child: Child,
+}
+
+impl Running {
+    /// The pid of the process that was started, the later supervisor.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the program has printed a line that starts with `start`, and returns the rest of that line.
+    pub fn wait_for(&self, start: &str) -> String {
+        let found = |text: &Text| {
+            let mut lines = text.lines.iter();
+            lines.find_map(|line| line.text.strip_prefix(start).map(str::to_owned))
+        };
+        let text = self.output.text.lock().unwrap();
+        let (text, _) =
+            self.output.more.wait_timeout_while(text, PATIENCE, |text| found(text).is_none()).unwrap();
+        found(&text).unwrap_or_else(|| {
+            let said: Vec<_> = text.lines.iter().map(|line| &line.text).collect();
+            panic!("{} never said {start:?}; it said {said:#?}", self.title)
+        })
+    }
+
+    /// Waits for the program and everything it started, and ends what does not end by itself.
+    pub fn finish(mut self, patience: Duration) -> Outcome {
+        let mut core_dumped = false;
+        let ended = loop {
+            if let Some(status) = self.child.try_wait().expect("wait for a test program") {
+                core_dumped = status.core_dumped();
+                break status.into();
+            }
+            if self.started.elapsed() > patience {
+                break Ended::Never;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let lived = self.started.elapsed();
+        let said_so_far = self.output.text.lock().unwrap().lines.len();
+        let left_behind = match ended {
+            Ended::Never => Vec::new(), // all of it is still there: that is what `Never` says
+            _ => self.wait_for_group(),
+        };
+        self.end_group();
+        for reader in self.readers.drain(..) {
+            reader.join().expect("read what a program says");
+        }
+        let mut text = self.output.text.lock().unwrap();
+        if ended == Ended::Never {
+            text.lines.truncate(said_so_far);
+        }
+        Outcome {
+            title: self.title.clone(),
+            started: self.started,
+            ended,
+            core_dumped,
+            lived,
+            lines: std::mem::take(&mut text.lines),
+            errors: std::mem::take(&mut text.errors),
+            left_behind,
+        }
+    }
+
+    /// Gives the rest of the process group its time to end; what has not by then.
+    fn wait_for_group(&self) -> Vec<String> {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let members = members(self.group);
+            if members.is_empty() || Instant::now() > deadline {
+                return members;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn end_group(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // The group's number is not given to others while one of its processes is there.
+            if !matches!(self.child.try_wait(), Ok(None)) && members(self.group).is_empty() {
+                return;
+            }
+            let _ = killpg(self.group, Signal::SIGKILL);
+            assert!(Instant::now() < deadline, "{} cannot be ended: {:?}", self.title, members(self.group));
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end_group();
+    }
+}
+
+/// The living processes of a group, each as its pid, name and state. Buries the dead that came to this process.
+fn members(group: Pid) -> Vec<String> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some((name, rest)) = stat.rsplit_once(") ") else { continue };
+        let fields: Vec<&str> = rest.split(' ').collect();
+        if fields[2].parse() != Ok(group.as_raw()) {
+            continue;
+        }
+        if fields[0] != "Z" {
+            members.push(format!("{name}) {}", fields[0]));
+        } else if fields[1].parse() == Ok(std::process::id()) && pid != group.as_raw() {
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+        }
+    }
+    members
+}
+
+/// What a program did.
+pub struct Outcome {
+    title: String,
+    started: Instant,
+    /// How the process that was started ended.
+    pub ended: Ended,
+    /// Whether that process left a core file.
+    pub core_dumped: bool,
+    /// How long it took.
+    pub lived: Duration,
+    lines: Vec<Line>,
+    errors: Vec<Line>,
+    /// Processes that were still there well after that.
+    pub left_behind: Vec<String>,
+}
+
+impl Outcome {
+    /// The lines it printed, without notes.
+    pub fn says(&self) -> Vec<&str> {
+        self.lines.iter().map(|line| line.text.as_str()).filter(|text| !text.starts_with('#')).collect()
+    }
+
+    /// The number in a note `# NAME NUMBER`.
+    pub fn note(&self, name: &str) -> i64 {
+        let start = format!("# {name} ");
+        let number = self.lines.iter().find_map(|line| line.text.strip_prefix(&start)?.parse().ok());
+        number.unwrap_or_else(|| panic!("no note {name:?}: {self}"))
+    }
+
+    /// The time between a line and what came next: another line, or the end.
+    pub fn time_after(&self, text: &str) -> Duration {
+        let at = self.lines.iter().position(|line| line.text == text).unwrap_or_else(|| panic!("{self}"));
+        let next = self.lines.get(at + 1).map_or(self.started + self.lived, |line| line.at);
+        next - self.lines[at].at
+    }
+
+    /// Fails unless the program ended like this, said this, and left nothing behind.
+    pub fn expect(&self, ended: Ended, says: &[&str]) {
+        assert!(
+            self.ended == ended && self.says() == says && self.left_behind.is_empty(),
+            "expected {ended:?} after {says:#?}, but {self}"
+        );
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ended {:?} after {:?}", self.title, self.ended, self.lived)?;
+        for line in &self.lines {
+            writeln!(f, "  said  {}", line.text)?;
+        }
+        for line in &self.errors {
+            writeln!(f, "  error {}", line.text)?;
+        }
+        for process in &self.left_behind {
+            writeln!(f, "  left behind {process}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds a program of `c-tests/`, once.
+fn build(built: Built, name: &str) -> PathBuf {
+    static PROGRAMS: OnceLock<Mutex<HashMap<(Built, String), PathBuf>>> = OnceLock::new();
+    let mut programs =
+        PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
+    let program = programs.entry((built, name.to_owned()));
+    program.or_insert_with(|| compile(built, name)).clone()
+}
+
+fn compile(built: Built, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("c-tests/{built:?}"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("c-tests/{name}.c"));
+    // Another test binary may build the same program now.
+    let unfinished = folder.join(format!("{name}.{}", std::process::id()));
+    let program = folder.join(name);
+    fs::create_dir_all(&folder).expect("a folder for test programs");
+    let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    compiler
+        .args([
+            "-std=c99",
+            "-D_GNU_SOURCE",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-pthread",
+            "-o",
+        ])
+        .arg(&unfinished)
+        .arg(&source);
+    match built {
+        Built::WithOurs => compiler.args(pkg_config()),
+        Built::WithOriginal => compiler.arg("-lsam"),
+    };
+    let output = compiler.output().expect("run the C compiler");
+    assert!(output.status.success(), "{compiler:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    fs::rename(&unfinished, &program).expect("put the test program in its place");
+    program
+}
+
+/// What our installed `libsam.pc` tells a compiler.
+fn pkg_config() -> Vec<String> {
+    let output = Command::new("pkg-config")
+        .env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"))
+        .args(["--cflags", "--libs", "libsam"])
+        .output()
+        .expect("run pkg-config");
+    assert!(output.status.success(), "pkg-config: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+}
+
+fn with_library(mut command: Command, library: Library) -> Command {
+    command.env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
+    match library {
+        Library::Original => &mut command,
+        Library::Ours => command.env("LD_LIBRARY_PATH", prefix().join("lib")),
+        Library::OursPreloaded => command.env("LD_PRELOAD", prefix().join("lib/libsam.so.4")),
+    };
+    command
+}
+
+/// Asks the loader, once, which libsam the program gets: exactly one, and the right one.
+fn check_library(program: &Path, library: Library) {
+    static CHECKED: OnceLock<Mutex<HashMap<(PathBuf, Library), String>>> = OnceLock::new();
+    let mut checked = CHECKED.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
+    let answer = checked.entry((program.to_owned(), library)).or_insert_with(|| {
+        let mut loader = with_library(Command::new(program), library);
+        let output = loader.env("LD_TRACE_LOADED_OBJECTS", "1").output().expect("ask the loader");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    let found: Vec<PathBuf> = answer
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && word.contains("libsam"))
+        .filter_map(|path| Path::new(path).canonicalize().ok())
+        .collect();
+    let ours = prefix().join("lib/libsam.so.4").canonicalize().expect("our library");
+    let right = match library {
+        Library::Original => found.len() == 1 && found[0] != ours,
+        Library::Ours | Library::OursPreloaded => found == [ours],
+    };
+    assert!(
+        right,
+        "{} would run with {found:?}, not {library:?} (is libsam4 installed?):\n{answer}",
+        program.display()
+    );
+}

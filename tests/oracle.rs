@@ -1,0 +1,283 @@
+//! What libsam4 does and ours must do too: each program runs on the original first, and both have to do what is
+//! written here.
+
+mod common;
+
+use common::{
+    Built, Ended,
+    Ended::{By, Exit},
+    Library, Outcome, Program,
+};
+use nix::sys::signal::Signal::SIGKILL;
+
+/// What a program did on the original and on ours.
+struct Both {
+    original: Outcome,
+    ours: Outcome,
+}
+
+impl Both {
+    fn each(&self, check: impl Fn(&Outcome)) {
+        check(&self.original);
+        check(&self.ours);
+    }
+}
+
+/// Runs a program on both libraries. Both end like this and say this.
+fn both(command: &[&str], ended: Ended, says: &[&str]) -> Both {
+    let program = Program::new(Built::WithOurs, command);
+    let original = program.run(Library::Original);
+    original.expect(ended, says);
+    let ours = program.run(Library::Ours);
+    ours.expect(ended, says);
+    Both { original, ours }
+}
+
+#[test]
+fn register_returns_in_a_new_process() {
+    both(&["register"], Exit(0), &["instance 1: a new pid, the parent is the caller"]);
+}
+
+#[test]
+fn register_without_a_place_for_the_id() {
+    both(&["register", "null"], Exit(0), &["instance 77: a new pid, the parent is the caller"]);
+}
+
+#[test]
+fn register_that_fails_can_be_tried_again() {
+    let says = ["sam_register: 2, Resource temporarily unavailable", "sam_start: 9", "instance 1"];
+    both(&["register_fails"], Exit(3), &says);
+}
+
+#[test]
+fn exit_code_of_the_last_instance() {
+    both(&["die", "RESTART", "300", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
+    both(&["die", "QUIT", "0", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
+    both(&["die", "RESTART", "0", "stopped", "exit", "8"], Exit(8), &["instance 1: stopped"]);
+    both(&["die", "QUIT", "300", "stopped", "exit", "0"], Exit(0), &["instance 1: stopped"]);
+    both(&["die", "QUIT", "0", "started", "exit", "255"], Exit(255), &["instance 1: started"]);
+    both(&["die", "QUIT", "300", "started", "exit", "0"], Exit(0), &["instance 1: started"]);
+}
+
+#[test]
+fn restart_however_the_instance_went() {
+    let instances = [
+        "instance 1: memory as it was at sam_register, the same supervisor",
+        "instance 2: memory as it was at sam_register, the same supervisor",
+        "instance 3: memory as it was at sam_register, the same supervisor",
+        "instance 4: memory as it was at sam_register, the same supervisor",
+    ];
+    for interval in ["0", "10000"] {
+        for end in [["exit", "0"], ["exit", "7"], ["signal", "11"], ["signal", "9"]] {
+            both(&["restart", interval, end[0], end[1]], Exit(5), &instances);
+        }
+    }
+}
+
+#[test]
+fn instance_ids_count_the_restarts() {
+    both(&["restart_often"], Exit(0), &["20 instances, counted one by one"]);
+}
+
+#[test]
+fn a_hang_is_warned_then_killed_then_restarted() {
+    let says = ["instance 1", "warned by SIGTERM", "instance 2"];
+    both(&["hang", "RESTART"], Exit(0), &says).each(|outcome| {
+        let interval = outcome.note("interval");
+        let warned = outcome.note("warned");
+        let killed = outcome.note("killed");
+        // To the millisecond below, generously above.
+        assert!((interval - 1..interval + 2000).contains(&warned), "{outcome}");
+        assert!((2 * interval - 1..2 * interval + 4000).contains(&killed), "{outcome}");
+    });
+}
+
+#[test]
+fn heartbeats_keep_the_instance() {
+    both(&["alive"], Exit(0), &["instance 1: alive after three intervals"]);
+}
+
+#[test]
+fn silence_counts_from_start_to_stop() {
+    let program = Program::new(Built::WithOurs, &["start"]);
+    let says = [
+        "registered: silence is no matter",
+        "stopped: silence is no matter",
+        "warned an interval after the start",
+    ];
+    program.run(Library::Original).expect(Exit(0), &says);
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+}
+
+#[test]
+fn no_interval_no_limit() {
+    let says = ["instance 1: silent for a second", "instance 2"];
+    both(&["no_limit", "0"], Exit(0), &says);
+    both(&["no_limit", "-1"], Exit(0), &says);
+}
+
+#[test]
+fn late_heartbeat_calls_the_kill_off() {
+    both(&["late_heartbeat"], Exit(0), &["instance 1", "warned", "alive three intervals after the warning"]);
+}
+
+#[test]
+fn stop_in_the_warning_handler_calls_the_recovery_off() {
+    both(&["stop_in_warning"], Exit(3), &["warned, sam_stop: 1", "instance 1: alive"]);
+}
+
+#[test]
+fn warning_signal_set_before_register() {
+    let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
+    both(&["warning_signal", "10", "before"], Exit(0), &says);
+}
+
+#[test]
+fn warning_signal_set_by_an_instance_holds_for_the_next() {
+    let says = ["instance 1", "warned by 12", "instance 2", "warned by 12", "instance 3"];
+    both(&["warning_signal", "12", "after"], Exit(0), &says);
+}
+
+#[test]
+fn warning_signal_0_is_no_warning() {
+    both(&["warning_signal", "0", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    both(&["warning_signal", "0", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+}
+
+#[test]
+fn a_warning_that_kills_brings_the_next_instance() {
+    both(&["default_warning"], Exit(0), &["instance 1", "instance 2"]);
+}
+
+#[test]
+fn callback_is_called_while_started_and_keeps_the_instance() {
+    let says = [
+        "instance 1: alive, called never before the start, about once per interval while started, never after the stop",
+    ];
+    both(&["callback_healthy"], Exit(0), &says);
+}
+
+#[test]
+fn callback_finds_the_program_unhealthy() {
+    both(&["callback_unhealthy"], Exit(0), &["instance 1", "unhealthy", "warned", "instance 2"]);
+}
+
+#[test]
+fn callback_hangs() {
+    both(&["callback_hangs"], Exit(0), &["instance 1", "checking", "warned", "instance 2"]);
+}
+
+#[test]
+fn callback_removed() {
+    let program = Program::new(Built::WithOurs, &["callback_removed"]);
+    let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
+    program.run(Library::Original).expect(Exit(0), &says);
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+}
+
+#[test]
+fn callback_calls_every_function() {
+    let says = [
+        "sam_initialize: 9",
+        "sam_register: 9",
+        "sam_start: 9",
+        "sam_hc_send: 1",
+        "sam_warn_signal_set: 1",
+        "sam_data_store: 1",
+        "sam_data_getsize: 1",
+        "sam_data_restore: 1",
+        "7 bytes, inside",
+        "sam_mark_failed: 7",
+        "sam_hc_callback_register: 9",
+        "sam_stop: 1",
+        "sam_hc_callback_register: 1",
+        "sam_finalize: 1",
+        "instance 1: alive, not called again",
+    ];
+    both(&["callback_calls"], Exit(6), &says);
+}
+
+#[test]
+fn data_survives() {
+    let says = [
+        "instance 0: 0 bytes, \"\"",
+        "instance 0: 7 bytes, \"before\"",
+        "instance 1: 7 bytes, \"before\"",
+        "instance 2: 7 bytes, \"before\"",
+        "instance 2: 23 bytes, \"by the second instance\"",
+        "instance 3: 23 bytes, \"by the second instance\"",
+        "instance 4: 14 bytes, \"while started\"",
+        "instance 4: 0 bytes, \"\"",
+        "instance 5: 0 bytes, \"\"",
+        "instance 6: 0 bytes, \"\"",
+    ];
+    both(&["data"], Exit(0), &says);
+}
+
+#[test]
+fn restore_writes_the_data_and_no_byte_more() {
+    let says = [
+        "restore into 8 bytes: 1, --------",
+        "restore into 8 bytes: 1, four----",
+        "restore into 4 bytes: 1, four----",
+        "restore into 3 bytes: 7, --------",
+        "restore into 0 bytes: 7, --------",
+        "restore into 8 bytes: 1, four----",
+        "restore into 4 bytes: 1, four----",
+        "restore into 3 bytes: 7, --------",
+        "restore into 0 bytes: 7, --------",
+        "restore into 8 bytes: 1, five!---",
+        "restore into 4 bytes: 7, --------",
+        "restore into 8 bytes: 1, --------",
+        "restore into 0 bytes: 1, --------",
+    ];
+    both(&["data_buffer"], Exit(0), &says);
+}
+
+#[test]
+fn large_data_survives() {
+    both(&["data_large"], Exit(0), &["8 MiB, intact", "6 bytes, small"]);
+}
+
+#[test]
+fn a_file_size_limit_does_not_break_a_store() {
+    both(&["store_file_limit"], Exit(0), &["instance 1", "stored or refused"]);
+}
+
+#[test]
+fn no_recovery_after_finalize() {
+    both(&["finalize", "registered"], Exit(7), &["instance 1: alive"]);
+    both(&["finalize", "started"], Exit(7), &["instance 1: alive"]);
+}
+
+#[test]
+fn instances_have_the_signals_of_the_program() {
+    let signals = "1 blocked 2 handled 10 blocked 12 ignored 13 ignored 17 ignored";
+    let says = ["initialized", "registered", "started", "registered", "started"];
+    let says = says.map(|when| format!("{when}: {signals}"));
+    both(&["signals"], Exit(0), &says.each_ref().map(String::as_str));
+}
+
+#[test]
+fn exit_handlers_run_in_the_instance_and_once_in_the_supervisor() {
+    let says = ["instance 1", "instance leaves", "instance 2", "instance leaves", "supervisor leaves"];
+    both(&["exit_handlers", "exit"], Exit(4), &says);
+}
+
+#[test]
+fn a_stopped_supervisor_does_not_hurt_a_healthy_instance() {
+    both(&["late_supervisor", "supervisor"], Exit(0), &["instance 1", "alive"]);
+}
+
+#[test]
+fn an_instance_without_rights_is_supervised() {
+    let program = Program::new(Built::WithOurs, &["drop_rights"]);
+    let original = program.run(Library::Original);
+    if original.says() == ["not root"] {
+        eprintln!("left out: only root has rights to give up");
+        return;
+    }
+    let says = ["instance 1: ", "instance 2: data of instance 1", "instance 3: data of instance 2"];
+    original.expect(Exit(0), &says);
+    program.run(Library::Ours).expect(Exit(0), &says);
+}

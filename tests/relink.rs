@@ -1,0 +1,77 @@
+//! Programs that were built against libsam4 run unchanged on ours, found by `LD_LIBRARY_PATH` or forced in by
+//! `LD_PRELOAD`.
+
+mod common;
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use common::{Built, Ended::Exit, Library, Program, prefix};
+
+/// Runs a program as it was built against the original, on ours in both ways.
+fn unchanged(command: &[&str], exit: i32, says: &[&str]) {
+    let program = Program::new(Built::WithOriginal, command);
+    for library in [Library::Original, Library::Ours, Library::OursPreloaded] {
+        program.run(library).expect(Exit(exit), says);
+    }
+}
+
+#[test]
+fn registers() {
+    unchanged(&["register"], 0, &["instance 1: a new pid, the parent is the caller"]);
+}
+
+#[test]
+fn is_restarted_after_a_crash() {
+    let says = [
+        "instance 1: memory as it was at sam_register, the same supervisor",
+        "instance 2: memory as it was at sam_register, the same supervisor",
+        "instance 3: memory as it was at sam_register, the same supervisor",
+        "instance 4: memory as it was at sam_register, the same supervisor",
+    ];
+    unchanged(&["restart", "1000", "signal", "11"], 5, &says);
+}
+
+#[test]
+fn is_warned_and_restarted_after_a_hang() {
+    unchanged(&["hang", "RESTART"], 0, &["instance 1", "warned by SIGTERM", "instance 2"]);
+}
+
+#[test]
+fn gets_its_own_warning_signal() {
+    let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
+    unchanged(&["warning_signal", "10", "before"], 0, &says);
+}
+
+#[test]
+fn is_checked_by_its_callback() {
+    unchanged(&["callback_unhealthy"], 0, &["instance 1", "unhealthy", "warned", "instance 2"]);
+}
+
+#[test]
+fn keeps_its_data() {
+    unchanged(&["data_large"], 0, &["8 MiB, intact", "6 bytes, small"]);
+}
+
+/// The files named libsam or libqb that a process has mapped.
+fn mapped(pid: &str) -> BTreeSet<PathBuf> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of a living process");
+    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    paths.filter(|path| path.contains("libsam") || path.contains("libqb")).map(PathBuf::from).collect()
+}
+
+#[test]
+fn the_original_is_not_even_mapped() {
+    let program = Program::new(Built::WithOriginal, &["wait"]);
+    let ours = BTreeSet::from([prefix().join("lib/libsam.so.4").canonicalize().unwrap()]);
+    for library in [Library::Original, Library::Ours, Library::OursPreloaded] {
+        let running = program.start(library);
+        let instance = running.wait_for("# instance ");
+        for pid in [instance, running.pid().to_string()] {
+            let mapped = mapped(&pid);
+            match library {
+                Library::Original => assert!(mapped.is_disjoint(&ours), "pid {pid} has {mapped:?}"),
+                _ => assert_eq!(mapped, ours, "pid {pid} with {library:?}"),
+            }
+        }
+    }
+}
