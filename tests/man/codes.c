@@ -108,17 +108,44 @@ static void corosync(void)
     PRINT(sam_finalize, ());
 }
 
-/* No address space is left for what the calls need. */
+static void limit_memory(rlim_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) != 0)
+        exit(2);
+    limit.rlim_cur = size;
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        exit(2);
+}
+
+/* At every step there is no address space left for what the call needs. */
 static void crowded(void)
 {
-    struct rlimit none = {1, 1};
-    static char data[4096];
+    static char data[100000];
+    unsigned int instance;
+    size_t size;
 
-    PRINT(sam_initialize, (1000, SAM_RECOVERY_POLICY_QUIT));
-    setrlimit(RLIMIT_AS, &none);
+    free(malloc(64 * 1024)); /* what the heap has is not taken away */
+    limit_memory(1);
+    PRINT(sam_initialize, (0, SAM_RECOVERY_POLICY_RESTART));
+    limit_memory(RLIM_INFINITY);
+    PRINT(sam_initialize, (0, SAM_RECOVERY_POLICY_RESTART));
+
+    limit_memory(1);
     PRINT(sam_data_store, (data, sizeof(data)));
     PRINT(sam_register, (NULL));
-    PRINT(sam_hc_callback_register, (healthy));
+    limit_memory(RLIM_INFINITY);
+    PRINT(sam_register, (&instance));
+
+    if (instance == 1) {
+        PRINT(sam_data_store, (data, sizeof(data)));
+        PRINT(sam_start, ());
+        _exit(1);
+    }
+    limit_memory(1);
+    PRINT(sam_data_getsize, (&size));
+    PRINT(sam_data_restore, (data, sizeof(data)));
 }
 
 int main(int argc, char **argv)
