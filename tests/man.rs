@@ -1,0 +1,446 @@
+//! The man pages, as installed: they are there, well formed, say of each function which codes it returns, and
+//! their examples work when copied from the screen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// Each function with the codes that it can return: those that tests/man/codes.c brings about, and those that
+/// need a corosync that is absent, busy or closed to this user.
+const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
+    (
+        "sam_initialize",
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_NO_MEMORY"],
+        &["CS_ERR_LIBRARY", "CS_ERR_NOT_SUPPORTED", "CS_ERR_TRY_AGAIN", "CS_ERR_ACCESS"],
+    ),
+    ("sam_register", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &["CS_ERR_NOT_SUPPORTED"]),
+    ("sam_start", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &[]),
+    ("sam_stop", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &[]),
+    ("sam_finalize", &["CS_OK", "CS_ERR_BAD_HANDLE"], &[]),
+    ("sam_hc_send", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &[]),
+    (
+        "sam_hc_callback_register",
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_LIBRARY"],
+        &[],
+    ),
+    ("sam_warn_signal_set", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_LIBRARY"], &[]),
+    (
+        "sam_data_store",
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_NO_MEMORY", "CS_ERR_TOO_BIG", "CS_ERR_LIBRARY"],
+        &[],
+    ),
+    (
+        "sam_data_restore",
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_NO_MEMORY", "CS_ERR_LIBRARY"],
+        &[],
+    ),
+    (
+        "sam_data_getsize",
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_NO_MEMORY", "CS_ERR_LIBRARY"],
+        &[],
+    ),
+    ("sam_mark_failed", &["CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_LIBRARY"], &[]),
+];
+
+/// Far longer than anything here takes, also on a machine that is busy with other things.
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn every_function_has_an_installed_page_and_there_are_no_others() {
+    let man = prefix().join("share/man");
+    let mut wanted: BTreeSet<String> = FUNCTIONS.iter().map(|(name, ..)| format!("{name}.3")).collect();
+    wanted.insert("sam_overview.3".into());
+    assert_eq!(files_in(&man.join("man3")), wanted);
+    assert_eq!(files_in(&man.join("man8")), BTreeSet::from(["sam_overview.8".into()]));
+
+    let overview = |section: &str| {
+        let mut man_command = command("man");
+        man_command.arg("-M").arg(&man).args([section, "sam_overview"]);
+        let (status, text) = run(man_command);
+        assert!(status.success(), "man {section} sam_overview: {status}\n{text}");
+        assert!(text.contains("Simple Availability Manager"), "man {section} sam_overview:\n{text}");
+        text
+    };
+    assert_eq!(overview("8"), overview("3"));
+}
+
+#[test]
+fn the_formatters_have_nothing_to_complain_about() {
+    let scratch = Scratch::new("lint");
+    let broken = scratch.path("broken.3");
+    fs::write(&broken, ".TH BROKEN 3 2026-01-01\n.SH NAME\nbroken \\- not right\n.nosuchmacro\n").unwrap();
+    for lint in [mandoc_lint, groff_lint] {
+        let said = complaints(&broken, lint);
+        assert!(said.contains("nosuchmacro"), "an unknown macro gave no more than: {said}");
+    }
+
+    for page in pages() {
+        for lint in [mandoc_lint, groff_lint] {
+            let said = complaints(&page, lint);
+            assert!(said.is_empty(), "{}:\n{said}", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_sections_come_in_the_usual_order() {
+    let usual = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "RETURN VALUE",
+        "ERRORS",
+        "ENVIRONMENT",
+        "FILES",
+        "NOTES",
+        "EXAMPLE",
+        "SEE ALSO",
+    ];
+    for page in pages() {
+        let sections = Page::read(&page).sections;
+        let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
+        let expected: Vec<&str> = usual
+            .into_iter()
+            .filter(|name| !["ENVIRONMENT", "FILES"].contains(name) || names.contains(name))
+            .collect();
+        assert_eq!(names, expected, "{}", page.display());
+    }
+}
+
+#[test]
+fn every_page_that_is_referred_to_exists() {
+    let pages = pages();
+    let names: BTreeSet<String> =
+        pages.iter().map(|page| page.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    for path in &pages {
+        let page = Page::read(path);
+        let own = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let mentioned: BTreeSet<String> = page
+            .sections
+            .iter()
+            .flat_map(|(_, body)| body.split(|c: char| !(c.is_ascii_alphanumeric() || "_()".contains(c))))
+            .filter(|word| word.starts_with("sam_") && word.ends_with("(3)"))
+            .map(|word| word.trim_end_matches("(3)").to_owned())
+            .collect();
+        assert!(mentioned.len() > 1, "{own} refers to {mentioned:?} only: are references still found?");
+        let missing: Vec<_> = mentioned.difference(&names).collect();
+        assert!(missing.is_empty(), "{own} refers to pages that do not exist: {missing:?}");
+    }
+}
+
+#[test]
+fn initialize_lists_the_variables_that_the_overview_explains() {
+    let explained = tags(Page::named("sam_overview").section("ENVIRONMENT"));
+    assert!(explained.contains("SAM_LOG"), "{explained:?}");
+    let page = Page::named("sam_initialize");
+    let listed: BTreeSet<String> = page
+        .section("ENVIRONMENT")
+        .split(|c: char| !(c.is_ascii_uppercase() || c == '_'))
+        .filter(|word| word.starts_with("SAM_"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, explained);
+}
+
+#[test]
+fn the_synopsis_is_what_the_header_declares() {
+    let scratch = Scratch::new("synopsis");
+    for page in pages() {
+        let page = Page::read(&page);
+        let declarations: String = page
+            .section("SYNOPSIS")
+            .split("Compile and link")
+            .next()
+            .unwrap()
+            // The one type that a page shows: C99 does not let it be defined again.
+            .replace("typedef int (*sam_hc_callback_t)(void);", "");
+        assert!(declarations.contains("cs_error_t sam_"), "{}: no function:\n{declarations}", page.name);
+        // A declaration that differs from the header's is an error.
+        let program = format!("{declarations}\nint main(void) {{ return 0; }}\n");
+        compile(&scratch, &page.name, &program);
+    }
+}
+
+#[test]
+fn every_example_compiles_and_runs_when_copied_from_the_page() {
+    let scratch = Scratch::new("examples");
+    let mut failed = Vec::new();
+    for page in pages() {
+        let page = Page::read(&page);
+        let example = page.section("EXAMPLE");
+        let start = example.find("#include").unwrap_or_else(|| panic!("{}: no program", page.name));
+        let binary = compile(&scratch, &page.name, &example[start..]);
+        let (status, text) = run(command(&binary));
+        if !status.success() {
+            failed.push(format!("{}: {status}\n{text}", page.name));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_pages_list_exactly_the_codes_of_each_function() {
+    for (function, usual, rare) in FUNCTIONS {
+        let page = Page::named(function);
+        let mut documented = tags(page.section("ERRORS"));
+        if page.section("RETURN VALUE").contains("CS_OK\n       on success")
+            || page.section("RETURN VALUE").contains("CS_OK on success")
+            || page.section("RETURN VALUE").contains("CS_OK in every instance")
+        {
+            documented.insert("CS_OK".into());
+        }
+        let possible: BTreeSet<String> = usual.iter().chain(rare).map(|&code| code.to_owned()).collect();
+        assert_eq!(documented, possible, "{function}");
+    }
+}
+
+#[test]
+fn the_functions_return_exactly_the_codes_that_the_pages_list() {
+    let scratch = Scratch::new("codes");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/man/codes.c");
+    let probe = compile(&scratch, "codes", &fs::read_to_string(source).unwrap());
+    let names = error_names();
+
+    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut transcript = String::new();
+    for session in ["life", "life-without-interval", "orphan", "orphan-started", "corosync", "crowded"] {
+        let mut probe = command(&probe);
+        probe.arg(session);
+        let (status, text) = run(probe);
+        transcript += &format!("--- {session}: {status}\n{text}");
+        assert!(text.ends_with("end\n"), "the session was cut short\n{transcript}");
+        for line in text.lines().filter(|line| line.starts_with("sam_")) {
+            let (function, code) = line.split_once(' ').unwrap();
+            let code: i32 = code.parse().unwrap();
+            let name = names.get(&code).unwrap_or_else(|| panic!("{line}: no such code\n{transcript}"));
+            seen.entry(function.into()).or_default().insert(name.clone());
+        }
+    }
+
+    for (function, usual, rare) in FUNCTIONS {
+        let seen: BTreeSet<&str> = seen[function].iter().map(String::as_str).collect();
+        let usual: BTreeSet<&str> = usual.iter().copied().collect();
+        let missing: Vec<_> = usual.difference(&seen).collect();
+        assert!(missing.is_empty(), "{function} is said to return {missing:?} and did not\n{transcript}");
+        let unexpected: Vec<_> =
+            seen.into_iter().filter(|code| !usual.contains(code) && !rare.contains(code)).collect();
+        assert!(unexpected.is_empty(), "{function} returned {unexpected:?}, not in its page\n{transcript}");
+    }
+}
+
+/// A page as mandoc prints it on a screen that is wide enough for every line.
+struct Page {
+    name: String,
+    sections: Vec<(String, String)>,
+}
+
+impl Page {
+    fn named(name: &str) -> Page {
+        Page::read(&prefix().join(format!("share/man/man3/{name}.3")))
+    }
+
+    fn read(path: &Path) -> Page {
+        let mut mandoc = command("mandoc");
+        mandoc.args(["-T", "ascii", "-O", "width=200"]).arg(path);
+        let (status, text) = run(mandoc);
+        assert!(status.success(), "mandoc {}: {status}\n{text}", path.display());
+
+        let text = without_overstrikes(&text);
+        let mut sections: Vec<(String, String)> = Vec::new();
+        // The first and the last line are the page's header and footer.
+        let lines: Vec<&str> = text.lines().collect();
+        for line in &lines[1..lines.len() - 1] {
+            if line.starts_with(|c: char| c.is_ascii_uppercase()) {
+                sections.push((line.trim().to_owned(), String::new()));
+            } else if let Some((_, body)) = sections.last_mut() {
+                *body += line;
+                *body += "\n";
+            }
+        }
+        Page { name: path.file_stem().unwrap().to_string_lossy().into_owned(), sections }
+    }
+
+    fn section(&self, name: &str) -> &str {
+        let found = self.sections.iter().find(|(section, _)| section == name);
+        found.map(|(_, body)| body.as_str()).unwrap_or_else(|| panic!("{}: no section {name}", self.name))
+    }
+}
+
+/// Bold and underlined text is printed twice, with a backspace between.
+fn without_overstrikes(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        if c == '\u{8}' {
+            plain.pop();
+        } else {
+            plain.push(c)
+        }
+    }
+    plain
+}
+
+/// The lines of a section that are one name in capitals: what its entries explain.
+fn tags(section: &str) -> BTreeSet<String> {
+    section
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains('_') && line.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The values and names of `cs_error_t`, as the installed header has them.
+fn error_names() -> BTreeMap<i32, String> {
+    let header = fs::read_to_string(prefix().join("include/corosync/corotypes.h")).unwrap();
+    let names: BTreeMap<i32, String> = header
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').split_once(" = "))
+        .filter(|(name, _)| *name == "CS_OK" || name.starts_with("CS_ERR_"))
+        .filter_map(|(name, value)| Some((value.parse().ok()?, name.to_owned())))
+        .collect();
+    assert_eq!(names.get(&9).map(String::as_str), Some("CS_ERR_BAD_HANDLE"), "{names:?}");
+    names
+}
+
+fn mandoc_lint(page: &Path) -> Command {
+    let mut lint = command("mandoc");
+    lint.args(["-T", "lint", "-W", "warning"]).arg(page);
+    lint
+}
+
+fn groff_lint(page: &Path) -> Command {
+    let mut lint = command("man");
+    // -Z: format, and print nothing but complaints once the page itself is thrown away.
+    lint.args(["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l"]).arg(page);
+    lint.env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80");
+    lint
+}
+
+/// What a formatter says about a page, beside the page itself.
+fn complaints(page: &Path, lint: fn(&Path) -> Command) -> String {
+    let mut lint = lint(page);
+    let name = format!("{lint:?}");
+    let output = lint.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if lint.get_program() == "mandoc" {
+        said += &String::from_utf8_lossy(&output.stdout);
+    }
+    if said.is_empty() && !output.status.success() {
+        said = format!("{name}: {}", output.status);
+    }
+    said
+}
+
+/// The pages that have text of their own.
+fn pages() -> Vec<PathBuf> {
+    let folder = prefix().join("share/man/man3");
+    let pages: Vec<PathBuf> = files_in(&folder).into_iter().map(|file| folder.join(file)).collect();
+    assert!(!pages.is_empty());
+    pages
+}
+
+fn files_in(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Where `make install` put the library under test.
+fn prefix() -> PathBuf {
+    match std::env::var_os("SAM_PREFIX") {
+        Some(prefix) => prefix.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prefix"),
+    }
+}
+
+/// Compiles a program as the pages say, against the installed library.
+fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
+    let source = scratch.path(&format!("{name}.c"));
+    fs::write(&source, program).unwrap();
+    let pkg_config = prefix().join("lib/pkgconfig");
+    assert!(pkg_config.join("libsam.pc").exists(), "{} has no libsam.pc", pkg_config.display());
+
+    let binary = scratch.path(name);
+    let mut cc = command("sh");
+    cc.args([
+        "-c",
+        r#"cc -Wall -Wextra -Wpedantic -Werror "$0" -o "$1" $(pkg-config --cflags --libs libsam)"#,
+    ])
+    .args([&source, &binary])
+    .env("PKG_CONFIG_PATH", pkg_config);
+    let (status, text) = run(cc);
+    assert!(status.success(), "{name}: {text}\n{program}");
+    binary
+}
+
+/// A command that uses the library under test, whatever is set up outside.
+fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let library = prefix().join("lib");
+    assert!(library.join("libsam.so.4").exists(), "{} has no libsam.so.4", library.display());
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SAM_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LD_LIBRARY_PATH", library).env("SAM_LOG", "stderr");
+    command
+}
+
+/// Runs a command until it and all that it left behind have closed its output, and returns its status and
+/// what it wrote. It is ended, and the test fails, when that takes too long.
+fn run(mut command: Command) -> (ExitStatus, String) {
+    let name = format!("{command:?}");
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer).process_group(0);
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+    drop(command); // and with it the writing ends of the pipe
+
+    let (sender, receiver) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        let mut output = Vec::new();
+        fs::File::from(reader).read_to_end(&mut output).unwrap();
+        let _ = sender.send(());
+        String::from_utf8_lossy(&output).into_owned()
+    });
+    let in_time = receiver.recv_timeout(LIMIT).is_ok();
+    if !in_time {
+        let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+    }
+    let status = child.wait().unwrap();
+    let output = reading.join().unwrap();
+    assert!(in_time, "{name} still ran after {LIMIT:?}; it wrote:\n{output}");
+    (status, output)
+}
+
+/// A folder that is gone after the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("sam-man-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
