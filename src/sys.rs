@@ -11,12 +11,25 @@ pub mod shared_page;
 pub mod signals;
 pub mod thread;
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// The same file under a number that is not that of standard input, output or error, which a program may have
+/// closed to open something of its own in its place.
+fn above_standard(fd: OwnedFd) -> nix::Result<OwnedFd> {
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Sets errno of the calling thread.
 pub fn set_errno(errno: i32) {
-    nix::errno::Errno::from_raw(errno).set();
+    Errno::from_raw(errno).set();
 }
 
 /// errno of the calling thread.
 pub fn errno() -> i32 {
-    nix::errno::Errno::last_raw()
+    Errno::last_raw()
 }

@@ -32,6 +32,7 @@ impl MemoryFile {
     /// Makes an empty file. `name` shows in /proc.
     pub fn create(name: &CStr) -> nix::Result<MemoryFile> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let fd = super::above_standard(fd)?;
         // Nobody who ever had it can cut it short under a reader's mapping.
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
         let stat = fstat(&fd)?;
