@@ -1,6 +1,8 @@
 //! The man pages, as installed: they are there, well formed, say of each function which codes it returns, and
 //! their examples work when copied from the screen.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -14,6 +16,8 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+use common::prefix;
 
 /// Each function with the codes that it can return: those that tests/man/codes.c brings about, and those that
 /// need a corosync that is absent, busy or closed to this user.
@@ -356,14 +360,6 @@ fn files_in(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Where `make install` put the library under test.
-fn prefix() -> PathBuf {
-    match std::env::var_os("SAM_PREFIX") {
-        Some(prefix) => prefix.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prefix"),
-    }
-}
-
 /// Compiles a program as the pages say, against the installed library.
 fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     let source = scratch.path(&format!("{name}.c"));
@@ -386,15 +382,13 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
 
 /// A command that uses the library under test, whatever is set up outside.
 fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let library = prefix().join("lib");
-    assert!(library.join("libsam.so.4").exists(), "{} has no libsam.so.4", library.display());
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SAM_") {
             command.env_remove(name);
         }
     }
-    command.env("LD_LIBRARY_PATH", library).env("SAM_LOG", "stderr");
+    command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "stderr");
     command
 }
 
