@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
@@ -11,6 +12,7 @@ use super::machine::{Effect, Event, Machine, Rules};
 use crate::board::Board;
 use crate::error::{Error, Result};
 use crate::sys::clock;
+use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Inbox};
 
@@ -32,12 +34,15 @@ pub enum Role {
 /// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
 /// process is as it was.
 pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
-    let mut supervisor = Supervisor::new(rules, warn_signal)?;
+    let refused = |errno: Errno| Error::System(errno as i32);
+    let mut supervisor = Supervisor::new(rules, warn_signal).map_err(refused)?;
+    let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
         Ok(first) => first,
         Err(errno) => {
             supervisor.child_signal.restore();
-            return Err(Error::System(errno as i32));
+            lifeline.restore();
+            return Err(refused(errno));
         }
     };
     match first {
@@ -82,7 +87,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(rules: Rules, warn_signal: i32) -> Result<Supervisor> {
+    fn new(rules: Rules, warn_signal: i32) -> nix::Result<Supervisor> {
         Ok(Supervisor {
             machine: Machine::new(rules, warn_signal),
             inbox: Inbox::new()?,
@@ -98,6 +103,8 @@ impl Supervisor {
         // The page of the last instance goes before the fork, so that the next never has it.
         self.child = None;
         let board = Board::new(warn_signal)?;
+        // Before the fork: a supervisor that is killed right after it must not go unnoticed.
+        board.hold_lifeline();
         self.slack.set();
         match process::fork()? {
             Forked::Child => {
@@ -110,7 +117,6 @@ impl Supervisor {
             }
             Forked::Parent(pid) => {
                 TimerSlack::LEAST.set();
-                board.hold_lifeline();
                 self.child = Some(Child { pid, board, pidfd: process::pidfd(pid).ok() });
                 Ok(Launch::Made(Event::Launched { pid }))
             }

@@ -61,6 +61,29 @@ impl Cord {
     }
 }
 
+/// The calling thread's list of robust mutexes, as the C library registered it.
+#[derive(Debug)]
+pub struct RobustList {
+    head: *mut libc::c_void,
+    size: usize,
+}
+
+impl RobustList {
+    /// What is in force.
+    pub fn current() -> RobustList {
+        let mut list = RobustList { head: ptr::null_mut(), size: 0 };
+        // SAFETY: the kernel writes two words that are ours.
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut list.head, &raw mut list.size) };
+        list
+    }
+
+    /// Puts it in force again.
+    pub fn restore(&self) {
+        // SAFETY: the C library had registered it for this thread.
+        unsafe { libc::syscall(libc::SYS_set_robust_list, self.head, self.size) };
+    }
+}
+
 /// The list ends where it began.
 fn end_of_list() -> *mut Cord {
     (&raw const HELD).cast_mut().cast()

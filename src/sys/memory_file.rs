@@ -145,14 +145,15 @@ impl AsFd for Borrowed {
 
 /// Bytes that can be had without driving the machine out of memory.
 fn available_memory() -> usize {
-    available_in(&read_meminfo().unwrap_or_default()).unwrap_or_else(all_memory)
+    // Read to the stack: a signal handler that stores data may have interrupted malloc.
+    let mut text = [0; 4096];
+    read_meminfo(&mut text).and_then(available_in).unwrap_or_else(all_memory)
 }
 
-fn read_meminfo() -> Option<String> {
+fn read_meminfo(text: &mut [u8]) -> Option<&str> {
     use std::io::Read;
-    let mut text = String::new();
-    File::open("/proc/meminfo").ok()?.read_to_string(&mut text).ok()?;
-    Some(text)
+    let length = File::open("/proc/meminfo").ok()?.read(text).ok()?;
+    std::str::from_utf8(&text[..length]).ok()
 }
 
 /// MemAvailable and SwapFree of /proc/meminfo, in bytes.
