@@ -205,7 +205,7 @@ impl Supervisor {
             if self.child.as_ref().is_some_and(|child| child.pid == pid) {
                 events.push_back(match change {
                     Change::Ended(status) => Event::Died(status),
-                    Change::Stopped(signal) => Event::Stopped(signal),
+                    Change::Stopped => Event::Stopped,
                 });
             }
         }

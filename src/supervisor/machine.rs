@@ -41,7 +41,7 @@ pub enum Event {
     /// The instance ended.
     Died(Status),
     /// A signal stopped the instance.
-    Stopped(i32),
+    Stopped,
     /// A signal arrived at the supervisor.
     Signal {
         /// The signal.
@@ -65,7 +65,7 @@ pub enum Effect {
     Send(i32),
     /// Send the instance what was received.
     PassOn(Received),
-    /// Stop the supervisor as the instance was stopped, until somebody continues both.
+    /// Stop the supervisor as the instance has stopped, until somebody continues both.
     Suspend,
     /// Say what happened.
     Tell(Notice),
@@ -121,6 +121,8 @@ pub struct Machine {
     warn_signal: i32,
     /// Somebody told the program to end: its end is final.
     ending: bool,
+    /// A terminal's user told the program to stop until it is continued.
+    stopping: bool,
     /// When the last instance was lost; 0 for the first.
     lost: u64,
     /// The supervisor's own pause between two tries to make an instance.
@@ -139,6 +141,7 @@ impl Machine {
             id: 1,
             warn_signal,
             ending: false,
+            stopping: false,
             lost: 0,
             retry: RETRY.0,
             held: Vec::new(),
@@ -159,7 +162,7 @@ impl Machine {
             (Life::Retrying, Event::Tick) if now >= self.wake => self.launch(),
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
-            (Life::Watching(_), Event::Stopped(signal)) => stopped(signal),
+            (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
@@ -180,6 +183,7 @@ impl Machine {
         }
         effects.extend(self.held.drain(..).map(Effect::PassOn));
         self.retry = RETRY.0;
+        self.stopping = false;
         self.life = Life::Watching(Watch {
             pid,
             born: now,
@@ -319,6 +323,12 @@ impl Machine {
 
     fn signal(&mut self, now: u64, received: Received, shared: bool) -> Vec<Effect> {
         self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
+        // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
+        match received.number {
+            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stopping = true,
+            libc::SIGCONT => self.stopping = false,
+            _ => {}
+        }
         match self.life {
             Life::Watching(ref mut watch) => {
                 if received.number == libc::SIGCONT && self.rules.interval != 0 {
@@ -351,14 +361,6 @@ fn grace_for_lateness(now: u64, late: u64, interval: u64, watch: &mut Watch) -> 
     watch.graced = true;
     watch.grace = now.saturating_add(late.min(interval));
     Some(watch.grace)
-}
-
-/// Job control: a terminal that stops the instance waits for the supervisor to stop as well.
-fn stopped(signal: i32) -> Vec<Effect> {
-    match signal {
-        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => vec![Effect::Suspend],
-        _ => vec![],
-    }
 }
 
 #[cfg(test)]

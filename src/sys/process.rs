@@ -53,7 +53,7 @@ pub enum Change {
     /// It ended, and is reaped.
     Ended(Status),
     /// A signal stopped it.
-    Stopped(i32),
+    Stopped,
 }
 
 /// News of any child, if there is some. Children that ended are reaped.
@@ -72,7 +72,7 @@ pub fn next_change() -> Option<(i32, Change)> {
         libc::CLD_EXITED => Change::Ended(Status::Exited(status)),
         libc::CLD_KILLED => Change::Ended(Status::Killed { signal: status, core: false }),
         libc::CLD_DUMPED => Change::Ended(Status::Killed { signal: status, core: true }),
-        _ => Change::Stopped(status),
+        _ => Change::Stopped,
     };
     Some((pid, change))
 }

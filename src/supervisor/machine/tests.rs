@@ -215,15 +215,15 @@ fn a_supervisor_that_was_continued_gives_a_whole_interval() {
 }
 
 #[test]
-fn job_control_stops_both_and_other_stops_do_not() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    for (number, expected) in [
-        (libc::SIGTSTP, vec![Effect::Suspend]),
-        (libc::SIGTTIN, vec![Effect::Suspend]),
-        (libc::SIGTTOU, vec![Effect::Suspend]),
-        (libc::SIGSTOP, vec![]),
-    ] {
-        assert_eq!(machine.step(1010 * MS, Event::Stopped(number), &started(1000 * MS)), expected);
+fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
+    for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let seen = started(1000 * MS);
+        assert_eq!(machine.step(1010 * MS, Event::Stopped, &seen), [], "nobody told the program to stop");
+        machine.step(1011 * MS, signal(number), &seen);
+        assert_eq!(machine.step(1012 * MS, Event::Stopped, &seen), [Effect::Suspend]);
+        machine.step(1090 * MS, signal(libc::SIGCONT), &seen);
+        assert_eq!(machine.step(1091 * MS, Event::Stopped, &seen), []);
     }
 }
 
