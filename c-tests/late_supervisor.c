@@ -33,10 +33,11 @@ int main(int argc, char **argv)
 	stopper = fork();
 	if (stopper == 0) {
 		for (i = 0; i < 2; i++) {
-			kill(supervisor, SIGSTOP);
 			if (both) {
 				kill(program, SIGSTOP);
+				sleep_ms(INTERVAL / 12); /* until the supervisor has seen its last heartbeat */
 			}
+			kill(supervisor, SIGSTOP);
 			sleep_ms(3 * INTERVAL);
 			kill(supervisor, SIGCONT);
 			sleep_ms(INTERVAL / 4);

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#define SIZE 100000
+#define SIZE 1000000 /* more than a pipe holds */
 
 static volatile sig_atomic_t end;
 static int strange;
@@ -74,11 +74,11 @@ int main(void)
 	MUST(sam_start());
 	pthread_create(&threads[0], NULL, beat, NULL);
 	pthread_create(&threads[1], NULL, start_and_stop, NULL);
-	pthread_create(&threads[2], NULL, start_and_stop, NULL);
+	pthread_create(&threads[2], NULL, beat, NULL);
 	pthread_create(&threads[3], NULL, store, &letters[0]);
 	pthread_create(&threads[4], NULL, store, &letters[1]);
 	pthread_create(&threads[5], NULL, restore, NULL);
-	sleep_ms(500);
+	sleep_ms(2000);
 	end = 1;
 	for (i = 0; i < 6; i++) {
 		pthread_join(threads[i], NULL);
