@@ -1,10 +1,14 @@
-/* A program that does not handle the warning signal ends by it and is restarted. */
+/* A program that does not handle the warning signal ends by it and is restarted; one that is stopped cannot even do
+ * that: default_warning hang|stop. */
 #include "observe.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
 	unsigned int instance;
 
+	if (argc != 2) {
+		return 2;
+	}
 	MUST(sam_initialize(200, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
@@ -12,6 +16,9 @@ int main(void)
 		return 0;
 	}
 	MUST(sam_start());
+	if (strcmp(argv[1], "stop") == 0) {
+		raise(SIGSTOP);
+	}
 	hang();
 	return 0;
 }

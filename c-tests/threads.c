@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#define SIZE 1000000 /* more than a pipe holds */
+#define SIZE 10000
 
 static volatile sig_atomic_t end;
 static int strange;
@@ -78,7 +78,7 @@ int main(void)
 	pthread_create(&threads[3], NULL, store, &letters[0]);
 	pthread_create(&threads[4], NULL, store, &letters[1]);
 	pthread_create(&threads[5], NULL, restore, NULL);
-	sleep_ms(2000);
+	sleep_ms(1000);
 	end = 1;
 	for (i = 0; i < 6; i++) {
 		pthread_join(threads[i], NULL);

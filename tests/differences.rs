@@ -13,31 +13,34 @@ use common::{
 use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
 
 /// How a program ends, and what it says until then.
-struct Shown {
-    ended: Ended,
-    says: &'static [&'static str],
-}
+struct Shown(Ended, &'static [&'static str]);
 
 const fn shows(ended: Ended, says: &'static [&'static str]) -> Shown {
-    Shown { ended, says }
+    Shown(ended, says)
 }
 
-fn show(difference: &str, library: Library, command: &[&str], expected: &Shown) {
-    let program = Program::new(Built::WithOurs, command);
-    let outcome = match expected.ended {
-        Never => program.run_until_stuck(library),
-        _ => program.run(library),
-    };
+/// The original never does what ours does. How it goes wrong is left to chance.
+const GOES_WRONG: Option<Shown> = None;
+
+fn show(difference: &str, command: &[&str], original: impl Into<Option<Shown>>, ours: Shown) {
     println!("{difference}");
-    outcome.expect(expected.ended, expected.says);
+    let program = Program::new(Built::WithOurs, command);
+    match original.into() {
+        Some(Shown(Never, says)) => program.run_until_stuck(Library::Original).expect(Never, says),
+        Some(Shown(ended, says)) => program.run(Library::Original).expect(ended, says),
+        None => {
+            let outcome = program.run_until_stuck(Library::Original);
+            assert!(outcome.ended != ours.0 || outcome.says() != ours.1, "no difference: {outcome}");
+        }
+    }
+    program.run(Library::Ours).expect(ours.0, ours.1);
 }
 
 macro_rules! differences {
-    ($($(#[$attribute:meta])* $name:ident: $why:literal, $command:expr, original: $original:expr, ours: $ours:expr;)*) => {
-        $($(#[$attribute])* #[test]
+    ($($name:ident: $why:literal, $command:expr, original: $original:expr, ours: $ours:expr;)*) => {
+        $(#[test]
         fn $name() {
-            show($why, Library::Original, &$command, &$original);
-            show($why, Library::Ours, &$command, &$ours);
+            show($why, &$command, $original, $ours);
         })*
     };
 }
@@ -61,11 +64,11 @@ differences! {
         ["handler_calls"],
         original: shows(Never, &[]),
         ours: shows(Exit(0), &["1000 handlers, all answers right"]);
-    threads_may_call_sam:
+    heartbeats_during_a_store:
         "heartbeats of one thread get into the middle of another's data on the C library's pipe",
-        ["threads"],
-        original: shows(Never, &[]),
-        ours: shows(Exit(0), &["0 strange answers"]);
+        ["heartbeat_in_store"],
+        original: GOES_WRONG,
+        ours: shows(Exit(0), &["50 stores, the last one whole"]);
 
     // Descriptors
     a_child_does_not_hide_the_death:
@@ -254,6 +257,12 @@ differences! {
         ["callback_without_limit", "-1"],
         original: shows(Exit(0), &["sam_hc_callback_register: 1"]),
         ours: shows(Exit(0), &["sam_hc_callback_register: 7"]);
+}
+
+/// For the reason above the original stops here more often than not: nothing to rely on.
+#[test]
+fn every_call_from_any_thread() {
+    Program::new(Built::WithOurs, &["threads"]).run(Library::Ours).expect(Exit(0), &["0 strange answers"]);
 }
 
 /// Giving up rights takes away the kernel's promise of a signal when the supervisor dies: `sam_start` asks for it

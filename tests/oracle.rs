@@ -146,7 +146,12 @@ fn warning_signal_0_is_no_warning() {
 
 #[test]
 fn a_warning_that_kills_brings_the_next_instance() {
-    both(&["default_warning"], Exit(0), &["instance 1", "instance 2"]);
+    both(&["default_warning", "hang"], Exit(0), &["instance 1", "instance 2"]);
+}
+
+#[test]
+fn a_stopped_instance_is_killed() {
+    both(&["default_warning", "stop"], Exit(0), &["instance 1", "instance 2"]);
 }
 
 #[test]
