@@ -37,7 +37,11 @@ int main(void)
 {
 	unsigned int instance;
 	sigset_t blocked;
+	int number;
 
+	for (number = 1; number < NSIG; number++) {
+		on_signal(number, SIG_DFL); /* a shell may have left some ignored */
+	}
 	on_signal(SIGINT, handler);
 	on_signal(SIGPIPE, SIG_IGN);
 	on_signal(SIGUSR2, SIG_IGN);
