@@ -8,7 +8,7 @@ use std::fs;
 use common::{
     Built, Ended,
     Ended::{By, Exit, Never},
-    Library, Program,
+    Library, Program, left_out,
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
 
@@ -273,7 +273,7 @@ fn the_supervisor_s_death_ends_an_instance_that_gave_up_its_rights() {
     let unwatched = "the instance lives on unwatched";
     let original = program.run(Library::Original);
     if original.says() == ["not root"] {
-        eprintln!("left out: only root has rights to give up");
+        left_out("only root has rights to give up");
         return;
     }
     assert!(original.ended == By(SIGKILL) && original.says()[1] == unwatched, "{original}");

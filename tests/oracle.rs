@@ -6,7 +6,7 @@ mod common;
 use common::{
     Built, Ended,
     Ended::{By, Exit},
-    Library, Outcome, Program,
+    Library, Outcome, Program, left_out,
 };
 use nix::sys::signal::Signal::SIGKILL;
 
@@ -279,7 +279,7 @@ fn an_instance_without_rights_is_supervised() {
     let program = Program::new(Built::WithOurs, &["drop_rights"]);
     let original = program.run(Library::Original);
     if original.says() == ["not root"] {
-        eprintln!("left out: only root has rights to give up");
+        left_out("only root has rights to give up");
         return;
     }
     let says = ["instance 1: ", "instance 2: data of instance 1", "instance 3: data of instance 2"];

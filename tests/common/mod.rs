@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     env, fmt, fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -357,6 +357,12 @@ impl fmt::Display for Outcome {
         }
         Ok(())
     }
+}
+
+/// Says, also where the output of passed tests is not shown, that the calling test did not run.
+pub fn left_out(why: &str) {
+    let test = thread::current();
+    let _ = writeln!(io::stderr(), "left out: {}: {why}", test.name().unwrap_or_default());
 }
 
 /// Builds a program of `c-tests/`, once.
