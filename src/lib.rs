@@ -46,7 +46,9 @@
 pub mod board;
 pub mod callback;
 pub mod capi;
+pub mod environment;
 pub mod error;
+pub mod log;
 pub mod policy;
 pub mod session;
 pub mod store;

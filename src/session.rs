@@ -10,14 +10,16 @@ use once_cell::sync::OnceCell;
 
 use crate::board::{Board, Phase};
 use crate::callback::{self, Alarm};
+use crate::environment::Settings;
 use crate::error::{Error, Result};
+use crate::log::{Log, Priority};
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::machine::Rules;
 use crate::sys::foreign::{Bytes, HealthCheck, Room};
 use crate::sys::signals::Blocked;
-use crate::sys::{clock, ending, process, signals};
+use crate::sys::{clock, ending, process, program, signals};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
@@ -41,6 +43,7 @@ impl Stage {
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
+    settings: Settings,
     /// ns; 0: no limit.
     interval: u64,
     stage: AtomicU8,
@@ -144,11 +147,16 @@ pub fn mark_failed() -> Result<()> {
 
 impl Session {
     fn new(interval_ms: u32, policy: Policy) -> Result<Session> {
+        let settings = Settings::read(program::variable).map_err(|malformed| {
+            Log::open(malformed.log).say(Priority::Error, malformed);
+            Error::InvalidArgument
+        })?;
         if policy.quorum || policy.cmap {
             return Err(Error::NotSupported);
         }
         Ok(Session {
             policy,
+            settings,
             interval: u64::from(interval_ms) * 1_000_000,
             stage: AtomicU8::new(Stage::Initialized as u8),
             board: OnceCell::new(),
@@ -196,8 +204,12 @@ impl Session {
         if self.stage() != Stage::Initialized {
             return Err(Error::WrongState);
         }
-        let rules =
-            Rules { interval: self.interval, recovery: self.policy.recovery, last_signal: signals::last() };
+        let rules = Rules {
+            interval: self.interval,
+            recovery: self.policy.recovery,
+            last_signal: signals::last(),
+            settings: self.settings,
+        };
         match event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed))? {
             Role::Instance { id, board } => {
                 self.board.set(board).map_err(|_| Error::Internal)?;

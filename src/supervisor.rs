@@ -6,3 +6,4 @@
 pub mod event_loop;
 pub mod machine;
 pub mod notice;
+pub mod restarts;

@@ -7,8 +7,10 @@ pub mod futex;
 pub mod lifeline;
 pub mod memory_file;
 pub mod process;
+pub mod program;
 pub mod shared_page;
 pub mod signals;
+pub mod stderr;
 pub mod thread;
 
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -388,7 +388,7 @@ fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "stderr");
+    command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "off");
     command
 }
 

@@ -9,8 +9,10 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::machine::{Effect, Event, Machine, Rules};
+use super::notice::Notice;
 use crate::board::Board;
 use crate::error::{Error, Result};
+use crate::log::Log;
 use crate::sys::clock;
 use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
@@ -83,6 +85,9 @@ struct Supervisor {
     inbox: Inbox,
     child_signal: ChildSignal,
     slack: TimerSlack,
+    log: Log,
+    /// What is to be said when there is nothing more urgent to do.
+    untold: Vec<Notice>,
     child: Option<Child>,
 }
 
@@ -93,6 +98,8 @@ impl Supervisor {
             inbox: Inbox::new()?,
             child_signal: ChildSignal::set_aside()?,
             slack: TimerSlack::current(),
+            log: Log::open(rules.settings.log),
+            untold: Vec::new(),
             child: None,
         })
     }
@@ -142,16 +149,18 @@ impl Supervisor {
                             }
                         }
                         Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
-                        Effect::Tell(_) => {}
+                        Effect::Tell(notice) => self.untold.push(notice),
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
                             while self.inbox.take().is_some() {}
                             self.child_signal.restore();
+                            self.tell();
                             return Role::Supervisor(status);
                         }
                     }
                 }
             }
+            self.tell();
             self.wait();
             self.collect(&mut events);
         }
@@ -164,6 +173,12 @@ impl Supervisor {
         };
         let view = child.board.view();
         self.machine.step(clock::now(), event, &view)
+    }
+
+    fn tell(&mut self) {
+        for notice in self.untold.drain(..) {
+            self.log.write(&notice.entry());
+        }
     }
 
     fn send(&self, number: i32) {

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::notice::{Notice, Reason};
+use super::restarts::Restarts;
 use crate::board::{Phase, View};
+use crate::environment::Settings;
 use crate::policy::Recovery;
 use crate::sys::process::Status;
 use crate::sys::signals::Received;
@@ -24,6 +26,8 @@ pub struct Rules {
     pub recovery: Recovery,
     /// The last signal number of the system.
     pub last_signal: i32,
+    /// What the administrator asks for.
+    pub settings: Settings,
 }
 
 /// What has happened.
@@ -104,8 +108,8 @@ struct Watch {
 enum Life {
     /// Waiting for the answer to Launch.
     Launching,
-    /// It could not be made; the next try is due at `wake`.
-    Retrying,
+    /// It is to be made at `wake`, after a pause or a try that failed.
+    Pausing,
     Watching(Watch),
     Finished,
 }
@@ -125,6 +129,7 @@ pub struct Machine {
     stopping: bool,
     /// When the last instance was lost; 0 for the first.
     lost: u64,
+    restarts: Restarts,
     /// The supervisor's own pause between two tries to make an instance.
     retry: u64,
     /// Signals that arrived while there was no instance to pass them to.
@@ -143,6 +148,7 @@ impl Machine {
             ending: false,
             stopping: false,
             lost: 0,
+            restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
             retry: RETRY.0,
             held: Vec::new(),
         }
@@ -159,7 +165,7 @@ impl Machine {
             (Life::Finished, _) => vec![],
             (Life::Launching, Event::Launched { pid }) => self.launched(now, pid),
             (Life::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
-            (Life::Retrying, Event::Tick) if now >= self.wake => self.launch(),
+            (Life::Pausing, Event::Tick) if now >= self.wake => self.launch(),
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
@@ -200,7 +206,7 @@ impl Machine {
     fn launch_failed(&mut self, now: u64, errno: i32) -> Vec<Effect> {
         let pause = self.retry;
         self.retry = (pause * 2).min(RETRY.1);
-        self.life = Life::Retrying;
+        self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
     }
@@ -306,13 +312,30 @@ impl Machine {
             vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
         if final_ {
             effects.extend(self.finish(status));
-        } else {
-            self.lost = now;
-            // Ids are C ints to the programs that use them.
-            self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
-            effects.extend(self.launch());
+            return effects;
+        }
+        match self.restarts.next(now, now.saturating_sub(watch.born)) {
+            Ok(pause) => {
+                self.lost = now;
+                // Ids are C ints to the programs that use them.
+                self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
+                effects.extend(self.launch_after(now, pause));
+            }
+            Err(limit) => {
+                effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
+                effects.extend(self.finish(status));
+            }
         }
         effects
+    }
+
+    fn launch_after(&mut self, now: u64, pause: u64) -> Vec<Effect> {
+        if pause == 0 {
+            return self.launch();
+        }
+        self.life = Life::Pausing;
+        self.wake = now + pause;
+        vec![Effect::Tell(Notice::Delayed { id: self.id, pause })]
     }
 
     fn finish(&mut self, status: Status) -> Vec<Effect> {
@@ -338,7 +361,7 @@ impl Machine {
                 }
                 if shared { vec![] } else { vec![Effect::PassOn(received)] }
             }
-            Life::Retrying if self.ending => {
+            Life::Pausing if self.ending => {
                 self.finish(Status::Killed { signal: received.number, core: false })
             }
             _ => {

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::environment::RestartLimit;
+use crate::log::{Entry, Priority};
 use crate::sys::process::Status;
 
 /// Why an instance was lost, when it was the supervisor's doing.
@@ -87,6 +89,96 @@ pub enum Notice {
         /// Until the next try.
         pause: u64,
     },
+    /// The next instance is made after a pause.
+    Delayed {
+        /// Number of the next instance.
+        id: u32,
+        /// The pause.
+        pause: u64,
+    },
+    /// There were too many restarts: the supervisor gives up.
+    LimitReached {
+        /// Number of the last instance.
+        id: u32,
+        /// What was allowed.
+        limit: RestartLimit,
+    },
+}
+
+impl Notice {
+    /// As an entry of the log.
+    pub fn entry(&self) -> Entry {
+        let mut fields = vec![("STEP", self.step().to_owned()), ("INSTANCE", self.instance().to_string())];
+        fields.extend(self.pid().map(|pid| ("PID", pid.to_string())));
+        fields.extend(self.reason().map(|reason| ("REASON", reason.to_owned())));
+        Entry { priority: self.priority(), text: self.to_string(), fields }
+    }
+
+    fn priority(&self) -> Priority {
+        match self {
+            Notice::Lost { status: Status::Exited(0), reason: None, .. } => Priority::Info,
+            Notice::Recovered { .. } | Notice::Restarted { .. } | Notice::Delayed { .. } => Priority::Notice,
+            Notice::Warned { .. } | Notice::Unhealthy { .. } => Priority::Warning,
+            Notice::Killed { .. }
+            | Notice::Lost { .. }
+            | Notice::LaunchFailed { .. }
+            | Notice::LimitReached { .. } => Priority::Error,
+        }
+    }
+
+    fn step(&self) -> &'static str {
+        match self {
+            Notice::Warned { .. } | Notice::Unhealthy { .. } => "warned",
+            Notice::Recovered { .. } => "recovered",
+            Notice::Killed { .. } => "killed",
+            Notice::Lost { .. } => "lost",
+            Notice::Restarted { .. } => "restarted",
+            Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
+            Notice::LimitReached { .. } => "gave-up",
+        }
+    }
+
+    fn instance(&self) -> u32 {
+        match *self {
+            Notice::Warned { id, .. }
+            | Notice::Unhealthy { id, .. }
+            | Notice::Recovered { id, .. }
+            | Notice::Killed { id, .. }
+            | Notice::Lost { id, .. }
+            | Notice::Restarted { id, .. }
+            | Notice::LaunchFailed { id, .. }
+            | Notice::Delayed { id, .. }
+            | Notice::LimitReached { id, .. } => id,
+        }
+    }
+
+    fn pid(&self) -> Option<i32> {
+        match *self {
+            Notice::Warned { pid, .. }
+            | Notice::Unhealthy { pid, .. }
+            | Notice::Recovered { pid, .. }
+            | Notice::Killed { pid, .. }
+            | Notice::Lost { pid, .. }
+            | Notice::Restarted { pid, .. } => Some(pid),
+            Notice::LaunchFailed { .. } | Notice::Delayed { .. } | Notice::LimitReached { .. } => None,
+        }
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Notice::Warned { .. } | Notice::Killed { .. } => Some("silent"),
+            Notice::Unhealthy { .. } => Some("unhealthy"),
+            Notice::Lost { status, reason, .. } => Some(match (reason, status) {
+                (Some(Reason::Silent), _) => "silent",
+                (Some(Reason::Unhealthy), _) => "unhealthy",
+                (None, Status::Exited(_)) => "exited",
+                (None, Status::Killed { .. }) => "signal",
+            }),
+            Notice::LaunchFailed { .. } => Some("fork"),
+            Notice::LimitReached { .. } => Some("restart-limit"),
+            Notice::Recovered { .. } | Notice::Restarted { .. } | Notice::Delayed { .. } => None,
+        }
+    }
 }
 
 /// ns as ms.
@@ -109,7 +201,7 @@ impl fmt::Display for Notice {
                 write!(f, "instance {id} (pid {pid}) failed its health check and warned itself")
             }
             Notice::Recovered { id, pid, silent, .. } => {
-                write!(f, "instance {id} (pid {pid}) recovered after {} ms of silence", ms(silent))
+                write!(f, "instance {id} (pid {pid}) recovered, silent for {} ms at most", ms(silent))
             }
             Notice::Killed { id, pid, silent } => {
                 write!(
@@ -127,11 +219,19 @@ impl fmt::Display for Notice {
                 }
             }
             Notice::Restarted { id, pid, took } => {
-                write!(f, "restarted as instance {id} (pid {pid}) in {:.1} ms", took as f64 / 1e6)
+                let tenths = took / 100_000;
+                write!(f, "restarted as instance {id} (pid {pid}) in {}.{} ms", tenths / 10, tenths % 10)
             }
             Notice::LaunchFailed { id, errno, pause } => {
                 let why = nix::errno::Errno::from_raw(errno).desc();
                 write!(f, "instance {id} could not be started: {why}, next try in {} ms", ms(pause))
+            }
+            Notice::Delayed { id, pause } => {
+                write!(f, "instance {id} follows in {} ms", ms(pause))
+            }
+            Notice::LimitReached { limit, .. } => {
+                let seconds = limit.window / 1_000_000_000;
+                write!(f, "restart limit reached ({} within {seconds} s), giving up", limit.restarts)
             }
         }
     }

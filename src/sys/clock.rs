@@ -14,3 +14,18 @@ pub fn now() -> u64 {
 pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ }
 }
+
+/// The local date and time as syslog has it: `Nov 22 04:05:06`.
+pub fn local_date() -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // SAFETY: both calls get valid pointers; where the time does not fit into a tm it stays zeroed.
+    let date = unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        let mut date = std::mem::zeroed::<libc::tm>();
+        libc::localtime_r(&now, &mut date);
+        date
+    };
+    let month = MONTHS[date.tm_mon as usize % MONTHS.len()];
+    format!("{month} {:2} {:02}:{:02}:{:02}", date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec)
+}

@@ -101,28 +101,48 @@ impl Program {
         }
     }
 
+    /// How to start it with `library`: for tests that need something special.
+    pub fn command(&self, library: Library) -> Command {
+        self.command_through(&[], library)
+    }
+
+    /// How to start it with `library` through other commands, which become it by exec.
+    pub fn command_through(&self, others: &[&str], library: Library) -> Command {
+        check_library(&self.path, library);
+        let path = self.path.to_str().expect("a path in UTF-8");
+        let mut words = others.iter().copied().chain([path]);
+        let mut command = with_library(Command::new(words.next().expect("a command")), library);
+        command.args(words).args(&self.command[1..]);
+        // What whoever runs the tests has set is not part of them.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("SAM_") {
+                command.env_remove(name);
+            }
+        }
+        // The log of ours: shown when a test fails.
+        command.env("SAM_LOG", "stderr");
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Starts it with `library`.
     pub fn start(&self, library: Library) -> Running {
+        self.start_as(self.command(library))
+    }
+
+    /// Starts it with a command that `command` made.
+    pub fn start_as(&self, mut command: Command) -> Running {
         static ADOPT: Once = Once::new();
         ADOPT.call_once(|| prctl::set_child_subreaper(true).expect("adopt what programs leave"));
-        check_library(&self.path, library);
-        let mut child = with_library(Command::new(&self.path), library)
-            .args(&self.command[1..])
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start a test program");
+        let mut child = command.spawn().expect("start a test program");
         let output = Arc::new(Output::default());
+        let lines = child.stdout.take().map(|pipe| Output::collect(&output, pipe, |text| &mut text.lines));
+        let errors = child.stderr.take().map(|pipe| Output::collect(&output, pipe, |text| &mut text.errors));
         Running {
-            title: format!("{:?} with {library:?}", self.command.join(" ")),
+            title: format!("{command:?}"),
             started: Instant::now(),
             group: Pid::from_raw(child.id() as i32),
-            readers: vec![
-                Output::collect(&output, child.stdout.take().expect("piped"), |text| &mut text.lines),
-                Output::collect(&output, child.stderr.take().expect("piped"), |text| &mut text.errors),
-            ],
+            readers: lines.into_iter().chain(errors).collect(),
             output,
             child,
         }
@@ -194,16 +214,25 @@ impl Running {
 
     /// Waits until the program has printed a line that starts with `start`, and returns the rest of that line.
     pub fn wait_for(&self, start: &str) -> String {
-        let found = |text: &Text| {
-            let mut lines = text.lines.iter();
-            lines.find_map(|line| line.text.strip_prefix(start).map(str::to_owned))
-        };
+        self.wait_until(start, |text| {
+            text.lines.iter().find_map(|line| line.text.strip_prefix(start).map(str::to_owned))
+        })
+    }
+
+    /// Waits until there is a line on standard error that contains `part`, and returns that line.
+    pub fn wait_for_error(&self, part: &str) -> String {
+        self.wait_until(part, |text| {
+            text.errors.iter().find(|line| line.text.contains(part)).map(|line| line.text.clone())
+        })
+    }
+
+    fn wait_until(&self, what: &str, find: impl Fn(&Text) -> Option<String>) -> String {
         let text = self.output.text.lock().unwrap();
         let (text, _) =
-            self.output.more.wait_timeout_while(text, PATIENCE, |text| found(text).is_none()).unwrap();
-        found(&text).unwrap_or_else(|| {
-            let said: Vec<_> = text.lines.iter().map(|line| &line.text).collect();
-            panic!("{} never said {start:?}; it said {said:#?}", self.title)
+            self.output.more.wait_timeout_while(text, PATIENCE, |text| find(text).is_none()).unwrap();
+        find(&text).unwrap_or_else(|| {
+            let said: Vec<_> = text.lines.iter().chain(&text.errors).map(|line| &line.text).collect();
+            panic!("{} never said {what:?}; it said {said:#?}", self.title)
         })
     }
 
@@ -318,6 +347,11 @@ impl Outcome {
     /// The lines it printed, without notes.
     pub fn says(&self) -> Vec<&str> {
         self.lines.iter().map(|line| line.text.as_str()).filter(|text| !text.starts_with('#')).collect()
+    }
+
+    /// The lines it printed on standard error.
+    pub fn errors(&self) -> Vec<String> {
+        self.errors.iter().map(|line| line.text.clone()).collect()
     }
 
     /// The number in a note `# NAME NUMBER`.

@@ -1,6 +1,7 @@
 //! The machine as a table, and against a model that looks at everything every millisecond.
 
 use super::*;
+use crate::environment::{RestartDelay, RestartLimit};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
@@ -28,7 +29,11 @@ fn signal(number: i32) -> Event {
 
 /// A machine whose instance 1 was born at 1 s.
 fn machine(interval: u64, recovery: Recovery) -> Machine {
-    let rules = Rules { interval, recovery, last_signal: 64 };
+    machine_with(interval, recovery, Settings::default())
+}
+
+fn machine_with(interval: u64, recovery: Recovery, settings: Settings) -> Machine {
+    let rules = Rules { interval, recovery, last_signal: 64, settings };
     let mut machine = Machine::new(rules, libc::SIGTERM);
     machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
     machine
@@ -225,6 +230,67 @@ fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
         machine.step(1090 * MS, signal(libc::SIGCONT), &seen);
         assert_eq!(machine.step(1091 * MS, Event::Stopped, &seen), []);
     }
+}
+
+#[test]
+fn at_the_restart_limit_it_ends_as_the_last_instance_did() {
+    let limit = RestartLimit { restarts: 2, window: 1000 * MS };
+    let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    for (now, id) in [(1100 * MS, 2), (1500 * MS, 3), (2100 * MS, 4)] {
+        assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(now))), launch(id));
+        machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+    }
+    let lost = Notice::Lost { id: 4, pid: PID, status: EXITED, reason: None };
+    assert_eq!(
+        machine.step(2499 * MS, Event::Died(EXITED), &started(2200 * MS)),
+        [Effect::Tell(lost), Effect::Tell(Notice::LimitReached { id: 4, limit }), Effect::Finish(EXITED)]
+    );
+}
+
+#[test]
+fn an_end_that_is_final_anyway_is_none_of_the_restart_limit() {
+    let limit = RestartLimit { restarts: 1, window: 1000 * MS };
+    let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    machine.step(1100 * MS, Event::Died(SEGV), &started(1050 * MS));
+    machine.step(1100 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let stopped = view(Phase::Stopped, 1150 * MS, 1140 * MS);
+    let effects = machine.step(1200 * MS, Event::Died(EXITED), &stopped);
+    let lost = Notice::Lost { id: 2, pid: PID, status: EXITED, reason: None };
+    assert_eq!(effects, [Effect::Tell(lost), Effect::Finish(EXITED)]);
+}
+
+#[test]
+fn a_restart_with_a_delay_waits_and_can_be_called_off() {
+    let delay = RestartDelay { first: 50 * MS, last: 80 * MS };
+    let settings = Settings { restart_delay: Some(delay), ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    let mut now = 1010 * MS;
+    for (id, pause) in [(2, 50), (3, 80), (4, 80)] {
+        let effects = machine.step(now, Event::Died(SEGV), &started(now));
+        let delayed = Effect::Tell(Notice::Delayed { id, pause: pause * MS });
+        assert_eq!(effects[1..], [delayed]);
+        assert_eq!(machine.wake_at(), Some(now + pause * MS));
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::GONE), [], "too early");
+
+        let mut ended = machine.clone();
+        let status = Status::Killed { signal: libc::SIGTERM, core: false };
+        assert_eq!(ended.step(now + MS, signal(libc::SIGTERM), &View::GONE), [Effect::Finish(status)]);
+
+        now += pause * MS;
+        assert_eq!(machine.step(now, Event::Tick, &View::GONE), launch(id));
+        machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+        now += 10 * MS;
+    }
+    // 790 ms in all, not quite ten times the pause; then it is.
+    let effects = machine.step(now + 780 * MS, Event::Died(SEGV), &started(now));
+    assert_eq!(effects[1..], [Effect::Tell(Notice::Delayed { id: 5, pause: 80 * MS })]);
+    now += 860 * MS;
+    machine.step(now, Event::Tick, &View::GONE);
+    machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+    let effects = machine.step(now + 800 * MS, Event::Died(SEGV), &started(now));
+    assert_eq!(effects[1..], [Effect::Tell(Notice::Delayed { id: 6, pause: 50 * MS })]);
 }
 
 #[test]
