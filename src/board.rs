@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
 
 /// What the instance has last asked for.
@@ -50,7 +51,12 @@ enum Word {
     Unhealthy = 9,
     WarnSignal = 10,
     GivenUp = 11,
+    Id = 12,
+    Risen = 13,
 }
+
+/// The futex that a spare waits on: 1 when it is to take over.
+const RELEASE: usize = 0;
 
 /// The page.
 #[derive(Debug)]
@@ -111,6 +117,28 @@ impl Board {
     /// The instance gives up and is not to be started again.
     pub fn give_up(&self) {
         self.word(Word::GivenUp).store(1, Ordering::Release);
+    }
+
+    /// The supervisor: lets the spare that waits take over as instance `id`.
+    pub fn release(&self, id: u32, warn_signal: i32) {
+        self.set_warn_signal(warn_signal);
+        self.word(Word::Id).store(u64::from(id), Ordering::Relaxed);
+        self.0.futexes()[RELEASE].store(1, Ordering::Release);
+        futex::wake_all(&self.0.futexes()[RELEASE]);
+    }
+
+    /// The spare: waits until it is to take over. Its number.
+    pub fn await_release(&self) -> u32 {
+        while self.0.futexes()[RELEASE].load(Ordering::Acquire) == 0 {
+            futex::wait(&self.0.futexes()[RELEASE], 0, None);
+        }
+        self.word(Word::Risen).store(1, Ordering::Release);
+        self.word(Word::Id).load(Ordering::Relaxed) as u32
+    }
+
+    /// Whether the spare has taken over.
+    pub fn has_risen(&self) -> bool {
+        self.word(Word::Risen).load(Ordering::Acquire) != 0
     }
 
     /// Reads the page. Take the time afterwards: what is stamped later than that was never true.

@@ -46,6 +46,8 @@ pub struct Settings {
     pub restart_limit: Option<RestartLimit>,
     /// SAM_RESTART_DELAY; None: none.
     pub restart_delay: Option<RestartDelay>,
+    /// SAM_STANDBY: keep the next instance forked, waiting.
+    pub standby: bool,
 }
 
 /// A variable with a value that it cannot have.
@@ -90,6 +92,7 @@ impl Settings {
             "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
             restart_delay,
         )?;
+        settings.standby = parsed(&environment, log, "SAM_STANDBY", "0 or 1", switch)?.unwrap_or(false);
         Ok(settings)
     }
 }
@@ -135,6 +138,14 @@ fn restart_delay(text: &str) -> Option<RestartDelay> {
     (delay.first <= delay.last).then_some(delay)
 }
 
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
 /// Milliseconds, up to a day, in ns.
 fn milliseconds(text: &str) -> Option<u64> {
     Some(number(text, 1..=86_400_000)? * 1_000_000)
@@ -165,7 +176,9 @@ mod tests {
     #[test]
     fn nothing_set_is_syslog_and_no_limits() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings, Settings { log: Route::Syslog, restart_limit: None, restart_delay: None });
+        let expected =
+            Settings { log: Route::Syslog, restart_limit: None, restart_delay: None, standby: false };
+        assert_eq!(settings, expected);
     }
 
     #[test]
@@ -204,30 +217,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_switch_is_on_or_off() {
+        assert!(read_one("SAM_STANDBY", "1").unwrap().standby);
+        assert!(!read_one("SAM_STANDBY", "0").unwrap().standby);
+    }
+
     /// What no variable is ever set to.
-    const NEVER: [&str; 12] = [
-        "",
-        " ",
-        "-1",
-        "+1",
-        "0",
-        "0x10",
-        "1.5",
-        "yes",
-        "\u{661}",
-        "1\n",
-        "99999999999999999999999",
-        "Syslog",
-    ];
+    const NEVER: [&str; 11] =
+        ["", " ", "-1", "+1", "0x10", "1.5", "yes", "\u{661}", "1\n", "99999999999999999999999", "Syslog"];
 
     #[test]
     fn a_value_that_is_not_understood_is_refused_with_what_is_allowed() {
-        let refused: [(&str, &str, &[&str]); 3] = [
+        let refused: [(&str, &str, &[&str]); 4] = [
             ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
             (
                 "SAM_RESTART_LIMIT",
                 "N/SECONDS",
                 &[
+                    "0",
                     "1",
                     "5",
                     "5/",
@@ -254,6 +262,7 @@ mod tests {
                 "SAM_RESTART_DELAY",
                 "MS or MS..MAXMS",
                 &[
+                    "0",
                     "0..10",
                     "10..",
                     "..10",
@@ -273,6 +282,7 @@ mod tests {
                     "1..-2",
                 ],
             ),
+            ("SAM_STANDBY", "0 or 1", &["2", "01", "true", "1 ", "on"]),
         ];
         for (variable, allowed, values) in refused {
             for value in values.iter().chain(&NEVER) {

@@ -72,12 +72,14 @@ enum Launch {
     Made(Event),
 }
 
-/// The instance that lives.
+/// The instance that lives, or the spare.
 struct Child {
     pid: i32,
     board: Board,
     /// Tells its end even where a thread of the application takes SIGCHLD. None when no descriptor was left.
     pidfd: Option<OwnedFd>,
+    /// Made in advance: it may end before it has taken over.
+    was_spare: bool,
 }
 
 struct Supervisor {
@@ -89,6 +91,8 @@ struct Supervisor {
     /// What is to be said when there is nothing more urgent to do.
     untold: Vec<Notice>,
     child: Option<Child>,
+    /// The next instance, waiting.
+    spare: Option<Child>,
 }
 
 impl Supervisor {
@@ -101,33 +105,75 @@ impl Supervisor {
             log: Log::open(rules.settings.log),
             untold: Vec::new(),
             child: None,
+            spare: None,
         })
     }
 
-    /// Forks an instance.
+    /// Makes an instance: the spare takes over if one waits, else one is forked.
     fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
-        let supervisor = process::own_pid();
         // The page of the last instance goes before the fork, so that the next never has it.
         self.child = None;
+        if let Some(spare) = self.spare.take().filter(|spare| process::is_alive(spare.pid)) {
+            spare.board.hold_lifeline();
+            spare.board.release(id, warn_signal);
+            return Ok(self.watch(spare));
+        }
+        let supervisor = process::own_pid();
         let board = Board::new(warn_signal)?;
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         board.hold_lifeline();
-        self.slack.set();
-        match process::fork()? {
+        match self.fork()? {
+            Forked::Child => Ok(self.become_instance(supervisor, id, board)),
+            Forked::Parent(pid) => Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false })),
+        }
+    }
+
+    /// Forks a spare: the next instance, which waits here until it is to take over.
+    fn prepare(&mut self) -> nix::Result<Launch> {
+        let supervisor = process::own_pid();
+        let board = Board::new(0)?;
+        match self.fork()? {
             Forked::Child => {
-                process::signal_on_death_of_parent(libc::SIGTERM);
+                process::signal_on_death_of_parent(libc::SIGKILL);
                 if process::parent() != supervisor {
-                    signals::send_to_self(libc::SIGTERM);
+                    process::exit_now(0);
                 }
-                self.child_signal.restore();
-                Ok(Launch::InChild(Role::Instance { id, board }))
+                process::leave_group();
+                self.child = None;
+                let id = board.await_release();
+                process::join_group_of(supervisor);
+                Ok(self.become_instance(supervisor, id, board))
             }
             Forked::Parent(pid) => {
-                TimerSlack::LEAST.set();
-                self.child = Some(Child { pid, board, pidfd: process::pidfd(pid).ok() });
-                Ok(Launch::Made(Event::Launched { pid }))
+                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
+                Ok(Launch::Made(Event::SpareMade))
             }
         }
+    }
+
+    fn fork(&self) -> nix::Result<Forked> {
+        // Children inherit it.
+        self.slack.set();
+        let forked = process::fork();
+        if forked != Ok(Forked::Child) {
+            TimerSlack::LEAST.set();
+        }
+        forked
+    }
+
+    fn become_instance(&self, supervisor: i32, id: u32, board: Board) -> Launch {
+        process::signal_on_death_of_parent(libc::SIGTERM);
+        if process::parent() != supervisor {
+            signals::send_to_self(libc::SIGTERM);
+        }
+        self.child_signal.restore();
+        Launch::InChild(Role::Instance { id, board })
+    }
+
+    fn watch(&mut self, child: Child) -> Launch {
+        let pid = child.pid;
+        self.child = Some(Child { pidfd: process::pidfd(pid).ok(), ..child });
+        Launch::Made(Event::Launched { pid })
     }
 
     /// Until the end of the supervisor, or in a new instance.
@@ -142,6 +188,11 @@ impl Supervisor {
                             Ok(Launch::Made(event)) => events.push_front(event),
                             Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
                         },
+                        Effect::Prepare => match self.prepare() {
+                            Ok(Launch::InChild(role)) => return role,
+                            Ok(Launch::Made(event)) => events.push_back(event),
+                            Err(_) => events.push_back(Event::SpareLost),
+                        },
                         Effect::Send(number) => self.send(number),
                         Effect::PassOn(received) => {
                             if let Some(child) = &self.child {
@@ -153,6 +204,9 @@ impl Supervisor {
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
                             while self.inbox.take().is_some() {}
+                            if let Some(spare) = self.spare.take() {
+                                let _ = signals::send(spare.pid, libc::SIGKILL);
+                            }
                             self.child_signal.restore();
                             self.tell();
                             return Role::Supervisor(status);
@@ -207,7 +261,7 @@ impl Supervisor {
     }
 
     /// What has happened. Signals come first: who told the program to end must be known before it ends.
-    fn collect(&self, events: &mut VecDeque<Event>) {
+    fn collect(&mut self, events: &mut VecDeque<Event>) {
         while let Some(received) = self.inbox.take() {
             if received.number != libc::SIGCHLD {
                 let shared = received.by_kernel && self.shares_terminal(received.number);
@@ -217,11 +271,15 @@ impl Supervisor {
         // Other children than the instance are the application's, from before it registered, or were handed to
         // this process as the first of a container: they are reaped and forgotten.
         while let Some((pid, change)) = process::next_change() {
-            if self.child.as_ref().is_some_and(|child| child.pid == pid) {
+            if let Some(child) = self.child.as_ref().filter(|child| child.pid == pid) {
                 events.push_back(match change {
+                    Change::Ended(_) if child.was_spare && !child.board.has_risen() => Event::Stillborn,
                     Change::Ended(status) => Event::Died(status),
                     Change::Stopped => Event::Stopped,
                 });
+            } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
+                self.spare = None;
+                events.push_back(Event::SpareLost);
             }
         }
         events.push_back(Event::Tick);

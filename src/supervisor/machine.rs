@@ -44,6 +44,12 @@ pub enum Event {
     Tick,
     /// The instance ended.
     Died(Status),
+    /// The instance was a spare that ended before it took over.
+    Stillborn,
+    /// The spare that was asked for has been made.
+    SpareMade,
+    /// The spare could not be made, or ended.
+    SpareLost,
     /// A signal stopped the instance.
     Stopped,
     /// A signal arrived at the supervisor.
@@ -65,6 +71,8 @@ pub enum Effect {
         /// Its warning signal.
         warn_signal: i32,
     },
+    /// Make a spare: the next instance, waiting.
+    Prepare,
     /// Send this signal to the instance.
     Send(i32),
     /// Send the instance what was received.
@@ -114,12 +122,24 @@ enum Life {
     Finished,
 }
 
+/// The next instance, forked in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    /// None, and none is to be made before this time.
+    Due(u64),
+    /// It waits, or is being made.
+    Ready,
+}
+
 /// The supervisor's mind.
 #[derive(Debug, Clone)]
 pub struct Machine {
     rules: Rules,
     life: Life,
     wake: u64,
+    spare: Spare,
+    /// The pause before the next try to make a spare.
+    spare_retry: u64,
     /// The number of the instance that lives, or is to be made.
     id: u32,
     warn_signal: i32,
@@ -143,6 +163,8 @@ impl Machine {
             rules,
             life: Life::Launching,
             wake: NEVER,
+            spare: Spare::Due(NEVER),
+            spare_retry: RETRY.0,
             id: 1,
             warn_signal,
             ending: false,
@@ -156,11 +178,22 @@ impl Machine {
 
     /// When to be woken with a Tick, in ns; None: not at all.
     pub fn wake_at(&self) -> Option<u64> {
-        (self.wake != NEVER).then_some(self.wake)
+        let spare = match self.spare {
+            Spare::Due(at) => at,
+            Spare::Ready => NEVER,
+        };
+        let wake = self.wake.min(spare);
+        (wake != NEVER).then_some(wake)
     }
 
     /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.
     pub fn step(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
+        let mut effects = self.supervise(now, event, view);
+        effects.extend(self.keep_spare(now, event));
+        effects
+    }
+
+    fn supervise(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
         match (self.life, event) {
             (Life::Finished, _) => vec![],
             (Life::Launching, Event::Launched { pid }) => self.launched(now, pid),
@@ -168,11 +201,34 @@ impl Machine {
             (Life::Pausing, Event::Tick) if now >= self.wake => self.launch(),
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
+            (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
         }
+    }
+
+    /// A spare is made as soon as an instance lives that it could follow.
+    fn keep_spare(&mut self, now: u64, event: Event) -> Option<Effect> {
+        if !self.rules.settings.standby || self.rules.recovery == Recovery::Quit {
+            return None;
+        }
+        match event {
+            Event::SpareMade => self.spare_retry = RETRY.0,
+            Event::SpareLost => {
+                self.spare = Spare::Due(now + self.spare_retry);
+                self.spare_retry = (self.spare_retry * 2).min(RETRY.1);
+            }
+            Event::Launched { .. } => self.spare = Spare::Due(now),
+            _ => {}
+        }
+        let Spare::Due(at) = self.spare else { return None };
+        if now < at || !matches!(self.life, Life::Watching(_)) {
+            return None;
+        }
+        self.spare = Spare::Ready;
+        Some(Effect::Prepare)
     }
 
     fn launch(&mut self) -> Vec<Effect> {
@@ -341,6 +397,7 @@ impl Machine {
     fn finish(&mut self, status: Status) -> Vec<Effect> {
         self.life = Life::Finished;
         self.wake = NEVER;
+        self.spare = Spare::Ready;
         vec![Effect::Finish(status)]
     }
 

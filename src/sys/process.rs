@@ -77,6 +77,16 @@ pub fn next_change() -> Option<(i32, Change)> {
     Some((pid, change))
 }
 
+/// Whether `child`, which is not reaped yet, still lives.
+pub fn is_alive(child: i32) -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        libc::waitid(libc::P_PID, child as libc::id_t, &mut info, options) == 0 && info.si_pid() == 0
+    }
+}
+
 /// The pid of the process that made this one, or of the one that inherited it.
 pub fn parent() -> i32 {
     nix::unistd::getppid().as_raw()
@@ -114,6 +124,25 @@ impl TimerSlack {
         // SAFETY: PR_SET_TIMERSLACK takes a number.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, self.0, 0, 0, 0) };
     }
+}
+
+/// Puts the calling process into a group of its own, away from what is sent to the whole group.
+pub fn leave_group() {
+    let this = nix::unistd::Pid::from_raw(0);
+    let _ = nix::unistd::setpgid(this, this);
+}
+
+/// Puts the calling process into the group of `process`.
+pub fn join_group_of(process: i32) {
+    if let Ok(group) = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) {
+        let _ = nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), group);
+    }
+}
+
+/// Ends the calling process at once, without exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit runs no code of the process.
+    unsafe { libc::_exit(code) }
 }
 
 /// Whether `process` is in the process group of the calling one, and so gets the same signals of a terminal.

@@ -301,6 +301,64 @@ fn without_an_interval_nothing_is_waited_for_but_death() {
     assert_eq!(machine.wake_at(), None);
 }
 
+/// A machine whose instance 1 was born at 1 s, with its first effects.
+fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
+    let settings = Settings { standby: true, ..Settings::default() };
+    let mut machine =
+        Machine::new(Rules { interval: INTERVAL, recovery, last_signal: 64, settings }, libc::SIGTERM);
+    let effects = machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
+    (machine, effects)
+}
+
+#[test]
+fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
+    let (mut machine, effects) = machine_with_spare(Recovery::Restart);
+    assert_eq!(effects, [Effect::Prepare]);
+    machine.step(1000 * MS, Event::SpareMade, &View::GONE);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS))), launch(2));
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE)), [Effect::Prepare]);
+
+    let (_, effects) = machine_with_spare(Recovery::Quit);
+    assert_eq!(effects, [], "nothing to restart");
+}
+
+#[test]
+fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    let mut now = 1000 * MS;
+    let seen = View::GONE;
+    for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+        assert_eq!(machine.step(now, Event::SpareLost, &seen), []);
+        assert!(machine.wake_at() <= Some(now + pause * MS));
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &seen), []);
+        now += pause * MS;
+        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Prepare]);
+    }
+    machine.step(now, Event::SpareMade, &seen);
+    machine.step(now, Event::SpareLost, &seen);
+    assert_eq!(machine.step(now + 10 * MS, Event::Tick, &seen), [Effect::Prepare]);
+}
+
+#[test]
+fn no_spare_is_made_while_there_is_no_instance() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
+    machine.step(1010 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!(machine.step(1011 * MS, Event::SpareLost, &View::GONE), []);
+    let effects = deeds(machine.step(2000 * MS, Event::Tick, &View::GONE));
+    assert_eq!(effects, launch(2));
+    assert_eq!(deeds(machine.step(2000 * MS, Event::Launched { pid: PID }, &View::GONE)), [Effect::Prepare]);
+}
+
+#[test]
+fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
+    machine.step(1010 * MS, Event::Launched { pid: PID }, &View::GONE);
+    assert_eq!(deeds(machine.step(1011 * MS, Event::Stillborn, &View::GONE)), []);
+    assert_eq!(deeds(machine.step(1021 * MS, Event::Tick, &View::GONE)), launch(2), "the same number again");
+}
+
 /// What the instance does, or is done to, in one millisecond.
 #[derive(Debug, Clone, Copy)]
 enum Act {
