@@ -56,7 +56,11 @@ fn keeps_its_data() {
 fn mapped(pid: &str) -> BTreeSet<PathBuf> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of a living process");
     let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    paths.filter(|path| path.contains("libsam") || path.contains("libqb")).map(PathBuf::from).collect()
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libsam.") || name.starts_with("libqb.")
+    };
+    paths.map(PathBuf::from).filter(is_library).collect()
 }
 
 #[test]
