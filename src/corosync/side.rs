@@ -1,6 +1,7 @@
 //! The process that does all talking with corosync, which may block it for as long as it likes: nobody waits for
 //! it. It ends with its supervisor, but for one thing: when the keys could not show yet how that ended, it goes on
-//! until they do, or corosync is gone and the keys with it.
+//! until they do, or corosync is gone and the keys with it. Blocked in a call, it finds that out when corosync lets
+//! it go.
 
 #![forbid(unsafe_code)]
 
