@@ -83,6 +83,7 @@ demo: stage
 
 check: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test
+	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
 
 # Installs what the tests need and this machine does not have.
 test-packages:

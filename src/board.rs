@@ -23,10 +23,12 @@ pub enum Phase {
     Stopped = 2,
     /// The session is over: no recovery takes place.
     Finalized = 3,
+    /// Not started: it waits for quorum.
+    Waiting = 4,
 }
 
 impl Phase {
-    const BITS: u32 = 2;
+    const BITS: u32 = 3;
 
     /// A phase and the ns at which it began, in one word.
     fn since(self, now: u64) -> u64 {
@@ -34,10 +36,11 @@ impl Phase {
     }
 
     fn of(word: u64) -> Phase {
-        match word & 3 {
+        match word & ((1 << Phase::BITS) - 1) {
             0 => Phase::Registered,
             1 => Phase::Started,
             2 => Phase::Stopped,
+            4 => Phase::Waiting,
             _ => Phase::Finalized,
         }
     }
@@ -53,10 +56,14 @@ enum Word {
     GivenUp = 11,
     Id = 12,
     Risen = 13,
+    Admitted = 14,
+    Shown = 15,
 }
 
 /// The futex that a spare waits on: 1 when it is to take over.
 const RELEASE: usize = 0;
+/// The futex that an instance waits on: counts the supervisor's answers.
+const ANSWERS: usize = 1;
 
 /// The page.
 #[derive(Debug)]
@@ -141,6 +148,44 @@ impl Board {
         self.word(Word::Risen).load(Ordering::Acquire) != 0
     }
 
+    /// The supervisor: the instance that began to wait at `since` may start.
+    pub fn admit(&self, since: u64) {
+        self.answer(Word::Admitted, since);
+    }
+
+    /// The supervisor: the phase that the instance entered at `since` can be read in cmap.
+    pub fn show(&self, since: u64) {
+        self.answer(Word::Shown, since);
+    }
+
+    fn answer(&self, word: Word, since: u64) {
+        self.word(word).store(since, Ordering::Release);
+        let answers = &self.0.futexes()[ANSWERS];
+        answers.fetch_add(1, Ordering::Release);
+        futex::wake_all(answers);
+    }
+
+    /// The instance: waits, `patience` ns at most and until a signal arrives at most, for admit(). Whether it has
+    /// come.
+    pub fn wait_until_admitted(&self, since: u64, patience: u64) -> bool {
+        self.wait_for_answer(Word::Admitted, since, patience)
+    }
+
+    /// The instance: as wait_until_admitted(), for show().
+    pub fn wait_until_shown(&self, since: u64, patience: u64) -> bool {
+        self.wait_for_answer(Word::Shown, since, patience)
+    }
+
+    fn wait_for_answer(&self, word: Word, since: u64, patience: u64) -> bool {
+        let come = || self.word(word).load(Ordering::Acquire) == since;
+        let answers = &self.0.futexes()[ANSWERS];
+        let seen = answers.load(Ordering::Acquire);
+        if !come() {
+            futex::wait(answers, seen, Some(patience));
+        }
+        come()
+    }
+
     /// Reads the page. Take the time afterwards: what is stamped later than that was never true.
     pub fn view(&self) -> View {
         let phase = self.word(Word::Phase).load(Ordering::Acquire);
@@ -205,7 +250,7 @@ mod tests {
     #[test]
     fn phase_and_time_travel_in_one_word() {
         let board = Board::new(0).unwrap();
-        for phase in [Phase::Started, Phase::Stopped, Phase::Finalized, Phase::Registered] {
+        for phase in [Phase::Started, Phase::Stopped, Phase::Finalized, Phase::Waiting, Phase::Registered] {
             board.enter(phase, 123_456_789_012_345);
             let view = board.view();
             assert_eq!((view.phase, view.since), (phase, 123_456_789_012_345));

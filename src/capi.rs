@@ -219,10 +219,32 @@ impl From<Error> for cs_error_t {
             Error::InvalidArgument => cs_error_t::CS_ERR_INVALID_PARAM,
             Error::TooBig => cs_error_t::CS_ERR_TOO_BIG,
             Error::NoMemory => cs_error_t::CS_ERR_NO_MEMORY,
-            Error::NotSupported => cs_error_t::CS_ERR_NOT_SUPPORTED,
+            Error::NotInstalled(_) => cs_error_t::CS_ERR_NOT_SUPPORTED,
+            Error::Unreachable => cs_error_t::CS_ERR_BAD_HANDLE,
+            Error::Corosync(code) => of_corosync(code),
             Error::SupervisorLost | Error::DescriptorLost | Error::System(_) | Error::Internal => {
                 cs_error_t::CS_ERR_LIBRARY
             }
         }
     }
+}
+
+/// What corosync's client library said.
+fn of_corosync(code: i32) -> cs_error_t {
+    use cs_error_t::*;
+    let known = [
+        CS_ERR_LIBRARY,
+        CS_ERR_VERSION,
+        CS_ERR_INIT,
+        CS_ERR_TIMEOUT,
+        CS_ERR_TRY_AGAIN,
+        CS_ERR_NO_MEMORY,
+        CS_ERR_BUSY,
+        CS_ERR_ACCESS,
+        CS_ERR_NOT_EXIST,
+        CS_ERR_NO_RESOURCES,
+        CS_ERR_NOT_SUPPORTED,
+        CS_ERR_SECURITY,
+    ];
+    known.into_iter().find(|&error| error as i32 == code).unwrap_or(CS_ERR_LIBRARY)
 }

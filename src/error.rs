@@ -15,8 +15,12 @@ pub enum Error {
     TooBig,
     /// More data than this machine has memory for at the moment.
     NoMemory,
-    /// What the policy asks for is not installed on this machine.
-    NotSupported,
+    /// The policy needs this library, which cannot be opened on this machine.
+    NotInstalled(&'static str),
+    /// What corosync's client library said, a `cs_error_t`.
+    Corosync(i32),
+    /// corosync cannot be reached, and what was asked for needs it.
+    Unreachable,
     /// The supervisor is gone: nobody watches this instance any more.
     SupervisorLost,
     /// A descriptor of the library was closed by the application and its number means another file by now.
@@ -37,7 +41,11 @@ impl fmt::Display for Error {
             Error::InvalidArgument => f.write_str("argument out of range"),
             Error::TooBig => f.write_str("more data than a process can hold"),
             Error::NoMemory => f.write_str("not enough memory"),
-            Error::NotSupported => f.write_str("not supported on this machine"),
+            Error::NotInstalled(file) => {
+                write!(f, "{file} cannot be opened, and the recovery policy needs it")
+            }
+            Error::Corosync(code) => write!(f, "corosync's client library says {code}"),
+            Error::Unreachable => f.write_str("corosync cannot be reached"),
             Error::SupervisorLost => f.write_str("the supervisor is gone"),
             Error::DescriptorLost => f.write_str("a descriptor of the library was closed"),
             Error::System(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),

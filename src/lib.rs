@@ -35,6 +35,11 @@
 //!    comes from the supervisor at its next tick, which is never later than one interval after that.
 //! 6. The supervisor's end: the kernel marks a robust futex on the board ([`sys::lifeline`]), which every call
 //!    looks at, and sends the instance SIGTERM.
+//! 7. Quorum and cmap: [`corosync`], a process beside the supervisor does all talking with corosync, which may block
+//!    it for as long as it likes. They share a page, the [`corosync::desk`]: the supervisor leaves there what cmap
+//!    is to show, and finds there what is known of quorum and what can be read in cmap. It never waits; a side
+//!    process that does not get on with its work is killed and made anew. An instance that starts or stops rings a
+//!    futex that the side process listens to for the supervisor, and sleeps on its board until it is answered.
 //!
 //! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
 //! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
@@ -46,6 +51,7 @@
 pub mod board;
 pub mod callback;
 pub mod capi;
+pub mod corosync;
 pub mod environment;
 pub mod error;
 pub mod log;

@@ -10,6 +10,7 @@ use once_cell::sync::OnceCell;
 
 use crate::board::{Board, Phase};
 use crate::callback::{self, Alarm};
+use crate::corosync::{self, Doorbell};
 use crate::environment::Settings;
 use crate::error::{Error, Result};
 use crate::log::{Log, Priority};
@@ -49,6 +50,8 @@ pub struct Session {
     stage: AtomicU8,
     /// In an instance, from `sam_register` on.
     board: OnceCell<Board>,
+    /// In an instance, where corosync has a say.
+    bell: OnceCell<Doorbell>,
     /// The warning signal, until there is a board to say it on.
     warn_signal: AtomicI32,
     alarm: Alarm,
@@ -145,14 +148,21 @@ pub fn mark_failed() -> Result<()> {
     existing()?.mark_failed()
 }
 
+/// Tells the administrator what cannot be told by a code.
+fn tell(settings: &Settings, error: Error) {
+    if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
+        Log::open(settings.log).say(Priority::Error, error);
+    }
+}
+
 impl Session {
     fn new(interval_ms: u32, policy: Policy) -> Result<Session> {
         let settings = Settings::read(program::variable).map_err(|malformed| {
             Log::open(malformed.log).say(Priority::Error, malformed);
             Error::InvalidArgument
         })?;
-        if policy.quorum || policy.cmap {
-            return Err(Error::NotSupported);
+        if policy.quorum {
+            corosync::link::probe().inspect_err(|error| tell(&settings, *error))?;
         }
         Ok(Session {
             policy,
@@ -160,6 +170,7 @@ impl Session {
             interval: u64::from(interval_ms) * 1_000_000,
             stage: AtomicU8::new(Stage::Initialized as u8),
             board: OnceCell::new(),
+            bell: OnceCell::new(),
             warn_signal: AtomicI32::new(libc::SIGTERM),
             alarm: Alarm::default(),
             has_thread: AtomicBool::new(false),
@@ -204,15 +215,22 @@ impl Session {
         if self.stage() != Stage::Initialized {
             return Err(Error::WrongState);
         }
+        let Policy { recovery, quorum, cmap } = self.policy;
         let rules = Rules {
             interval: self.interval,
-            recovery: self.policy.recovery,
+            recovery,
             last_signal: signals::last(),
+            quorum,
+            cmap,
             settings: self.settings,
         };
-        match event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed))? {
-            Role::Instance { id, board } => {
+        let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed));
+        match role.inspect_err(|error| tell(&self.settings, *error))? {
+            Role::Instance { id, board, bell } => {
                 self.board.set(board).map_err(|_| Error::Internal)?;
+                if let Some(bell) = bell {
+                    self.bell.set(bell).map_err(|_| Error::Internal)?;
+                }
                 self.set_stage(Stage::Registered);
                 Ok(id)
             }
@@ -226,27 +244,79 @@ impl Session {
     }
 
     fn start(&self) -> Result<()> {
-        let _locked = self.lock();
-        let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
-        // Forgotten by the kernel if the program has dropped its privileges since it was registered.
-        process::signal_on_death_of_parent(libc::SIGTERM);
-        if board.supervisor_is_gone() {
-            return Err(Error::SupervisorLost);
+        if self.policy.quorum {
+            self.wait_for_quorum()?;
         }
-        let now = clock::now();
-        board.heartbeat(now);
-        board.enter(Phase::Started, now);
-        self.set_stage(Stage::Started);
-        self.ring();
+        let since = {
+            let _locked = self.lock();
+            let board = self.startable()?;
+            let now = clock::now();
+            board.heartbeat(now);
+            self.enter(board, Phase::Started, now);
+            self.set_stage(Stage::Started);
+            now
+        };
+        self.wait_until_shown(since);
         Ok(())
     }
 
-    fn stop(&self) -> Result<()> {
-        let _locked = self.lock();
-        let board = self.board_in(&[Stage::Started])?;
-        board.enter(Phase::Stopped, clock::now());
-        self.set_stage(Stage::Stopped);
+    /// The page, for a start.
+    fn startable(&self) -> Result<&Board> {
+        let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
+        // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+        process::signal_on_death_of_parent(libc::SIGTERM);
+        if board.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(board) }
+    }
+
+    /// Takes no lock while it waits, and lets signals through: a handler may call anything.
+    fn wait_for_quorum(&self) -> Result<()> {
+        let since = clock::now();
+        {
+            let _locked = self.lock();
+            self.enter(self.startable()?, Phase::Waiting, since);
+        }
+        /// The end of the supervisor wakes nobody: it is looked for.
+        const GLANCE: u64 = 500_000_000;
+        while !self.board_in(&[Stage::Registered, Stage::Stopped])?.wait_until_admitted(since, GLANCE) {}
+        Ok(())
+    }
+
+    /// The board gets a new phase, and who has to know of it is told.
+    fn enter(&self, board: &Board, phase: Phase, now: u64) {
+        board.enter(phase, now);
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
         self.ring();
+    }
+
+    /// Waits until cmap shows the phase that was entered at `since`, while corosync answers, and never so long that
+    /// the wait itself looks like a hang.
+    fn wait_until_shown(&self, since: u64) {
+        const PATIENCE: u64 = 1_000_000_000;
+        let Some(board) = self.board.get().filter(|_| self.policy.cmap) else { return };
+        let patience = if self.interval == 0 { PATIENCE } else { PATIENCE.min(self.interval / 2) };
+        let deadline = clock::now() + patience;
+        loop {
+            let left = deadline.saturating_sub(clock::now());
+            if board.wait_until_shown(since, left) || left == 0 {
+                break;
+            }
+        }
+        // Refused unless started: then the silence begins here.
+        let _ = self.heartbeat();
+    }
+
+    fn stop(&self) -> Result<()> {
+        let now = {
+            let _locked = self.lock();
+            let board = self.board_in(&[Stage::Started])?;
+            let now = clock::now();
+            self.set_stage(Stage::Stopped);
+            self.enter(board, Phase::Stopped, now);
+            now
+        };
+        self.wait_until_shown(now);
         Ok(())
     }
 
@@ -255,11 +325,11 @@ impl Session {
         if self.stage() == Stage::Finalized {
             return Err(Error::WrongState);
         }
-        if let Some(board) = self.board.get() {
-            board.enter(Phase::Finalized, clock::now());
-        }
         self.set_stage(Stage::Finalized);
-        self.ring();
+        match self.board.get() {
+            Some(board) => self.enter(board, Phase::Finalized, clock::now()),
+            None => self.ring(),
+        }
         Ok(())
     }
 

@@ -6,4 +6,5 @@
 pub mod event_loop;
 pub mod machine;
 pub mod notice;
+pub mod publisher;
 pub mod restarts;

@@ -1,13 +1,18 @@
 //! Every raw system call, and every `unsafe` that is not the C edge, as small safe functions.
 
+pub mod bell;
+pub mod client_library;
 pub mod clock;
+pub mod cmap;
 pub mod ending;
 pub mod foreign;
 pub mod futex;
 pub mod lifeline;
 pub mod memory_file;
+mod package_note;
 pub mod process;
 pub mod program;
+pub mod quorum;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use object::elf;
-use object::read::elf::{Dyn, ElfFile64, FileHeader, Sym};
+use object::read::elf::{Dyn, ElfFile64, FileHeader, SectionHeader, Sym};
 
 const FUNCTIONS: [&str; 12] = [
     "sam_data_getsize",
@@ -120,6 +120,25 @@ fn it_stays_mapped_and_is_small() {
     let size = fs::metadata(&stripped).unwrap().len();
     fs::remove_file(&stripped).unwrap();
     assert!(size <= LIMIT, "{size} bytes stripped, at most {LIMIT}");
+}
+
+#[test]
+fn packagers_can_read_what_it_opens_at_run_time() {
+    const DLOPEN: u32 = 0x407c_0c0a;
+    let data = read();
+    let file = ElfFile64::<object::Endianness>::parse(&data[..]).unwrap();
+    let (endian, header) = (file.endian(), file.elf_header());
+    let sections = header.sections(endian, &data[..]).unwrap();
+    let (_, section) = sections.section_by_name(endian, b".note.dlopen").expect("the section");
+    assert_ne!(section.sh_flags.get(endian) & u64::from(elf::SHF_ALLOC), 0, "strip leaves it alone");
+    let mut notes = section.notes(endian, &data[..]).unwrap().expect("a section of notes");
+    let note = notes.next().unwrap().expect("a note");
+    assert_eq!((note.name(), note.n_type(endian)), (&b"FDO"[..], DLOPEN));
+    let text = std::str::from_utf8(note.desc()).unwrap().strip_suffix('\0').expect("a C string");
+    for library in ["libquorum.so.5", "libcmap.so.4"] {
+        assert!(text.contains(&format!(r#""priority":"recommended","soname":["{library}"]"#)), "{text}");
+    }
+    assert!(notes.next().unwrap().is_none());
 }
 
 #[test]

@@ -25,7 +25,7 @@ const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
     (
         "sam_initialize",
         &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_NO_MEMORY"],
-        &["CS_ERR_LIBRARY", "CS_ERR_NOT_SUPPORTED", "CS_ERR_TRY_AGAIN", "CS_ERR_ACCESS"],
+        &["CS_ERR_LIBRARY", "CS_ERR_NOT_SUPPORTED", "CS_ERR_TIMEOUT", "CS_ERR_TRY_AGAIN", "CS_ERR_ACCESS"],
     ),
     ("sam_register", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &["CS_ERR_NOT_SUPPORTED"]),
     ("sam_start", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &[]),

@@ -11,6 +11,8 @@ use nix::sys::time::TimeSpec;
 use super::machine::{Effect, Event, Machine, Rules};
 use super::notice::Notice;
 use crate::board::Board;
+use crate::corosync::Doorbell;
+use crate::corosync::link::Link;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::clock;
@@ -27,6 +29,8 @@ pub enum Role {
         id: u32,
         /// What it shares with its supervisor.
         board: Board,
+        /// What it rings when it wants something, where corosync has a say.
+        bell: Option<Doorbell>,
     },
     /// It is the supervisor, and has nothing left to do but to end like this.
     Supervisor(Status),
@@ -36,15 +40,17 @@ pub enum Role {
 /// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
 /// process is as it was.
 pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
-    let refused = |errno: Errno| Error::System(errno as i32);
-    let mut supervisor = Supervisor::new(rules, warn_signal).map_err(refused)?;
+    let mut supervisor = Supervisor::new(rules, warn_signal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
         Ok(first) => first,
         Err(errno) => {
             supervisor.child_signal.restore();
             lifeline.restore();
-            return Err(refused(errno));
+            if let Some(corosync) = supervisor.corosync.take() {
+                corosync.withdraw();
+            }
+            return Err(Error::System(errno as i32));
         }
     };
     match first {
@@ -93,19 +99,29 @@ struct Supervisor {
     child: Option<Child>,
     /// The next instance, waiting.
     spare: Option<Child>,
+    /// Where the policy asks for quorum or cmap.
+    corosync: Option<Link>,
 }
 
 impl Supervisor {
-    fn new(rules: Rules, warn_signal: i32) -> nix::Result<Supervisor> {
+    fn new(rules: Rules, warn_signal: i32) -> Result<Supervisor> {
+        let refused = |errno: Errno| Error::System(errno as i32);
+        let inbox = Inbox::new().map_err(refused)?;
+        let child_signal = ChildSignal::set_aside().map_err(refused)?;
+        let corosync = match rules.quorum || rules.cmap {
+            true => Some(Link::new(rules).inspect_err(|_| child_signal.restore())?),
+            false => None,
+        };
         Ok(Supervisor {
             machine: Machine::new(rules, warn_signal),
-            inbox: Inbox::new()?,
-            child_signal: ChildSignal::set_aside()?,
+            inbox,
+            child_signal,
             slack: TimerSlack::current(),
             log: Log::open(rules.settings.log),
             untold: Vec::new(),
             child: None,
             spare: None,
+            corosync,
         })
     }
 
@@ -161,13 +177,14 @@ impl Supervisor {
         forked
     }
 
-    fn become_instance(&self, supervisor: i32, id: u32, board: Board) -> Launch {
+    fn become_instance(&mut self, supervisor: i32, id: u32, board: Board) -> Launch {
         process::signal_on_death_of_parent(libc::SIGTERM);
         if process::parent() != supervisor {
             signals::send_to_self(libc::SIGTERM);
         }
         self.child_signal.restore();
-        Launch::InChild(Role::Instance { id, board })
+        let bell = self.corosync.take().map(Link::into_bell);
+        Launch::InChild(Role::Instance { id, board, bell })
     }
 
     fn watch(&mut self, child: Child) -> Launch {
@@ -200,6 +217,23 @@ impl Supervisor {
                             }
                         }
                         Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
+                        Effect::Admit(since) => {
+                            if let Some(child) = &self.child {
+                                child.board.admit(since);
+                            }
+                        }
+                        Effect::Show(since) => {
+                            if let Some(child) = &self.child {
+                                child.board.show(since);
+                            }
+                        }
+                        Effect::Publish(record) => {
+                            if let Some(corosync) = &self.corosync {
+                                corosync.show(record);
+                                // It may be shown already: there will be no news of it then.
+                                events.push_back(Event::Corosync(corosync.report()));
+                            }
+                        }
                         Effect::Tell(notice) => self.untold.push(notice),
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
@@ -209,6 +243,9 @@ impl Supervisor {
                             }
                             self.child_signal.restore();
                             self.tell();
+                            if let Some(corosync) = self.corosync.take() {
+                                corosync.close();
+                            }
                             return Role::Supervisor(status);
                         }
                     }
@@ -244,9 +281,12 @@ impl Supervisor {
 
     /// Sleeps until the kernel has something to say, or it is time to look at the instance.
     fn wait(&self) {
-        let timeout = self.machine.wake_at().map(|at| at.saturating_sub(clock::now()));
+        let wake_at = [self.machine.wake_at(), self.corosync.as_ref().map(Link::wake_at)];
+        let wake_at = wake_at.into_iter().flatten().min();
+        let timeout = wake_at.map(|at| at.saturating_sub(clock::now()));
         let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.pidfd().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.corosync.as_ref().map(|link| PollFd::new(link.fd(), PollFlags::POLLIN)));
         let until = timeout.map(|ns| TimeSpec::from_duration(std::time::Duration::from_nanos(ns)));
         if ppoll(&mut fds, until, None).is_err() {
             // The limit of descriptors was lowered below what poll(2) is given: look again and again instead.
@@ -280,7 +320,13 @@ impl Supervisor {
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
                 self.spare = None;
                 events.push_back(Event::SpareLost);
+            } else if let (Some(corosync), Change::Ended(_)) = (&mut self.corosync, change) {
+                corosync.ended(pid);
             }
+        }
+        if let Some(corosync) = &mut self.corosync {
+            events.push_back(Event::Corosync(corosync.report()));
+            self.untold.extend(corosync.tend());
         }
         events.push_back(Event::Tick);
     }

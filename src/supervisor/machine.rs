@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::notice::{Notice, Reason};
+use super::publisher::Publisher;
 use super::restarts::Restarts;
 use crate::board::{Phase, View};
+use crate::corosync::desk::{Quorum, Report};
+use crate::corosync::record::{Record, State};
 use crate::environment::Settings;
 use crate::policy::Recovery;
 use crate::sys::process::Status;
@@ -17,6 +20,12 @@ const NEVER: u64 = u64::MAX;
 /// machine out of processes does not feel.
 const RETRY: (u64, u64) = (10_000_000, 1_000_000_000);
 
+/// How long an instance may outlive quorum when there is no interval, in ns.
+const REPRIEVE: u64 = 1_000_000_000;
+
+/// How long the end is put off until it can be read in cmap, in ns.
+const CLOSING: u64 = 1_000_000_000;
+
 /// What a supervisor is told once.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -28,6 +37,10 @@ pub struct Rules {
     pub last_signal: i32,
     /// What the administrator asks for.
     pub settings: Settings,
+    /// Run only while the cluster partition is quorate.
+    pub quorum: bool,
+    /// Show the state in corosync's cmap.
+    pub cmap: bool,
 }
 
 /// What has happened.
@@ -52,6 +65,8 @@ pub enum Event {
     SpareLost,
     /// A signal stopped the instance.
     Stopped,
+    /// What corosync's side has found and done so far.
+    Corosync(Report),
     /// A signal arrived at the supervisor.
     Signal {
         /// The signal.
@@ -79,6 +94,12 @@ pub enum Effect {
     PassOn(Received),
     /// Stop the supervisor as the instance has stopped, until somebody continues both.
     Suspend,
+    /// Let the instance start that waits for quorum since then.
+    Admit(u64),
+    /// Tell the instance that the phase which it entered then can be read in cmap.
+    Show(u64),
+    /// Have cmap show this.
+    Publish(Record),
     /// Say what happened.
     Tell(Notice),
     /// End the supervisor, as this says.
@@ -92,6 +113,8 @@ enum Silence {
     Fine,
     /// Warned at `at`; the last word before that was heard at `heard`.
     Warned { at: u64, heard: u64 },
+    /// Started, and quorum was lost at `at`: no heartbeat saves it.
+    Condemned { at: u64 },
     /// Killed; its death will be told.
     Killed,
 }
@@ -119,6 +142,11 @@ enum Life {
     /// It is to be made at `wake`, after a pause or a try that failed.
     Pausing,
     Watching(Watch),
+    /// Nothing is left to be done but that cmap shows it: until `until` at most, then the end is this.
+    Closing {
+        status: Status,
+        until: u64,
+    },
     Finished,
 }
 
@@ -154,6 +182,11 @@ pub struct Machine {
     retry: u64,
     /// Signals that arrived while there was no instance to pass them to.
     held: Vec<Received>,
+    /// What is known of the partition.
+    quorum: Quorum,
+    /// The beginning of the last wait for quorum that was ended, and of the last phase that was said to be shown.
+    answered: (u64, u64),
+    publisher: Publisher,
 }
 
 impl Machine {
@@ -173,6 +206,9 @@ impl Machine {
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
             retry: RETRY.0,
             held: Vec::new(),
+            quorum: Quorum::Unknown,
+            answered: (0, 0),
+            publisher: Publisher::new(rules.interval),
         }
     }
 
@@ -182,13 +218,16 @@ impl Machine {
             Spare::Due(at) => at,
             Spare::Ready => NEVER,
         };
-        let wake = self.wake.min(spare);
+        let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
         (wake != NEVER).then_some(wake)
     }
 
     /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.
     pub fn step(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
         let mut effects = self.supervise(now, event, view);
+        if let Life::Watching(watch) = self.life {
+            self.answer(now, &watch, view, &mut effects);
+        }
         effects.extend(self.keep_spare(now, event));
         effects
     }
@@ -203,6 +242,8 @@ impl Machine {
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
+            (_, Event::Corosync(report)) => self.corosync(now, report, view),
+            (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
@@ -276,13 +317,15 @@ impl Machine {
         let mut effects = vec![];
         let late = now.saturating_sub(self.wake);
         self.wake = self.next_tick(now);
-        if view.phase != Phase::Started || self.rules.interval == 0 {
+        if view.phase != Phase::Started {
             // Not under health checks. A warning that is out is called off; a kill is not.
             if watch.silence != Silence::Killed {
                 watch.silence = Silence::Fine;
                 watch.reason = None;
             }
-        } else {
+        } else if self.lacks_quorum() || matches!(watch.silence, Silence::Condemned { .. }) {
+            self.condemn(now, &mut watch, view, &mut effects);
+        } else if self.rules.interval != 0 {
             self.judge(now, late, &mut watch, view, &mut effects);
         }
         self.life = Life::Watching(watch);
@@ -291,9 +334,7 @@ impl Machine {
 
     fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
         let interval = self.rules.interval;
-        // A stamp from the future was never true.
-        let believed = |stamp: u64| if stamp <= now { stamp } else { 0 };
-        let heard = believed(view.since).max(believed(view.heartbeat)).max(watch.born);
+        let heard = heard(now, watch, view);
         if heard > watch.heard {
             watch.heard = heard;
             watch.graced = false;
@@ -306,7 +347,7 @@ impl Machine {
                 watch.reason = None;
             }
         }
-        let unhealthy = believed(view.unhealthy);
+        let unhealthy = believed(now, view.unhealthy);
         if watch.silence == Silence::Fine && unhealthy >= heard && unhealthy > 0 {
             // It has warned itself, at that moment.
             watch.silence = Silence::Warned { at: unhealthy, heard };
@@ -316,7 +357,8 @@ impl Machine {
         let deadline = match watch.silence {
             Silence::Fine => heard.saturating_add(interval),
             Silence::Warned { at, .. } => at.saturating_add(interval),
-            Silence::Killed => NEVER,
+            // Not for its silence any more.
+            Silence::Condemned { .. } | Silence::Killed => NEVER,
         }
         .max(watch.grace);
         if now < deadline {
@@ -346,7 +388,81 @@ impl Machine {
                 effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent }));
                 effects.push(Effect::Send(libc::SIGKILL));
             }
-            Silence::Killed => {}
+            Silence::Condemned { .. } | Silence::Killed => {}
+        }
+    }
+
+    fn lacks_quorum(&self) -> bool {
+        self.rules.quorum && matches!(self.quorum, Quorum::No | Quorum::Gone)
+    }
+
+    /// Quorum was lost: the instance is warned at once, and killed when its time is up, whatever it does but to stop.
+    fn condemn(&mut self, now: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
+        let at = match watch.silence {
+            Silence::Killed => {
+                self.wake = NEVER;
+                return;
+            }
+            Silence::Condemned { at } => at,
+            Silence::Fine | Silence::Warned { .. } => {
+                let signal = self.warning(view);
+                effects.push(Effect::Tell(Notice::Condemned { id: self.id, pid: watch.pid, signal }));
+                if signal != 0 {
+                    effects.push(Effect::Send(signal));
+                }
+                watch.reason = Some(Reason::NoQuorum);
+                now
+            }
+        };
+        watch.silence = Silence::Condemned { at };
+        let limit = if self.rules.interval == 0 { REPRIEVE } else { self.rules.interval };
+        self.wake = at.saturating_add(limit);
+        if now >= self.wake {
+            watch.silence = Silence::Killed;
+            self.wake = NEVER;
+            effects.push(Effect::Tell(Notice::Outlived { id: self.id, pid: watch.pid }));
+            effects.push(Effect::Send(libc::SIGKILL));
+        }
+    }
+
+    /// What the side process reports.
+    fn corosync(&mut self, now: u64, report: Report, view: &View) -> Vec<Effect> {
+        self.publisher.shown = report.shown;
+        if let Life::Closing { status, .. } = self.life {
+            return if self.publisher.is_done() { self.finish(status) } else { vec![] };
+        }
+        let lacked = self.lacks_quorum();
+        self.quorum = report.quorum;
+        let mut effects = vec![];
+        if self.lacks_quorum() != lacked {
+            effects.push(Effect::Tell(if lacked { Notice::QuorumBack } else { Notice::QuorumLost }));
+            if let Life::Watching(watch) = self.life {
+                effects.extend(self.look(now, watch, view));
+            }
+        }
+        effects
+    }
+
+    fn publish(&mut self, now: u64, state: State, heard: u64) -> Option<Effect> {
+        let record = self.rules.cmap.then(|| self.publisher.publish(now, state, heard)).flatten();
+        record.map(Effect::Publish)
+    }
+
+    /// Answers what the instance waits for, and has cmap show what has changed.
+    fn answer(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
+        let (state, heard) = match view.phase {
+            Phase::Waiting => (State::Waiting, 0),
+            Phase::Started => (State::Running, heard(now, watch, view)),
+            Phase::Registered | Phase::Stopped | Phase::Finalized => (State::Stopped, 0),
+        };
+        effects.extend(self.publish(now, state, heard));
+        if self.publisher.is_done() && self.answered.1 != view.since {
+            self.answered.1 = view.since;
+            effects.push(Effect::Show(view.since));
+        }
+        if state == State::Waiting && self.quorum == Quorum::Yes && self.answered.0 != view.since {
+            self.answered.0 = view.since;
+            effects.push(Effect::Admit(view.since));
         }
     }
 
@@ -367,11 +483,16 @@ impl Machine {
         let mut effects =
             vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
         if final_ {
-            effects.extend(self.finish(status));
+            // Who ends because it was told to has not failed.
+            let obeyed = self.ending && watch.reason.is_none();
+            let failed = self.rules.recovery == Recovery::Quit && view.phase == Phase::Started && !obeyed;
+            let state = if failed || view.given_up { State::Failed } else { State::Gone };
+            effects.extend(self.close(now, status, state));
             return effects;
         }
         match self.restarts.next(now, now.saturating_sub(watch.born)) {
             Ok(pause) => {
+                effects.extend(self.publish(now, State::Stopped, 0));
                 self.lost = now;
                 // Ids are C ints to the programs that use them.
                 self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
@@ -379,7 +500,7 @@ impl Machine {
             }
             Err(limit) => {
                 effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
-                effects.extend(self.finish(status));
+                effects.extend(self.close(now, status, State::Failed));
             }
         }
         effects
@@ -392,6 +513,15 @@ impl Machine {
         self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::Delayed { id: self.id, pause })]
+    }
+
+    /// Ends the supervisor, as soon as cmap shows how it ended.
+    fn close(&mut self, now: u64, status: Status, state: State) -> Vec<Effect> {
+        let Some(published) = self.publish(now, state, now) else { return self.finish(status) };
+        let until = now.saturating_add(CLOSING);
+        self.life = Life::Closing { status, until };
+        self.wake = until;
+        vec![published]
     }
 
     fn finish(&mut self, status: Status) -> Vec<Effect> {
@@ -419,7 +549,7 @@ impl Machine {
                 if shared { vec![] } else { vec![Effect::PassOn(received)] }
             }
             Life::Pausing if self.ending => {
-                self.finish(Status::Killed { signal: received.number, core: false })
+                self.close(now, Status::Killed { signal: received.number, core: false }, State::Gone)
             }
             _ => {
                 if !self.held.iter().any(|held| held.number == received.number) {
@@ -429,6 +559,16 @@ impl Machine {
             }
         }
     }
+}
+
+/// A stamp of the instance. One from the future was never true.
+fn believed(now: u64, stamp: u64) -> u64 {
+    if stamp <= now { stamp } else { 0 }
+}
+
+/// The last word of the instance.
+fn heard(now: u64, watch: &Watch, view: &View) -> u64 {
+    believed(now, view.since).max(believed(now, view.heartbeat)).max(watch.born)
 }
 
 /// The supervisor was woken much later than it wanted: it did not see what the instance did meanwhile, and

@@ -15,6 +15,8 @@ pub enum Reason {
     Silent,
     /// Its health check said that it is not well.
     Unhealthy,
+    /// Quorum was lost.
+    NoQuorum,
 }
 
 /// One step of a recovery. Times in ns.
@@ -58,6 +60,36 @@ pub enum Notice {
         /// Its pid.
         pid: i32,
         /// How long it was silent.
+        silent: u64,
+    },
+    /// The instance was started when quorum was lost, and was sent `signal` (0: none).
+    Condemned {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// The signal.
+        signal: i32,
+    },
+    /// It neither stopped nor ended in time; it was sent SIGKILL.
+    Outlived {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+    },
+    /// The cluster partition is not quorate any more.
+    QuorumLost,
+    /// It is quorate again.
+    QuorumBack,
+    /// corosync cannot be reached any more.
+    CorosyncLost,
+    /// It can be reached again.
+    CorosyncBack,
+    /// The process that talks to corosync has not got on with its work for so long: corosync blocks it. It was
+    /// killed, and will be made anew.
+    CorosyncStalled {
+        /// Since its last sign of life.
         silent: u64,
     },
     /// The instance is gone.
@@ -108,7 +140,8 @@ pub enum Notice {
 impl Notice {
     /// As an entry of the log.
     pub fn entry(&self) -> Entry {
-        let mut fields = vec![("STEP", self.step().to_owned()), ("INSTANCE", self.instance().to_string())];
+        let mut fields = vec![("STEP", self.step().to_owned())];
+        fields.extend(self.instance().map(|id| ("INSTANCE", id.to_string())));
         fields.extend(self.pid().map(|pid| ("PID", pid.to_string())));
         fields.extend(self.reason().map(|reason| ("REASON", reason.to_owned())));
         Entry { priority: self.priority(), text: self.to_string(), fields }
@@ -117,9 +150,19 @@ impl Notice {
     fn priority(&self) -> Priority {
         match self {
             Notice::Lost { status: Status::Exited(0), reason: None, .. } => Priority::Info,
-            Notice::Recovered { .. } | Notice::Restarted { .. } | Notice::Delayed { .. } => Priority::Notice,
-            Notice::Warned { .. } | Notice::Unhealthy { .. } => Priority::Warning,
+            Notice::Recovered { .. }
+            | Notice::Restarted { .. }
+            | Notice::Delayed { .. }
+            | Notice::QuorumBack
+            | Notice::CorosyncBack => Priority::Notice,
+            Notice::Warned { .. }
+            | Notice::Unhealthy { .. }
+            | Notice::Condemned { .. }
+            | Notice::QuorumLost
+            | Notice::CorosyncLost
+            | Notice::CorosyncStalled { .. } => Priority::Warning,
             Notice::Killed { .. }
+            | Notice::Outlived { .. }
             | Notice::Lost { .. }
             | Notice::LaunchFailed { .. }
             | Notice::LimitReached { .. } => Priority::Error,
@@ -128,9 +171,13 @@ impl Notice {
 
     fn step(&self) -> &'static str {
         match self {
-            Notice::Warned { .. } | Notice::Unhealthy { .. } => "warned",
+            Notice::Warned { .. } | Notice::Unhealthy { .. } | Notice::Condemned { .. } => "warned",
             Notice::Recovered { .. } => "recovered",
-            Notice::Killed { .. } => "killed",
+            Notice::Killed { .. } | Notice::Outlived { .. } => "killed",
+            Notice::QuorumLost => "quorum-lost",
+            Notice::QuorumBack => "quorum-back",
+            Notice::CorosyncLost | Notice::CorosyncStalled { .. } => "corosync-lost",
+            Notice::CorosyncBack => "corosync-back",
             Notice::Lost { .. } => "lost",
             Notice::Restarted { .. } => "restarted",
             Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
@@ -138,7 +185,7 @@ impl Notice {
         }
     }
 
-    fn instance(&self) -> u32 {
+    fn instance(&self) -> Option<u32> {
         match *self {
             Notice::Warned { id, .. }
             | Notice::Unhealthy { id, .. }
@@ -148,7 +195,14 @@ impl Notice {
             | Notice::Restarted { id, .. }
             | Notice::LaunchFailed { id, .. }
             | Notice::Delayed { id, .. }
-            | Notice::LimitReached { id, .. } => id,
+            | Notice::LimitReached { id, .. }
+            | Notice::Condemned { id, .. }
+            | Notice::Outlived { id, .. } => Some(id),
+            Notice::QuorumLost
+            | Notice::QuorumBack
+            | Notice::CorosyncLost
+            | Notice::CorosyncBack
+            | Notice::CorosyncStalled { .. } => None,
         }
     }
 
@@ -159,8 +213,10 @@ impl Notice {
             | Notice::Recovered { pid, .. }
             | Notice::Killed { pid, .. }
             | Notice::Lost { pid, .. }
-            | Notice::Restarted { pid, .. } => Some(pid),
-            Notice::LaunchFailed { .. } | Notice::Delayed { .. } | Notice::LimitReached { .. } => None,
+            | Notice::Restarted { pid, .. }
+            | Notice::Condemned { pid, .. }
+            | Notice::Outlived { pid, .. } => Some(pid),
+            _ => None,
         }
     }
 
@@ -171,12 +227,14 @@ impl Notice {
             Notice::Lost { status, reason, .. } => Some(match (reason, status) {
                 (Some(Reason::Silent), _) => "silent",
                 (Some(Reason::Unhealthy), _) => "unhealthy",
+                (Some(Reason::NoQuorum), _) => "no-quorum",
                 (None, Status::Exited(_)) => "exited",
                 (None, Status::Killed { .. }) => "signal",
             }),
             Notice::LaunchFailed { .. } => Some("fork"),
             Notice::LimitReached { .. } => Some("restart-limit"),
-            Notice::Recovered { .. } | Notice::Restarted { .. } | Notice::Delayed { .. } => None,
+            Notice::Condemned { .. } | Notice::Outlived { .. } => Some("no-quorum"),
+            _ => None,
         }
     }
 }
@@ -210,11 +268,30 @@ impl fmt::Display for Notice {
                     ms(silent)
                 )
             }
+            Notice::Condemned { id, pid, signal } => {
+                write!(f, "instance {id} (pid {pid}) must not run without quorum, ")?;
+                if signal == 0 {
+                    f.write_str("no warning wanted")
+                } else {
+                    write!(f, "sent {}", Name(signal))
+                }
+            }
+            Notice::Outlived { id, pid } => {
+                write!(f, "instance {id} (pid {pid}) ran on without quorum, killed")
+            }
+            Notice::QuorumLost => f.write_str("quorum lost"),
+            Notice::QuorumBack => f.write_str("quorum regained"),
+            Notice::CorosyncLost => f.write_str("corosync lost"),
+            Notice::CorosyncBack => f.write_str("corosync is back"),
+            Notice::CorosyncStalled { silent } => {
+                write!(f, "corosync has not answered for {} ms, asked anew", ms(silent))
+            }
             Notice::Lost { id, pid, status, reason } => {
                 write!(f, "instance {id} (pid {pid}) {status}")?;
                 match reason {
                     None => Ok(()),
                     Some(Reason::Silent) => f.write_str(" after its silence"),
+                    Some(Reason::NoQuorum) => f.write_str(" for want of quorum"),
                     Some(Reason::Unhealthy) => f.write_str(" after it failed its health check"),
                 }
             }

@@ -1,6 +1,8 @@
 //! Processes: making them, watching them, ending with them.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
 
@@ -148,4 +150,47 @@ pub fn exit_now(code: i32) -> ! {
 /// Whether `process` is in the process group of the calling one, and so gets the same signals of a terminal.
 pub fn shares_group_with(process: i32) -> bool {
     nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) == Ok(nix::unistd::getpgrp())
+}
+
+/// The name of the calling process, as ps and /proc show it.
+pub fn set_name(name: &CStr) {
+    // SAFETY: PR_SET_NAME reads a string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Ends the calling process when `body` is done, without a word to the application's exit handlers.
+pub fn run_and_exit(body: impl FnOnce()) -> ! {
+    let done = catch_unwind(AssertUnwindSafe(body));
+    exit_now(done.is_err().into())
+}
+
+/// Closes every descriptor of the calling process but these two, and puts /dev/null in place of the standard ones.
+pub fn close_all_but(kept: [RawFd; 2]) {
+    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
+    close_range(0, low - 1);
+    close_range(low + 1, high - 1);
+    close_range(high + 1, RawFd::MAX);
+    // SAFETY: the path is a string; the descriptors that open returns are the lowest free ones.
+    unsafe { while (0..2).contains(&libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC)) {} }
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: who calls close_all_but() uses none of them any more, and neither takes memory.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+            // Before Linux 5.9.
+            for fd in first..=last.min(libc::sysconf(libc::_SC_OPEN_MAX) as RawFd) {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
+/// Waits for the end of a child. Returns at once when somebody else has waited for it.
+pub fn reap(child: i32) {
+    let child = nix::unistd::Pid::from_raw(child);
+    while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
 }

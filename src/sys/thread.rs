@@ -1,7 +1,10 @@
-//! Threads of the library inside the application.
+//! Threads of the library: inside the application, and in processes of its own.
 
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+
+use super::process;
 
 /// Runs `body` in a new detached thread. It has the system's usual stack size, and blocks every signal that the
 /// caller blocks.
@@ -25,4 +28,25 @@ pub fn spawn_detached(body: fn()) -> Result<(), i32> {
         libc::pthread_attr_destroy(&mut attributes);
         if failed == 0 { Ok(()) } else { Err(failed) }
     }
+}
+
+/// Runs `main`, and beside it `aside` in a thread of its own, on what they share. Ends the process, without a word to
+/// the application's exit handlers, when `main` returns, or when there can be no thread.
+pub fn run_beside<T: Sync>(shared: &T, aside: fn(&T), main: impl FnOnce(&T)) -> ! {
+    struct Task<'a, T>(&'a T, fn(&T));
+    extern "C" fn run<T>(task: *mut c_void) -> *mut c_void {
+        // SAFETY: run_beside passed a Task, which is there until the process ends.
+        let Task(shared, aside) = unsafe { &*task.cast::<Task<'_, T>>() };
+        aside(shared);
+        ptr::null_mut()
+    }
+    let task = Task(shared, aside);
+    let argument = (&raw const task).cast_mut().cast();
+    // SAFETY: the new thread gets a pointer to what stays in place until the process ends, below; T may be shared.
+    let failed = unsafe {
+        let mut thread = std::mem::zeroed::<libc::pthread_t>();
+        libc::pthread_create(&mut thread, ptr::null(), run::<T>, argument)
+    };
+    let done = failed == 0 && catch_unwind(AssertUnwindSafe(|| main(shared))).is_ok();
+    process::exit_now((!done).into())
 }

@@ -399,8 +399,8 @@ pub fn left_out(why: &str) {
     let _ = writeln!(io::stderr(), "left out: {}: {why}", test.name().unwrap_or_default());
 }
 
-/// Builds a program of `c-tests/`, once.
-fn build(built: Built, name: &str) -> PathBuf {
+/// Builds a program of `c-tests/`, once. Where it is.
+pub fn build(built: Built, name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<Mutex<HashMap<(Built, String), PathBuf>>> = OnceLock::new();
     let mut programs =
         PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
@@ -434,6 +434,7 @@ fn compile(built: Built, name: &str) -> PathBuf {
         Built::WithOurs => compiler.args(pkg_config()),
         Built::WithOriginal => compiler.arg("-lsam"),
     };
+    compiler.args(["-Wl,--as-needed", "-lcpg"]);
     let output = compiler.output().expect("run the C compiler");
     assert!(output.status.success(), "{compiler:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     fs::rename(&unfinished, &program).expect("put the test program in its place");

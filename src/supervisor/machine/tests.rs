@@ -4,6 +4,8 @@ use super::*;
 use crate::environment::{RestartDelay, RestartLimit};
 use proptest::prelude::*;
 
+mod corosync;
+
 const MS: u64 = 1_000_000;
 const INTERVAL: u64 = 100 * MS;
 const PID: i32 = 4711;
@@ -33,7 +35,7 @@ fn machine(interval: u64, recovery: Recovery) -> Machine {
 }
 
 fn machine_with(interval: u64, recovery: Recovery, settings: Settings) -> Machine {
-    let rules = Rules { interval, recovery, last_signal: 64, settings };
+    let rules = Rules { interval, recovery, last_signal: 64, quorum: false, cmap: false, settings };
     let mut machine = Machine::new(rules, libc::SIGTERM);
     machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
     machine
@@ -304,8 +306,10 @@ fn without_an_interval_nothing_is_waited_for_but_death() {
 /// A machine whose instance 1 was born at 1 s, with its first effects.
 fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
     let settings = Settings { standby: true, ..Settings::default() };
-    let mut machine =
-        Machine::new(Rules { interval: INTERVAL, recovery, last_signal: 64, settings }, libc::SIGTERM);
+    let mut machine = Machine::new(
+        Rules { interval: INTERVAL, recovery, last_signal: 64, quorum: false, cmap: false, settings },
+        libc::SIGTERM,
+    );
     let effects = machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
     (machine, effects)
 }

@@ -1,0 +1,33 @@
+//! Quorum, cmap and the cluster, with real corosync daemons on machines of their own (namespaces).
+//!
+//! They need root, so `cargo test` alone leaves them out and says so; `make check` runs them where it can.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod corosync;
+mod namespace;
+mod program;
+
+mod cmap;
+mod outage;
+mod partition;
+mod quorum;
+mod watchdog;
+
+use std::time::Duration;
+
+/// Recovery policies, as the steps program is told them.
+const QUIT: u32 = 0x01;
+const RESTART: u32 = 0x02;
+const QUORUM: u32 = 0x08;
+const CMAP: u32 = 0x10;
+
+/// CLOCK_MONOTONIC in ms.
+fn now() -> u64 {
+    sam::sys::clock::now() / 1_000_000
+}
+
+/// Gives what must not happen the time to happen.
+fn watch_for(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}

@@ -1,0 +1,163 @@
+//! Running only while the partition is quorate.
+
+use nix::sys::signal::Signal::{SIGTERM, SIGUSR1};
+
+use crate::common::{Built, build};
+use crate::corosync::Node;
+use crate::program::Program;
+use crate::{CMAP, QUIT, QUORUM, RESTART, watch_for};
+
+/// How late the supervisor may be on a busy machine, in ms.
+const LATE: u64 = 700;
+
+fn register(node: &Node, interval: u64, policy: u32) -> Program {
+    Program::steps(&node.namespace, &[&format!("initialize {interval} {policy}"), "register"])
+}
+
+/// From what a program said to what the supervisor did; both may be late.
+fn assert_takes(begin: u64, end: u64, expected: u64, program: &Program) {
+    let took = end - begin;
+    assert!((expected / 2..expected + LATE).contains(&took), "{took} ms, not {expected}\n{program}");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
+    let node = Node::alone();
+    node.lose_quorum();
+    let mut program = register(&node, 1000, RESTART | QUORUM);
+    program.tell("start");
+    watch_for(1500);
+    assert!(!program.has_said("start"), "{program}");
+    node.regain_quorum();
+    assert_eq!(program.hear("start").number, 1);
+
+    program.do_all(&["note", "beat"]);
+    node.lose_quorum();
+    let warned = program.hear("warned");
+    assert_eq!(warned.number, i64::from(SIGTERM as i32));
+    let next = program.hear("register");
+    assert_takes(warned.at, next.at, 1000, &program);
+    assert!(!program.has_said("warned"), "once is enough\n{program}");
+    program.logs("quorum lost");
+    program.logs("must not run without quorum, sent SIGTERM");
+    program.logs("ran on without quorum, killed");
+
+    program.tell("start");
+    watch_for(1500);
+    assert!(!program.has_said("start"), "{program}");
+    node.regain_quorum();
+    let start = program.hear("start");
+    assert_eq!((start.number, start.pid), (1, next.pid), "{program}");
+    program.logs("quorum regained");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn without_an_interval_an_instance_outlives_quorum_by_a_second() {
+    let node = Node::alone();
+    let mut program = register(&node, 0, RESTART | QUORUM);
+    program.do_all(&["start", "note"]);
+    node.lose_quorum();
+    let warned = program.hear("warned");
+    let next = program.hear("register");
+    assert_takes(warned.at, next.at, 1000, &program);
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn a_warm_spare_waits_for_quorum_as_well() {
+    let node = Node::alone();
+    let steps = build(Built::WithOurs, "steps");
+    let mut program = Program::start_under(&node.namespace, &["SAM_STANDBY=1"], &steps);
+    program.do_all(&[&format!("initialize 500 {}", RESTART | QUORUM | CMAP), "register"]);
+    for _ in 0..2 {
+        program.do_all(&["start", "note", "beat"]);
+        node.lose_quorum();
+        program.hear("register");
+        program.tell("start");
+        watch_for(1000);
+        assert!(!program.has_said("start"), "{program}");
+        node.regain_quorum();
+        assert_eq!(program.hear("start").number, 1);
+        program.tell("raise 9");
+        program.hear("register");
+    }
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn under_quit_the_supervisor_ends_with_the_instance() {
+    let node = Node::alone();
+    let mut program = register(&node, 500, QUIT | QUORUM);
+    program.do_all(&["start", "note", "beat"]);
+    node.lose_quorum();
+    assert_eq!(program.ends(), 128 + 9, "{program}");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn stopping_in_the_warning_calls_it_off() {
+    let node = Node::alone();
+    let mut program = register(&node, 500, RESTART | QUORUM);
+    program.do_all(&["start"]);
+    program.does("obey");
+    program.do_all(&["beat"]);
+    node.lose_quorum();
+    let stopped = program.hear("stopped");
+    assert_eq!(stopped.number, 1);
+    program.tell("start");
+    watch_for(1200);
+    assert!(!program.has_said("start"), "{program}");
+    node.regain_quorum();
+    let start = program.hear("start");
+    assert_eq!((start.number, start.pid), (1, stopped.pid), "{program}");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn who_is_not_started_is_left_alone() {
+    let node = Node::alone();
+    let mut program = register(&node, 300, RESTART | QUORUM);
+    program.does("note");
+    node.lose_quorum();
+    watch_for(900);
+    program.does("silence");
+    assert!(!program.text().contains("warned"), "{program}");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn an_instance_that_waits_takes_signals_and_can_be_ended() {
+    let node = Node::alone();
+    node.lose_quorum();
+    let mut program = register(&node, 1000, RESTART | QUORUM | CMAP);
+    let instance = program.does("answer").pid;
+    let supervisor = program.does("parent").number as i32;
+    program.tell("start");
+    let key = format!("{supervisor}.state");
+    node.wait("the state in cmap", || {
+        let keys = node.keys("resources.process.");
+        keys.get(&key).is_some_and(|state| state == "(str) = waiting for quorum")
+    });
+    node.namespace.signal(instance, SIGUSR1);
+    assert_eq!(program.hear("answered").number, 1);
+    node.namespace.signal(supervisor, SIGTERM);
+    assert_eq!(program.ends(), 128 + SIGTERM as i32, "{program}");
+}
+
+#[test]
+#[ignore = "needs root, to make namespaces"]
+fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
+    let mut node = Node::alone();
+    let mut program = register(&node, 500, RESTART | QUORUM);
+    program.do_all(&["start", "note", "beat"]);
+    node.kill();
+    let warned = program.hear("warned");
+    let next = program.hear("register");
+    assert_takes(warned.at, next.at, 500, &program);
+    program.tell("start");
+    node.start();
+    node.wait_quorate(true);
+    assert_eq!(program.hear("start").number, 1);
+}
