@@ -1,9 +1,10 @@
 /* Each instance gets into the trouble that the command line names for it, the last one into the last again:
- * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (then exit 1), hang, recover (a
- * silence that ends after the warning, then stop) or stop. */
+ * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (then exit 1), hang, deaf (a hang that
+ * no signal but SIGKILL ends), huge (a hang of a process whose core file takes its time), wait (healthy until
+ * SIGUSR1, then a hang), recover (a silence that ends after the warning, then stop) or stop. */
 #include "observe.h"
 
-static volatile sig_atomic_t warned;
+static volatile sig_atomic_t warned, told;
 
 static void on_warning(int number)
 {
@@ -11,9 +12,28 @@ static void on_warning(int number)
 	warned = 1;
 }
 
+static void on_told(int number)
+{
+	(void)number;
+	told = 1;
+}
+
 static int value(const char *trouble)
 {
 	return atoi(strchr(trouble, '=') + 1);
+}
+
+/* Address space that the kernel goes through page by page, with almost no memory behind it. */
+static void grow(void)
+{
+	size_t size = (size_t)1 << 40;
+	char *space = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (space == MAP_FAILED) {
+		observe("no address space");
+		give_up();
+	}
+	space[0] = space[size - 1] = 1;
 }
 
 int main(int argc, char **argv)
@@ -27,6 +47,7 @@ int main(int argc, char **argv)
 	}
 	interval = atoi(argv[1]);
 	on_signal(SIGTERM, on_warning);
+	on_signal(SIGUSR1, on_told);
 	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
@@ -42,6 +63,22 @@ int main(int argc, char **argv)
 	if (strncmp(trouble, "run=", 4) == 0) {
 		sleep_ms(value(trouble));
 		_exit(1);
+	}
+	if (strcmp(trouble, "deaf") == 0) {
+		on_signal(SIGABRT, on_warning);
+		trouble = "hang";
+	}
+	if (strcmp(trouble, "huge") == 0) {
+		grow();
+		trouble = "hang";
+	}
+	if (strcmp(trouble, "wait") == 0) {
+		while (!told) {
+			MUST(sam_hc_send());
+			sleep_ms(interval / 8);
+		}
+		observe("hangs");
+		trouble = "hang";
 	}
 	while (strcmp(trouble, "hang") == 0) {
 		pause();

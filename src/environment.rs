@@ -5,6 +5,10 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use nix::sys::signal::Signal;
+
+use crate::sys::signals;
+
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Route {
@@ -37,6 +41,20 @@ pub struct RestartDelay {
     pub last: u64,
 }
 
+/// What a hung instance gets in place of SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HangSignal {
+    /// The signal.
+    pub number: i32,
+    /// How long it has to end, in ns, before SIGKILL follows.
+    pub grace: u64,
+}
+
+impl HangSignal {
+    /// The grace unless one is asked for: 10 s.
+    const GRACE: u64 = 10_000_000_000;
+}
+
 /// What the variables say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
@@ -48,6 +66,14 @@ pub struct Settings {
     pub restart_delay: Option<RestartDelay>,
     /// SAM_STANDBY: keep the next instance forked, waiting.
     pub standby: bool,
+    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE; None: none.
+    pub hang_signal: Option<HangSignal>,
+    /// SAM_DEBUG_HOLD: no health checks while a debugger traces the instance.
+    pub debug_hold: bool,
+    /// SAM_KILL_GROUP: end what a dead instance left of its own children.
+    pub kill_group: bool,
+    /// SAM_NOTIFY: tell systemd.
+    pub notify: bool,
 }
 
 /// A variable with a value that it cannot have.
@@ -92,7 +118,17 @@ impl Settings {
             "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
             restart_delay,
         )?;
-        settings.standby = parsed(&environment, log, "SAM_STANDBY", "0 or 1", switch)?.unwrap_or(false);
+        let allowed = "a signal by its name or number, such as ABRT, SIGABRT or 6";
+        let signal = parsed(&environment, log, "SAM_HANG_SIGNAL", allowed, signal)?;
+        let allowed = "a number of ms from 1 to 86400000";
+        let grace = parsed(&environment, log, "SAM_HANG_GRACE", allowed, milliseconds)?;
+        let grace = grace.unwrap_or(HangSignal::GRACE);
+        settings.hang_signal = signal.map(|number| HangSignal { number, grace });
+        let switched = |variable| Ok(parsed(&environment, log, variable, "0 or 1", switch)?.unwrap_or(false));
+        settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
+        settings.kill_group = switched("SAM_KILL_GROUP")?;
+        settings.standby = switched("SAM_STANDBY")?;
+        settings.notify = switched("SAM_NOTIFY")?;
         Ok(settings)
     }
 }
@@ -146,6 +182,16 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+/// A signal by its name, with or without SIG, or by its number.
+fn signal(text: &str) -> Option<i32> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let mut named = Signal::iterator().filter(|signal| signal.as_str().strip_prefix("SIG") == Some(name));
+    match named.next() {
+        Some(signal) => Some(signal as i32),
+        None => number(text, 1..=signals::last() as u64).map(|number| number as i32),
+    }
+}
+
 /// Milliseconds, up to a day, in ns.
 fn milliseconds(text: &str) -> Option<u64> {
     Some(number(text, 1..=86_400_000)? * 1_000_000)
@@ -176,8 +222,16 @@ mod tests {
     #[test]
     fn nothing_set_is_syslog_and_no_limits() {
         let settings = read(&[]).unwrap();
-        let expected =
-            Settings { log: Route::Syslog, restart_limit: None, restart_delay: None, standby: false };
+        let expected = Settings {
+            log: Route::Syslog,
+            restart_limit: None,
+            restart_delay: None,
+            hang_signal: None,
+            debug_hold: false,
+            kill_group: false,
+            notify: false,
+            standby: false,
+        };
         assert_eq!(settings, expected);
     }
 
@@ -218,9 +272,29 @@ mod tests {
     }
 
     #[test]
+    fn a_hang_signal_has_a_name_or_a_number_and_a_grace() {
+        for (value, number) in
+            [("ABRT", 6), ("SIGABRT", 6), ("6", 6), ("QUIT", 3), ("SIGSEGV", 11), ("64", 64)]
+        {
+            let signal = read_one("SAM_HANG_SIGNAL", value).unwrap().hang_signal;
+            assert_eq!(signal, Some(HangSignal { number, grace: 10_000_000_000 }), "{value}");
+        }
+        let both = read(&[("SAM_HANG_SIGNAL", b"ABRT"), ("SAM_HANG_GRACE", b"250")]).unwrap();
+        assert_eq!(both.hang_signal, Some(HangSignal { number: 6, grace: 250_000_000 }));
+        assert_eq!(read_one("SAM_HANG_GRACE", "250").unwrap().hang_signal, None);
+    }
+
+    #[test]
     fn a_switch_is_on_or_off() {
-        assert!(read_one("SAM_STANDBY", "1").unwrap().standby);
-        assert!(!read_one("SAM_STANDBY", "0").unwrap().standby);
+        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_NOTIFY", "SAM_STANDBY"];
+        let switched = |variable, value| {
+            let settings = read_one(variable, value).unwrap();
+            [settings.debug_hold, settings.kill_group, settings.notify, settings.standby]
+        };
+        for variable in variables {
+            assert_eq!(switched(variable, "1"), variables.map(|other| other == variable), "{variable}");
+            assert_eq!(switched(variable, "0"), [false; 4], "{variable}");
+        }
     }
 
     /// What no variable is ever set to.
@@ -229,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_understood_is_refused_with_what_is_allowed() {
-        let refused: [(&str, &str, &[&str]); 4] = [
+        let not_switched = ["2", "01", "true", "1 ", "on"];
+        let refused: [(&str, &str, &[&str]); 9] = [
             ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
             (
                 "SAM_RESTART_LIMIT",
@@ -282,7 +357,16 @@ mod tests {
                     "1..-2",
                 ],
             ),
-            ("SAM_STANDBY", "0 or 1", &["2", "01", "true", "1 ", "on"]),
+            (
+                "SAM_HANG_SIGNAL",
+                "such as ABRT, SIGABRT or 6",
+                &["0", "abrt", "SIG", "SIGSIGABRT", "ABRT ", "6 ", "65", "SIG6", "KILLED", "RTMIN"],
+            ),
+            ("SAM_HANG_GRACE", "a number of ms from 1 to 86400000", &["0", "86400001", "10s", "1..2"]),
+            ("SAM_DEBUG_HOLD", "0 or 1", &not_switched),
+            ("SAM_KILL_GROUP", "0 or 1", &not_switched),
+            ("SAM_NOTIFY", "0 or 1", &not_switched),
+            ("SAM_STANDBY", "0 or 1", &not_switched),
         ];
         for (variable, allowed, values) in refused {
             for value in values.iter().chain(&NEVER) {

@@ -105,7 +105,7 @@ impl Log {
 }
 
 /// A socket that never waits. Close-on-exec.
-fn datagram_socket() -> Option<UnixDatagram> {
+pub fn datagram_socket() -> Option<UnixDatagram> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some(socket)

@@ -4,7 +4,10 @@
 //! them out. Every decision is in the machine, every system call outside it.
 
 pub mod event_loop;
+pub mod group;
 pub mod machine;
 pub mod notice;
+pub mod notifier;
 pub mod publisher;
 pub mod restarts;
+pub mod summary;

@@ -136,7 +136,7 @@ impl Link {
 
     /// Ends the side process.
     fn give_up(self) {
-        if let Life::Running { pid, .. } | Life::Killed { pid } = self.life {
+        if let Some(pid) = self.pid() {
             end(pid);
         }
     }
@@ -172,6 +172,14 @@ impl Link {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// The side process, if there is one.
+    pub fn pid(&self) -> Option<i32> {
+        match self.life {
+            Life::Running { pid, .. } | Life::Killed { pid } => Some(pid),
+            Life::Pausing { .. } => None,
         }
     }
 

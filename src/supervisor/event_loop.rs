@@ -8,17 +8,21 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use super::group::Group;
 use super::machine::{Effect, Event, Machine, Rules};
 use super::notice::Notice;
+use super::notifier::Notifier;
+use super::summary::Summary;
 use crate::board::Board;
 use crate::corosync::Doorbell;
 use crate::corosync::link::Link;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::sys::clock;
+use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Inbox};
+use crate::sys::{clock, program};
 
 /// What became of the calling process.
 #[derive(Debug)]
@@ -96,6 +100,11 @@ struct Supervisor {
     log: Log,
     /// What is to be said when there is nothing more urgent to do.
     untold: Vec<Notice>,
+    summary: Summary,
+    /// Where the administrator asks for it.
+    notifier: Option<Notifier>,
+    /// Where the administrator asks for it.
+    group: Option<Group>,
     child: Option<Child>,
     /// The next instance, waiting.
     spare: Option<Child>,
@@ -106,7 +115,10 @@ struct Supervisor {
 impl Supervisor {
     fn new(rules: Rules, warn_signal: i32) -> Result<Supervisor> {
         let refused = |errno: Errno| Error::System(errno as i32);
+        let settings = rules.settings;
+        let notifier = || Notifier::open(program::variable, process::own_pid());
         let inbox = Inbox::new().map_err(refused)?;
+        let group = if settings.kill_group { Some(Group::new().map_err(refused)?) } else { None };
         let child_signal = ChildSignal::set_aside().map_err(refused)?;
         let corosync = match rules.quorum || rules.cmap {
             true => Some(Link::new(rules).inspect_err(|_| child_signal.restore())?),
@@ -115,10 +127,13 @@ impl Supervisor {
         Ok(Supervisor {
             machine: Machine::new(rules, warn_signal),
             inbox,
+            group,
             child_signal,
             slack: TimerSlack::current(),
-            log: Log::open(rules.settings.log),
+            log: Log::open(settings.log),
             untold: Vec::new(),
+            summary: Summary::default(),
+            notifier: if settings.notify { notifier() } else { None },
             child: None,
             spare: None,
             corosync,
@@ -195,6 +210,10 @@ impl Supervisor {
 
     /// Until the end of the supervisor, or in a new instance.
     fn run(&mut self, first: Event) -> Role {
+        if let (Event::Launched { pid }, Some(notifier)) = (first, &mut self.notifier) {
+            self.summary.launched(1, pid);
+            notifier.tell(self.summary.to_string());
+        }
         let mut events = VecDeque::from([first]);
         loop {
             while let Some(event) = events.pop_front() {
@@ -214,6 +233,21 @@ impl Supervisor {
                         Effect::PassOn(received) => {
                             if let Some(child) = &self.child {
                                 let _ = signals::pass_on(child.pid, received);
+                            }
+                        }
+                        Effect::Inspect => {
+                            if let Some(child) = &self.child {
+                                events.push_front(Event::Inspected(Inspection::of(child.pid)));
+                            }
+                        }
+                        Effect::EndGroup(id) => {
+                            let spare = self.spare.as_ref().map(|spare| spare.pid);
+                            let side = self.corosync.as_ref().and_then(Link::pid);
+                            let others: Vec<i32> = [spare, side].into_iter().flatten().collect();
+                            let group = self.group.as_mut();
+                            let (ended, left) = group.map_or((0, 0), |group| group.end(&others));
+                            if (ended, left) != (0, 0) {
+                                self.untold.push(Notice::GroupEnded { id, ended, left });
                             }
                         }
                         Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
@@ -267,9 +301,17 @@ impl Supervisor {
     }
 
     fn tell(&mut self) {
-        for notice in self.untold.drain(..) {
+        for &notice in &self.untold {
             self.log.write(&notice.entry());
+            self.summary.note(notice);
         }
+        if let Some(notifier) = &mut self.notifier {
+            if !self.untold.is_empty() {
+                notifier.tell(self.summary.to_string());
+            }
+            notifier.tend(clock::now());
+        }
+        self.untold.clear();
     }
 
     fn send(&self, number: i32) {
@@ -281,7 +323,9 @@ impl Supervisor {
 
     /// Sleeps until the kernel has something to say, or it is time to look at the instance.
     fn wait(&self) {
-        let wake_at = [self.machine.wake_at(), self.corosync.as_ref().map(Link::wake_at)];
+        let of_corosync = self.corosync.as_ref().map(Link::wake_at);
+        let of_notifier = self.notifier.as_ref().and_then(Notifier::due);
+        let wake_at = [self.machine.wake_at(), of_corosync, of_notifier];
         let wake_at = wake_at.into_iter().flatten().min();
         let timeout = wake_at.map(|at| at.saturating_sub(clock::now()));
         let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
@@ -320,8 +364,13 @@ impl Supervisor {
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
                 self.spare = None;
                 events.push_back(Event::SpareLost);
-            } else if let (Some(corosync), Change::Ended(_)) = (&mut self.corosync, change) {
-                corosync.ended(pid);
+            } else if let Change::Ended(_) = change {
+                if let Some(corosync) = &mut self.corosync {
+                    corosync.ended(pid);
+                }
+                if let Some(group) = &mut self.group {
+                    group.forget(pid);
+                }
             }
         }
         if let Some(corosync) = &mut self.corosync {

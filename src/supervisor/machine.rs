@@ -10,6 +10,7 @@ use crate::corosync::desk::{Quorum, Report};
 use crate::corosync::record::{Record, State};
 use crate::environment::Settings;
 use crate::policy::Recovery;
+use crate::sys::inspection::Inspection;
 use crate::sys::process::Status;
 use crate::sys::signals::Received;
 
@@ -25,6 +26,9 @@ const REPRIEVE: u64 = 1_000_000_000;
 
 /// How long the end is put off until it can be read in cmap, in ns.
 const CLOSING: u64 = 1_000_000_000;
+
+/// How often to look for a debugger, in ns: four times per interval, within these bounds.
+const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// What a supervisor is told once.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,8 @@ pub enum Event {
     Stopped,
     /// What corosync's side has found and done so far.
     Corosync(Report),
+    /// What was found in the instance that was to be inspected.
+    Inspected(Inspection),
     /// A signal arrived at the supervisor.
     Signal {
         /// The signal.
@@ -92,6 +98,10 @@ pub enum Effect {
     Send(i32),
     /// Send the instance what was received.
     PassOn(Received),
+    /// See what the instance is being put through.
+    Inspect,
+    /// End what the instance with this number, which is dead, left behind of its own children.
+    EndGroup(u32),
     /// Stop the supervisor as the instance has stopped, until somebody continues both.
     Suspend,
     /// Let the instance start that waits for quorum since then.
@@ -115,6 +125,8 @@ enum Silence {
     Warned { at: u64, heard: u64 },
     /// Started, and quorum was lost at `at`: no heartbeat saves it.
     Condemned { at: u64 },
+    /// Sent the signal for a hang; it has until `until` to end.
+    Struck { until: u64 },
     /// Killed; its death will be told.
     Killed,
 }
@@ -124,6 +136,12 @@ enum Silence {
 struct Watch {
     pid: i32,
     born: u64,
+    /// A debugger traces it.
+    traced: bool,
+    /// Its core file is being written.
+    dumping: bool,
+    /// When a debugger was last seen; 0: never.
+    released: u64,
     silence: Silence,
     /// The latest word heard from it.
     heard: u64,
@@ -238,7 +256,9 @@ impl Machine {
             (Life::Launching, Event::Launched { pid }) => self.launched(now, pid),
             (Life::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
             (Life::Pausing, Event::Tick) if now >= self.wake => self.launch(),
+            (Life::Watching(watch), Event::Tick) if self.must_inspect(now, &watch) => vec![Effect::Inspect],
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
+            (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
@@ -290,6 +310,9 @@ impl Machine {
         self.life = Life::Watching(Watch {
             pid,
             born: now,
+            traced: false,
+            dumping: false,
+            released: 0,
             silence: Silence::Fine,
             heard: 0,
             grace: 0,
@@ -312,12 +335,48 @@ impl Machine {
         if self.rules.interval == 0 { NEVER } else { now.saturating_add(self.rules.interval) }
     }
 
+    /// Whether there is more to know of the instance than the page says, before it is judged.
+    fn must_inspect(&self, now: u64, watch: &Watch) -> bool {
+        self.looks_for_debuggers() || matches!(watch.silence, Silence::Struck { until } if now >= until)
+    }
+
+    fn looks_for_debuggers(&self) -> bool {
+        self.rules.settings.debug_hold && self.rules.interval != 0
+    }
+
+    fn inspected(&mut self, now: u64, mut watch: Watch, found: Inspection, view: &View) -> Vec<Effect> {
+        let mut effects = vec![];
+        let traced = found.traced && self.rules.settings.debug_hold;
+        if traced != watch.traced {
+            effects.push(Effect::Tell(Notice::Traced { id: self.id, pid: watch.pid, traced }));
+        }
+        watch.traced = traced;
+        watch.dumping = found.dumping;
+        if traced {
+            // Silence counts from the moment when the debugger leaves.
+            watch.released = now;
+            match watch.silence {
+                Silence::Fine | Silence::Warned { .. } => {
+                    watch.silence = Silence::Fine;
+                    watch.reason = None;
+                }
+                Silence::Struck { .. } if !self.lacks_quorum() => watch.silence = self.struck(now),
+                Silence::Struck { .. } | Silence::Condemned { .. } | Silence::Killed => {}
+            }
+        }
+        effects.extend(self.look(now, watch, view));
+        effects
+    }
+
     /// Looks at the instance: is it silent for too long?
     fn look(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
         let mut effects = vec![];
         let late = now.saturating_sub(self.wake);
         self.wake = self.next_tick(now);
-        if view.phase != Phase::Started {
+        if let Silence::Struck { until } = watch.silence {
+            // Whatever it does now but to end.
+            self.strike(now, until, &mut watch, &mut effects);
+        } else if view.phase != Phase::Started {
             // Not under health checks. A warning that is out is called off; a kill is not.
             if watch.silence != Silence::Killed {
                 watch.silence = Silence::Fine;
@@ -328,8 +387,37 @@ impl Machine {
         } else if self.rules.interval != 0 {
             self.judge(now, late, &mut watch, view, &mut effects);
         }
+        if self.looks_for_debuggers() && self.wake != NEVER {
+            self.wake = self.wake.min(now + (self.rules.interval / 4).clamp(GLANCE.0, GLANCE.1));
+        }
         self.life = Life::Watching(watch);
         effects
+    }
+
+    fn struck(&self, now: u64) -> Silence {
+        let grace = self.rules.settings.hang_signal.map_or(0, |signal| signal.grace);
+        Silence::Struck { until: now.saturating_add(grace) }
+    }
+
+    /// How long an instance may outlive quorum.
+    fn reprieve(&self) -> u64 {
+        if self.rules.interval == 0 { REPRIEVE } else { self.rules.interval }
+    }
+
+    /// It was sent the signal for a hang, and has until `until` to end; less when quorum is lost meanwhile.
+    fn strike(&mut self, now: u64, mut until: u64, watch: &mut Watch, effects: &mut Vec<Effect>) {
+        if self.lacks_quorum() {
+            until = until.min(now.saturating_add(self.reprieve()));
+            watch.silence = Silence::Struck { until };
+        }
+        self.wake = until;
+        if now >= until {
+            watch.silence = Silence::Killed;
+            self.wake = NEVER;
+            let told = Notice::Overdue { id: self.id, pid: watch.pid, dumping: watch.dumping };
+            effects.push(Effect::Tell(told));
+            effects.push(Effect::Send(libc::SIGKILL));
+        }
     }
 
     fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
@@ -358,7 +446,7 @@ impl Machine {
             Silence::Fine => heard.saturating_add(interval),
             Silence::Warned { at, .. } => at.saturating_add(interval),
             // Not for its silence any more.
-            Silence::Condemned { .. } | Silence::Killed => NEVER,
+            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => NEVER,
         }
         .max(watch.grace);
         if now < deadline {
@@ -383,12 +471,14 @@ impl Machine {
                 }
             }
             Silence::Warned { .. } => {
-                watch.silence = Silence::Killed;
-                self.wake = NEVER;
-                effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent }));
-                effects.push(Effect::Send(libc::SIGKILL));
+                let hang_signal = self.rules.settings.hang_signal.map(|signal| signal.number);
+                let signal = hang_signal.unwrap_or(libc::SIGKILL);
+                watch.silence = if hang_signal.is_some() { self.struck(now) } else { Silence::Killed };
+                self.wake = if let Silence::Struck { until } = watch.silence { until } else { NEVER };
+                effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent, signal }));
+                effects.push(Effect::Send(signal));
             }
-            Silence::Condemned { .. } | Silence::Killed => {}
+            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => {}
         }
     }
 
@@ -404,6 +494,8 @@ impl Machine {
                 return;
             }
             Silence::Condemned { at } => at,
+            // On its way out already: see strike().
+            Silence::Struck { .. } => return,
             Silence::Fine | Silence::Warned { .. } => {
                 let signal = self.warning(view);
                 effects.push(Effect::Tell(Notice::Condemned { id: self.id, pid: watch.pid, signal }));
@@ -415,8 +507,7 @@ impl Machine {
             }
         };
         watch.silence = Silence::Condemned { at };
-        let limit = if self.rules.interval == 0 { REPRIEVE } else { self.rules.interval };
-        self.wake = at.saturating_add(limit);
+        self.wake = at.saturating_add(self.reprieve());
         if now >= self.wake {
             watch.silence = Silence::Killed;
             self.wake = NEVER;
@@ -452,6 +543,8 @@ impl Machine {
     fn answer(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
         let (state, heard) = match view.phase {
             Phase::Waiting => (State::Waiting, 0),
+            // Nobody is to mind the age of what a debugger holds.
+            Phase::Started if watch.traced => (State::Running, 0),
             Phase::Started => (State::Running, heard(now, watch, view)),
             Phase::Registered | Phase::Stopped | Phase::Finalized => (State::Stopped, 0),
         };
@@ -482,6 +575,9 @@ impl Machine {
             || view.given_up;
         let mut effects =
             vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
+        if self.rules.settings.kill_group {
+            effects.push(Effect::EndGroup(self.id));
+        }
         if final_ {
             // Who ends because it was told to has not failed.
             let obeyed = self.ending && watch.reason.is_none();
@@ -568,7 +664,7 @@ fn believed(now: u64, stamp: u64) -> u64 {
 
 /// The last word of the instance.
 fn heard(now: u64, watch: &Watch, view: &View) -> u64 {
-    believed(now, view.since).max(believed(now, view.heartbeat)).max(watch.born)
+    believed(now, view.since).max(believed(now, view.heartbeat)).max(watch.born).max(watch.released)
 }
 
 /// The supervisor was woken much later than it wanted: it did not see what the instance did meanwhile, and

@@ -53,7 +53,7 @@ pub enum Notice {
         /// When it had been warned.
         at: u64,
     },
-    /// The warning did not help; it was sent SIGKILL.
+    /// The warning did not help; it was sent `signal`, SIGKILL or the one for a hang.
     Killed {
         /// Number of the instance.
         id: u32,
@@ -61,6 +61,35 @@ pub enum Notice {
         pid: i32,
         /// How long it was silent.
         silent: u64,
+        /// The signal.
+        signal: i32,
+    },
+    /// It did not end in time after the signal for a hang; it was sent SIGKILL.
+    Overdue {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// Its core file was still being written.
+        dumping: bool,
+    },
+    /// A debugger began to trace it, or left it.
+    Traced {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// It began.
+        traced: bool,
+    },
+    /// What a dead instance left behind of its own children was ended.
+    GroupEnded {
+        /// Number of the instance.
+        id: u32,
+        /// So many were ended.
+        ended: usize,
+        /// So many could not be.
+        left: usize,
     },
     /// The instance was started when quorum was lost, and was sent `signal` (0: none).
     Condemned {
@@ -153,15 +182,19 @@ impl Notice {
             Notice::Recovered { .. }
             | Notice::Restarted { .. }
             | Notice::Delayed { .. }
+            | Notice::Traced { .. }
+            | Notice::GroupEnded { left: 0, .. }
             | Notice::QuorumBack
             | Notice::CorosyncBack => Priority::Notice,
             Notice::Warned { .. }
             | Notice::Unhealthy { .. }
+            | Notice::GroupEnded { .. }
             | Notice::Condemned { .. }
             | Notice::QuorumLost
             | Notice::CorosyncLost
             | Notice::CorosyncStalled { .. } => Priority::Warning,
             Notice::Killed { .. }
+            | Notice::Overdue { .. }
             | Notice::Outlived { .. }
             | Notice::Lost { .. }
             | Notice::LaunchFailed { .. }
@@ -173,11 +206,14 @@ impl Notice {
         match self {
             Notice::Warned { .. } | Notice::Unhealthy { .. } | Notice::Condemned { .. } => "warned",
             Notice::Recovered { .. } => "recovered",
-            Notice::Killed { .. } | Notice::Outlived { .. } => "killed",
+            Notice::Killed { .. } | Notice::Overdue { .. } | Notice::Outlived { .. } => "killed",
             Notice::QuorumLost => "quorum-lost",
             Notice::QuorumBack => "quorum-back",
             Notice::CorosyncLost | Notice::CorosyncStalled { .. } => "corosync-lost",
             Notice::CorosyncBack => "corosync-back",
+            Notice::Traced { traced: true, .. } => "held",
+            Notice::Traced { traced: false, .. } => "released",
+            Notice::GroupEnded { .. } => "group-ended",
             Notice::Lost { .. } => "lost",
             Notice::Restarted { .. } => "restarted",
             Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
@@ -191,6 +227,9 @@ impl Notice {
             | Notice::Unhealthy { id, .. }
             | Notice::Recovered { id, .. }
             | Notice::Killed { id, .. }
+            | Notice::Overdue { id, .. }
+            | Notice::Traced { id, .. }
+            | Notice::GroupEnded { id, .. }
             | Notice::Lost { id, .. }
             | Notice::Restarted { id, .. }
             | Notice::LaunchFailed { id, .. }
@@ -212,6 +251,8 @@ impl Notice {
             | Notice::Unhealthy { pid, .. }
             | Notice::Recovered { pid, .. }
             | Notice::Killed { pid, .. }
+            | Notice::Overdue { pid, .. }
+            | Notice::Traced { pid, .. }
             | Notice::Lost { pid, .. }
             | Notice::Restarted { pid, .. }
             | Notice::Condemned { pid, .. }
@@ -222,7 +263,8 @@ impl Notice {
 
     fn reason(&self) -> Option<&'static str> {
         match self {
-            Notice::Warned { .. } | Notice::Killed { .. } => Some("silent"),
+            Notice::Warned { .. } | Notice::Killed { .. } | Notice::Overdue { .. } => Some("silent"),
+            Notice::Traced { .. } => Some("debugger"),
             Notice::Unhealthy { .. } => Some("unhealthy"),
             Notice::Lost { status, reason, .. } => Some(match (reason, status) {
                 (Some(Reason::Silent), _) => "silent",
@@ -261,12 +303,32 @@ impl fmt::Display for Notice {
             Notice::Recovered { id, pid, silent, .. } => {
                 write!(f, "instance {id} (pid {pid}) recovered, silent for {} ms at most", ms(silent))
             }
-            Notice::Killed { id, pid, silent } => {
-                write!(
-                    f,
-                    "instance {id} (pid {pid}) silent for {} ms in spite of the warning, killed",
-                    ms(silent)
-                )
+            Notice::Killed { id, pid, silent, signal } => {
+                let silent = ms(silent);
+                write!(f, "instance {id} (pid {pid}) silent for {silent} ms in spite of the warning, ")?;
+                if signal == libc::SIGKILL {
+                    f.write_str("killed")
+                } else {
+                    write!(f, "sent {}", Name(signal))
+                }
+            }
+            Notice::Overdue { id, pid, dumping } => {
+                let dumped = if dumping { ", its core file cut short" } else { "" };
+                write!(f, "instance {id} (pid {pid}) did not end in time, killed{dumped}")
+            }
+            Notice::Traced { id, pid, traced: true } => {
+                write!(f, "instance {id} (pid {pid}) is traced by a debugger, health checks held")
+            }
+            Notice::Traced { id, pid, traced: false } => {
+                write!(f, "instance {id} (pid {pid}) is traced no more, health checks go on")
+            }
+            Notice::GroupEnded { id, ended, left } => {
+                let processes = |number| if number == 1 { "process" } else { "processes" };
+                write!(f, "ended {ended} {} that instance {id} left behind", processes(ended))?;
+                if left > 0 {
+                    write!(f, ", {left} {} could not be ended", processes(left))?;
+                }
+                Ok(())
             }
             Notice::Condemned { id, pid, signal } => {
                 write!(f, "instance {id} (pid {pid}) must not run without quorum, ")?;

@@ -1,10 +1,18 @@
 //! Processes: making them, watching them, ending with them.
 
 use std::ffi::CStr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::prctl;
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::clock;
 
 /// What fork(2) made of the calling process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +94,60 @@ pub fn is_alive(child: i32) -> bool {
     unsafe {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
         libc::waitid(libc::P_PID, child as libc::id_t, &mut info, options) == 0 && info.si_pid() == 0
+    }
+}
+
+/// Waits until `child` has ended and reaps it; false when it has not by `until`.
+pub fn reap_until(child: i32, until: u64) -> bool {
+    /// The pause between two looks where there is nothing to wait on.
+    const PAUSE: u64 = 1_000_000;
+    let ending = pidfd(child).ok();
+    loop {
+        match waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {}
+            // Gone, or somebody else has reaped it.
+            _ => return true,
+        }
+        let left = until.saturating_sub(clock::now());
+        if left == 0 {
+            return false;
+        }
+        match &ending {
+            Some(ending) => {
+                let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
+                let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::from_nanos(left))), None);
+            }
+            None => std::thread::sleep(Duration::from_nanos(left.min(PAUSE))),
+        }
+    }
+}
+
+/// The pids of the children of the calling process, dead ones that are not reaped among them. Empty where the kernel
+/// does not say.
+pub fn children() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// While it is there the calling process inherits the orphans among its descendants; then it is as before.
+#[derive(Debug)]
+pub struct Subreaper {
+    before: bool,
+}
+
+impl Subreaper {
+    /// From now on.
+    pub fn become_one() -> nix::Result<Subreaper> {
+        let before = prctl::get_child_subreaper()?;
+        prctl::set_child_subreaper(true)?;
+        Ok(Subreaper { before })
+    }
+}
+
+impl Drop for Subreaper {
+    fn drop(&mut self) {
+        let _ = prctl::set_child_subreaper(self.before);
     }
 }
 

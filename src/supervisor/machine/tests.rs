@@ -1,7 +1,7 @@
 //! The machine as a table, and against a model that looks at everything every millisecond.
 
 use super::*;
-use crate::environment::{RestartDelay, RestartLimit};
+use crate::environment::{HangSignal, RestartDelay, RestartLimit};
 use proptest::prelude::*;
 
 mod corosync;
@@ -293,6 +293,140 @@ fn a_restart_with_a_delay_waits_and_can_be_called_off() {
     machine.step(now, Event::Launched { pid: PID }, &View::GONE);
     let effects = machine.step(now + 800 * MS, Event::Died(SEGV), &started(now));
     assert_eq!(effects[1..], [Effect::Tell(Notice::Delayed { id: 6, pause: 50 * MS })]);
+}
+
+/// A machine that sends a hung instance SIGABRT first, and has just done so at 1.2 s.
+fn machine_that_struck() -> Machine {
+    let hang_signal = Some(HangSignal { number: libc::SIGABRT, grace: 700 * MS });
+    let mut machine =
+        machine_with(INTERVAL, Recovery::Restart, Settings { hang_signal, ..Settings::default() });
+    let seen = started(1000 * MS);
+    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    let silent = 200 * MS;
+    let told = Notice::Killed { id: 1, pid: PID, silent, signal: libc::SIGABRT };
+    let effects = machine.step(1200 * MS, Event::Tick, &seen);
+    assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGABRT)]);
+    assert_eq!(machine.wake_at(), Some(1900 * MS));
+    machine
+}
+
+#[test]
+fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
+    // Nothing that it does now saves it, and the look at it comes before the kill.
+    for (ms, seen) in [
+        (1250, started(1000 * MS)),
+        (1300, started(1299 * MS)),
+        (1400, view(Phase::Stopped, 1399 * MS, 1299 * MS)),
+        (1500, view(Phase::Finalized, 1499 * MS, 1299 * MS)),
+    ] {
+        for dumping in [false, true] {
+            let mut machine = machine_that_struck();
+            assert_eq!(machine.step(ms * MS, Event::Tick, &seen), []);
+            assert_eq!(machine.wake_at(), Some(1900 * MS));
+            assert_eq!(machine.step(1900 * MS, Event::Tick, &seen), [Effect::Inspect]);
+            let found = Inspection { traced: false, dumping };
+            let told = Notice::Overdue { id: 1, pid: PID, dumping };
+            let effects = machine.step(1900 * MS, Event::Inspected(found), &seen);
+            assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGKILL)]);
+            assert_eq!(machine.wake_at(), None);
+            assert_eq!(machine.step(2500 * MS, Event::Tick, &seen), []);
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_its_signal_ended_was_lost_for_its_silence() {
+    let status = Status::Killed { signal: libc::SIGABRT, core: true };
+    let effects = machine_that_struck().step(1800 * MS, Event::Died(status), &started(1000 * MS));
+    let lost = Notice::Lost { id: 1, pid: PID, status, reason: Some(Reason::Silent) };
+    assert_eq!(effects, [Effect::Tell(lost), launch(2).remove(0)]);
+}
+
+#[test]
+fn a_kill_at_once_is_not_looked_at() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    machine.step(1100 * MS, Event::Tick, &seen);
+    assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+}
+
+/// A machine that leaves an instance alone while a debugger traces it.
+fn machine_that_holds() -> Machine {
+    machine_with(INTERVAL, Recovery::Restart, Settings { debug_hold: true, ..Settings::default() })
+}
+
+/// A tick with its look at the instance.
+fn look(machine: &mut Machine, now: u64, traced: bool, seen: &View) -> Vec<Effect> {
+    assert_eq!(machine.step(now, Event::Tick, seen), [Effect::Inspect]);
+    machine.step(now, Event::Inspected(Inspection { traced, dumping: false }), seen)
+}
+
+/// All ticks that it asks for up to the ms `end`, with the ms at which something is to be done.
+fn look_until(machine: &mut Machine, end: u64, traced: bool, seen: &View) -> Vec<(u64, Effect)> {
+    let mut done = vec![];
+    while let Some(now) = machine.wake_at().filter(|&at| at <= end * MS) {
+        done.extend(look(machine, now, traced, seen).into_iter().map(|effect| (now / MS, effect)));
+    }
+    done.retain(|(_, effect)| !matches!(effect, Effect::Tell(Notice::Warned { .. } | Notice::Killed { .. })));
+    done
+}
+
+fn told(traced: bool) -> Effect {
+    Effect::Tell(Notice::Traced { id: 1, pid: PID, traced })
+}
+
+#[test]
+fn a_traced_instance_is_left_alone_and_its_silence_begins_when_the_tracer_leaves() {
+    let mut machine = machine_that_holds();
+    let seen = started(1000 * MS);
+    look(&mut machine, 1000 * MS, false, &seen);
+    assert_eq!(look_until(&mut machine, 3000, true, &seen), [(1025, told(true))]);
+    assert_eq!(
+        look_until(&mut machine, 4000, false, &seen),
+        [(3025, told(false)), (3100, Effect::Send(libc::SIGTERM)), (3200, Effect::Send(libc::SIGKILL))]
+    );
+}
+
+#[test]
+fn a_tracer_that_comes_after_the_warning_calls_the_kill_off() {
+    let mut machine = machine_that_holds();
+    let seen = started(1000 * MS);
+    look(&mut machine, 1000 * MS, false, &seen);
+    assert_eq!(look_until(&mut machine, 1190, false, &seen), [(1100, Effect::Send(libc::SIGTERM))]);
+    assert_eq!(look_until(&mut machine, 1210, true, &seen), [(1200, told(true))]);
+    assert_eq!(
+        look_until(&mut machine, 1310, false, &seen),
+        [(1225, told(false)), (1300, Effect::Send(libc::SIGTERM))],
+        "from the beginning"
+    );
+}
+
+#[test]
+fn nobody_looks_for_a_debugger_unless_asked_to() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    let traced = Event::Inspected(Inspection { traced: true, dumping: false });
+    assert_eq!(machine.step(1050 * MS, traced, &seen), []);
+    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+
+    let settings = Settings { debug_hold: true, ..Settings::default() };
+    let mut machine = machine_with(0, Recovery::Restart, settings);
+    assert_eq!(machine.step(1050 * MS, Event::Tick, &seen), [], "nothing to hold");
+    assert_eq!(machine.wake_at(), None);
+}
+
+#[test]
+fn what_an_instance_left_behind_ends_before_the_next_begins_and_at_the_end() {
+    let settings = Settings { kill_group: true, ..Settings::default() };
+    for (phase, next) in [
+        (Phase::Started, Effect::Launch { id: 2, warn_signal: libc::SIGTERM }),
+        (Phase::Stopped, Effect::Finish(EXITED)),
+        (Phase::Finalized, Effect::Finish(EXITED)),
+    ] {
+        let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+        let effects = machine.step(1050 * MS, Event::Died(EXITED), &view(phase, 1001 * MS, 1001 * MS));
+        assert_eq!(deeds(effects), [Effect::EndGroup(1), next]);
+    }
 }
 
 #[test]

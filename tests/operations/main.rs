@@ -1,7 +1,11 @@
-//! What an administrator sets up from outside, for programs made for the original: the log, and when to stop
-//! restarting.
+//! What an administrator sets up from outside, for programs made for the original: the log, when to stop restarting,
+//! what a hang leads to, and what the service manager is told.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod group;
+mod hang;
+mod notify;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -489,6 +493,15 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
             &["", "0", "10..", "20..10", "1s"],
             "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
         ),
+        (
+            "SAM_HANG_SIGNAL",
+            &["", "0", "abrt", "65", "SIGABORT"],
+            "a signal by its name or number, such as ABRT, SIGABRT or 6",
+        ),
+        ("SAM_HANG_GRACE", &["", "0", "10s"], "a number of ms from 1 to 86400000"),
+        ("SAM_DEBUG_HOLD", &["", "2", "yes"], "0 or 1"),
+        ("SAM_KILL_GROUP", &["", "2", "yes"], "0 or 1"),
+        ("SAM_NOTIFY", &["", "2", "yes"], "0 or 1"),
     ] {
         for value in values {
             let program = start(&["0", "stop"], &[(variable, value)]);

@@ -1,0 +1,55 @@
+//! What a dead instance left behind of its own children, and its end.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::process::{self, Subreaper};
+use crate::sys::{clock, signals};
+
+/// How long to wait for processes that were killed, in ns. What the kernel holds for longer cannot be ended.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// The children of the supervisor. The kernel hands it those of its instances when their parents have died.
+#[derive(Debug)]
+pub struct Group {
+    _adopts: Subreaper,
+    /// Children that no instance has left, or that cannot be ended.
+    spared: Vec<i32>,
+}
+
+impl Group {
+    /// Of a supervisor that is about to make its first instance: its children so far are not touched.
+    pub fn new() -> nix::Result<Group> {
+        let spared = process::children();
+        Ok(Group { _adopts: Subreaper::become_one()?, spared })
+    }
+
+    /// `pid` is reaped: others may get its number.
+    pub fn forget(&mut self, pid: i32) {
+        self.spared.retain(|&spared| spared != pid);
+    }
+
+    /// Ends all but these; a child of one that was ended is the supervisor's then. How many were ended, and how many
+    /// could not be.
+    pub fn end(&mut self, others: &[i32]) -> (usize, usize) {
+        let until = clock::now().saturating_add(PATIENCE);
+        let (mut ended, mut left) = (0, 0);
+        loop {
+            let mut found = process::children();
+            found.retain(|pid| !self.spared.contains(pid) && !others.contains(pid));
+            if found.is_empty() || clock::now() >= until {
+                return (ended, left + found.len());
+            }
+            let killed: Vec<bool> =
+                found.iter().map(|&pid| signals::send(pid, libc::SIGKILL).is_ok()).collect();
+            for (pid, killed) in found.into_iter().zip(killed) {
+                if killed && process::reap_until(pid, until) {
+                    ended += 1;
+                } else {
+                    // Not to be waited for again.
+                    left += 1;
+                    self.spared.push(pid);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A look at another process from outside, through /proc.
+
+use std::fmt::Write as _;
+use std::io::Read;
+
+/// What a process is being put through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// A debugger traces it.
+    pub traced: bool,
+    /// The kernel writes its core file.
+    pub dumping: bool,
+}
+
+impl Inspection {
+    /// Of `process`. Where nothing can be found out, it is put through nothing.
+    pub fn of(process: i32) -> Inspection {
+        let mut path = String::with_capacity(32);
+        let _ = write!(path, "/proc/{process}/status");
+        let mut text = [0; 4096];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut text));
+        Inspection::in_status(&text[..read.unwrap_or(0)])
+    }
+
+    /// In the text of a status file, or the beginning of it.
+    fn in_status(text: &[u8]) -> Inspection {
+        let mut found = Inspection::default();
+        for line in text.split(|&byte| byte == b'\n') {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            let value = line[colon + 1..].trim_ascii();
+            match &line[..colon] {
+                // A tracer outside of this container has no pid here, but the stop that it causes shows.
+                b"State" => found.traced |= value.starts_with(b"t"),
+                b"TracerPid" => found.traced |= value != b"0",
+                b"CoreDumping" => found.dumping = value == b"1",
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_file_says_what_a_process_is_put_through() {
+        let status = |state: &str, tracer: u32, dumping: u32| {
+            let text = format!(
+                "Name:\tprog\nState:\t{state}\nPid:\t7\nTracerPid:\t{tracer}\nGroups:\t0 1 \nCoreDumping:\t{dumping}\n"
+            );
+            Inspection::in_status(text.as_bytes())
+        };
+        let inspection = |traced, dumping| Inspection { traced, dumping };
+        assert_eq!(status("S (sleeping)", 0, 0), inspection(false, false));
+        assert_eq!(status("S (sleeping)", 12, 0), inspection(true, false));
+        assert_eq!(status("t (tracing stop)", 0, 0), inspection(true, false));
+        assert_eq!(status("T (stopped)", 0, 0), inspection(false, false));
+        assert_eq!(status("D (disk sleep)", 0, 1), inspection(false, true));
+        assert_eq!(Inspection::in_status(b"Name:\tTracerPid:\tState"), inspection(false, false));
+        assert_eq!(Inspection::in_status(b""), inspection(false, false));
+    }
+
+    #[test]
+    fn a_process_like_any_other_is_put_through_nothing() {
+        assert_eq!(Inspection::of(1), Inspection::default());
+        assert_eq!(Inspection::of(-1), Inspection::default());
+    }
+}
