@@ -502,6 +502,7 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
         ("SAM_DEBUG_HOLD", &["", "2", "yes"], "0 or 1"),
         ("SAM_KILL_GROUP", &["", "2", "yes"], "0 or 1"),
         ("SAM_NOTIFY", &["", "2", "yes"], "0 or 1"),
+        ("SAM_STANDBY", &["", "2", "yes"], "0 or 1"),
     ] {
         for value in values {
             let program = start(&["0", "stop"], &[(variable, value)]);
