@@ -253,3 +253,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_signal_for_a_hang_lets_nobody_outlive_quorum() {
+    for traced in [false, true] {
+        let mut machine = machine_that_struck();
+        machine.rules.quorum = true;
+        machine.rules.settings.debug_hold = traced;
+        let seen = started(1000 * MS);
+        assert_eq!(deeds(machine.step(1300 * MS, said(Quorum::No), &seen)), []);
+        let found = Event::Inspected(Inspection { traced, dumping: true });
+        assert_eq!(deeds(machine.step(1399 * MS, found, &seen)), []);
+        assert!(machine.wake_at() <= Some(1400 * MS));
+        assert_eq!(deeds(machine.step(1400 * MS, Event::Tick, &seen)), [Effect::Inspect]);
+        assert_eq!(deeds(machine.step(1400 * MS, found, &seen)), [Effect::Send(libc::SIGKILL)]);
+    }
+}
+
+#[test]
+fn a_debugger_holds_no_quorum() {
+    let mut machine = machine_that_holds();
+    machine.rules.quorum = true;
+    let seen = started(1000 * MS);
+    look(&mut machine, 1010 * MS, true, &seen);
+    assert_eq!(deeds(machine.step(1050 * MS, said(Quorum::No), &seen)), [Effect::Send(libc::SIGTERM)]);
+    assert_eq!(deeds(look(&mut machine, 1149 * MS, true, &seen)), []);
+    assert_eq!(deeds(look(&mut machine, 1150 * MS, true, &seen)), [Effect::Send(libc::SIGKILL)]);
+}
+
+#[test]
+fn nobody_is_to_mind_the_age_of_what_a_debugger_holds() {
+    let mut machine = machine_that_holds();
+    machine.rules.cmap = true;
+    let seen = started(1000 * MS);
+    assert_eq!(
+        machine.step(1001 * MS, Event::Tick, &seen),
+        [Effect::Inspect, published(State::Running, 1000 * MS)]
+    );
+    assert_eq!(
+        deeds(machine.step(1200 * MS, Event::Inspected(Inspection { traced: true, dumping: false }), &seen)),
+        [published(State::Running, 0)]
+    );
+}
