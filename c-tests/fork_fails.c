@@ -1,7 +1,10 @@
-/* The supervisor cannot make the next instance for a while: fork_fails processes|descriptors. */
+/* The supervisor cannot have what the next instance takes for a while: fork_fails processes|descriptors|memory, and
+ * a second word when the instance hangs rather than dies. */
 #include "observe.h"
 
 #include <sys/resource.h>
+
+#define INTERVAL 300
 
 int main(int argc, char **argv)
 {
@@ -11,10 +14,12 @@ int main(int argc, char **argv)
 	int resource, ends[2];
 	cs_error_t code;
 
-	if (argc != 2) {
+	if (argc < 2) {
 		return 2;
 	}
-	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC : RLIMIT_NOFILE;
+	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC
+		   : strcmp(argv[1], "memory") == 0  ? RLIMIT_AS
+						     : RLIMIT_NOFILE;
 	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) { /* root may fork beyond the limit */
 		return 2;
 	}
@@ -29,14 +34,14 @@ int main(int argc, char **argv)
 
 		close(ends[1]);
 		if (read(ends[0], &byte, 1) == 1) {
-			sleep_ms(500);
+			sleep_ms(2000);
 			observe("the limit is lifted");
 			prlimit(supervisor, resource, &was, NULL);
 		}
 		_exit(0);
 	}
 	close(ends[0]);
-	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
 	code = sam_register(&instance);
 	if (getpid() == supervisor) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);
@@ -50,6 +55,9 @@ int main(int argc, char **argv)
 	if (prlimit(supervisor, resource, &none, NULL) != 0 || write(ends[1], "", 1) != 1) {
 		observe("no limit set: %s", strerror(errno));
 		give_up();
+	}
+	if (argc > 2) {
+		hang();
 	}
 	raise(SIGKILL);
 	return 98;

@@ -106,7 +106,7 @@ fn silence_counts_from_start_to_stop() {
         "warned an interval after the start",
     ];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn callback_removed() {
     let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
 #[test]
