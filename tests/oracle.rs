@@ -76,7 +76,7 @@ fn restart_however_the_instance_went() {
 
 #[test]
 fn instance_ids_count_the_restarts() {
-    both(&["restart_often"], Exit(0), &["20 instances, counted one by one"]);
+    both(&["restart_often", "20"], Exit(0), &["20 instances, counted one by one"]);
 }
 
 #[test]
