@@ -27,7 +27,7 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo faults check test-packages lint clean stage FORCE
+.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE
 
 all: $(library)
 
@@ -84,6 +84,13 @@ demo: stage
 # What is done to a supervised program, and what becomes of it: one table, also part of check.
 faults: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test faults
+
+# Hundreds of supervised programs under random attack: make soak SECONDS=3600; also part of check, for a minute.
+# SEED=n repeats a run, SAM_STANDBY=1 is taken over by faults and soak.
+soak: export SOAK_SECONDS = $(SECONDS)
+soak: SECONDS = 60
+soak: test-packages stage
+	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
 check: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test
