@@ -40,7 +40,7 @@ use nix::{
             },
             kill,
         },
-        wait::{WaitPidFlag, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{Pid, pipe2, read},
 };
@@ -704,6 +704,21 @@ fn kills_in_stores(seed: u64) -> bool {
     )
 }
 
+/// Waits for everything that came to this process when its supervisor ended. Whether nothing lives on.
+fn bury_orphans() -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while let Ok(news) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if news == WaitStatus::StillAlive {
+            if Instant::now() > deadline {
+                println!("left behind: {:?}", children(std::process::id() as i32));
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    true
+}
+
 /// Whether the supervisors keep a spare instance.
 fn standby() -> String {
     env::var("SAM_STANDBY").unwrap_or_else(|_| "0".to_owned())
@@ -723,10 +738,7 @@ fn main() -> ExitCode {
     let seed = number_from("SEED", time);
     println!("soak: SEED={seed}");
     let mut all_well = chaos(seed);
-    if let Ok(left) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        println!("left behind: {left:?}");
-        all_well = false;
-    }
+    all_well &= bury_orphans();
     if env::var_os("SOAK_SLOT").is_none() {
         all_well &= restarts();
         all_well &= kills_in_stores(seed);
