@@ -407,6 +407,20 @@ fn faults() -> Vec<Fault> {
             GOES_WRONG, // and leaves the hung instance behind
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
         ),
+        fault(
+            "memory refused at a restart",
+            "a restart needs no more memory than the one before it",
+            &["fork_fails", "memory"],
+            shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
+            shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
+        ),
+        fault(
+            "a full heap, then a crash and a hang",
+            "the supervisor has memory of its own",
+            &["full_heap"],
+            shows(Exit(0), &["instance 1", "instance 2", "warned", "instance 3"]),
+            shows(Exit(0), &["instance 1", "instance 2", "warned", "instance 3"]),
+        ),
         // Signals to the supervisor
         fault(
             "SIGTERM to the supervisor",
