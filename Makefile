@@ -27,7 +27,7 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo check test-packages lint clean stage FORCE
+.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE
 
 all: $(library)
 
@@ -80,6 +80,17 @@ demo: stage
 	$(CC) -std=c99 -D_GNU_SOURCE -Wall -Wextra -O2 -I'$(stage)/include' demo/counter.c -o $(target)/counter \
 	    -L'$(stage)/lib' -lsam -Wl,-rpath,'$(stage)/lib'
 	$(CARGO) run --quiet --release --example demo -- $(target)/counter
+
+# What is done to a supervised program, and what becomes of it: one table, also part of check.
+faults: test-packages stage
+	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test faults
+
+# Hundreds of supervised programs under random attack: make soak SECONDS=3600; also part of check, for a minute.
+# SEED=n repeats a run, SAM_STANDBY=1 is taken over by faults and soak.
+soak: export SOAK_SECONDS = $(SECONDS)
+soak: SECONDS = 60
+soak: test-packages stage
+	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
 check: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test

@@ -1,20 +1,26 @@
-/* The supervisor cannot make the next instance for a while: fork_fails processes|descriptors. */
+/* The supervisor cannot have what the next instance takes for a while: fork_fails processes|descriptors|memory, and
+ * a second word when the instance hangs rather than dies. */
 #include "observe.h"
 
 #include <sys/resource.h>
 
+#define INTERVAL 300
+
 int main(int argc, char **argv)
 {
+	volatile int *lifted = shared_memory(sizeof(*lifted));
 	pid_t supervisor = getpid();
 	unsigned int instance;
 	struct rlimit was, none;
 	int resource, ends[2];
 	cs_error_t code;
 
-	if (argc != 2) {
+	if (argc < 2) {
 		return 2;
 	}
-	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC : RLIMIT_NOFILE;
+	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC
+		   : strcmp(argv[1], "memory") == 0  ? RLIMIT_AS
+						     : RLIMIT_NOFILE;
 	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) { /* root may fork beyond the limit */
 		return 2;
 	}
@@ -29,27 +35,35 @@ int main(int argc, char **argv)
 
 		close(ends[1]);
 		if (read(ends[0], &byte, 1) == 1) {
-			sleep_ms(500);
+			sleep_ms(2000);
+			*lifted = 1;
 			observe("the limit is lifted");
 			prlimit(supervisor, resource, &was, NULL);
 		}
 		_exit(0);
 	}
 	close(ends[0]);
-	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
 	code = sam_register(&instance);
 	if (getpid() == supervisor) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);
 		return 1;
 	}
-	observe("instance %u", instance);
-	if (instance == 2) {
+	if (instance > 1 && resource == RLIMIT_NPROC && !*lifted) {
+		MUST(sam_start());
+		raise(SIGKILL); /* a spare, made before the limit */
+	}
+	observe(instance == 1 ? "instance 1" : "the next instance");
+	if (instance > 1) {
 		return 0;
 	}
 	MUST(sam_start());
 	if (prlimit(supervisor, resource, &none, NULL) != 0 || write(ends[1], "", 1) != 1) {
 		observe("no limit set: %s", strerror(errno));
 		give_up();
+	}
+	if (argc > 2) {
+		hang();
 	}
 	raise(SIGKILL);
 	return 98;

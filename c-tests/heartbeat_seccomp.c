@@ -23,8 +23,7 @@ int main(void)
 	MUST(sam_register(&instance));
 	MUST(sam_start());
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-		observe("no seccomp here: %s", strerror(errno));
-		give_up();
+		leave_out("no seccomp here");
 	}
 	for (i = 0; i < 100000; i++) {
 		if (sam_hc_send() != CS_OK) {

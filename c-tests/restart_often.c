@@ -1,11 +1,16 @@
-/* The instance id counts every restart. */
+/* The instance id counts every restart: restart_often COUNT. */
 #include "observe.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
+	static const int ends[] = {SIGKILL, SIGTERM, SIGUSR1, SIGALRM};
 	unsigned int *last = shared_memory(sizeof(*last));
-	unsigned int instance;
+	unsigned int count, instance;
 
+	if (argc != 2) {
+		return 2;
+	}
+	count = (unsigned int)atoi(argv[1]);
 	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (instance != *last + 1) {
@@ -13,10 +18,13 @@ int main(void)
 		give_up();
 	}
 	*last = instance;
-	if (instance == 20) {
-		observe("20 instances, counted one by one");
+	if (instance == count) {
+		observe("%u instances, counted one by one", count);
 		return 0;
 	}
 	MUST(sam_start());
-	return 1;
+	if (instance % 2 == 0) {
+		raise(ends[instance / 2 % 4]);
+	}
+	return (int)instance % 7;
 }

@@ -7,6 +7,7 @@ pub mod cmap;
 pub mod ending;
 pub mod foreign;
 pub mod futex;
+mod heap;
 pub mod inspection;
 pub mod lifeline;
 pub mod memory_file;

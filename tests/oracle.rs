@@ -76,7 +76,7 @@ fn restart_however_the_instance_went() {
 
 #[test]
 fn instance_ids_count_the_restarts() {
-    both(&["restart_often"], Exit(0), &["20 instances, counted one by one"]);
+    both(&["restart_often", "20"], Exit(0), &["20 instances, counted one by one"]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn silence_counts_from_start_to_stop() {
         "warned an interval after the start",
     ];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn callback_removed() {
     let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/differences.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
 #[test]

@@ -108,6 +108,9 @@ struct Supervisor {
     child: Option<Child>,
     /// The next instance, waiting.
     spare: Option<Child>,
+    /// The page of the next instance, made while there is memory. No instance has ever had it: it is made after
+    /// their forks, and gone before the next of them goes on.
+    next_board: Option<Board>,
     /// Where the policy asks for quorum or cmap.
     corosync: Option<Link>,
 }
@@ -136,6 +139,7 @@ impl Supervisor {
             notifier: if settings.notify { notifier() } else { None },
             child: None,
             spare: None,
+            next_board: None,
             corosync,
         })
     }
@@ -150,7 +154,8 @@ impl Supervisor {
             return Ok(self.watch(spare));
         }
         let supervisor = process::own_pid();
-        let board = Board::new(warn_signal)?;
+        let board = self.next_board.take().map_or_else(|| Board::new(warn_signal), Ok)?;
+        board.set_warn_signal(warn_signal);
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         board.hold_lifeline();
         match self.fork()? {
@@ -286,6 +291,9 @@ impl Supervisor {
                 }
             }
             self.tell();
+            if self.next_board.is_none() {
+                self.next_board = Board::new(0).ok();
+            }
             self.wait();
             self.collect(&mut events);
         }

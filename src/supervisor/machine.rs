@@ -232,9 +232,10 @@ impl Machine {
 
     /// When to be woken with a Tick, in ns; None: not at all.
     pub fn wake_at(&self) -> Option<u64> {
-        let spare = match self.spare {
-            Spare::Due(at) => at,
-            Spare::Ready => NEVER,
+        let spare = match (self.spare, self.life) {
+            (Spare::Due(at), Life::Watching(_)) => at,
+            // None is made before there is an instance that it could follow.
+            _ => NEVER,
         };
         let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
         (wake != NEVER).then_some(wake)

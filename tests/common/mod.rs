@@ -368,12 +368,14 @@ impl Outcome {
         next - self.lines[at].at
     }
 
-    /// Fails unless the program ended like this, said this, and left nothing behind.
+    /// Whether the program ended like this, said this, and left nothing behind.
+    pub fn is(&self, ended: Ended, says: &[&str]) -> bool {
+        self.ended == ended && self.says() == says && self.left_behind.is_empty()
+    }
+
+    /// Fails unless it did.
     pub fn expect(&self, ended: Ended, says: &[&str]) {
-        assert!(
-            self.ended == ended && self.says() == says && self.left_behind.is_empty(),
-            "expected {ended:?} after {says:#?}, but {self}"
-        );
+        assert!(self.is(ended, says), "expected {ended:?} after {says:#?}, but {self}");
     }
 }
 

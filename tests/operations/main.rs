@@ -612,3 +612,13 @@ fn a_pause_can_be_called_off() {
     kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
     program.finish(PATIENCE).expect(Ended::By(Signal::SIGTERM), &["instance 1"]);
 }
+
+/// The supervisor ends by the signal of its instance, but the core file that says why is the instance's.
+#[test]
+fn the_supervisor_leaves_no_core_file() {
+    let folder = Folder::new("crash_dump");
+    let path = folder.0.to_str().expect("a path in UTF-8");
+    let outcome = Program::new(Built::WithOurs, &["crash_dump", path]).run(Library::Ours);
+    outcome.expect(Ended::By(Signal::SIGSEGV), &[]);
+    assert!(!outcome.core_dumped, "{outcome}");
+}

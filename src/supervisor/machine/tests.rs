@@ -461,6 +461,19 @@ fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
 }
 
 #[test]
+fn between_two_instances_no_spare_is_waited_for() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    machine.step(1000 * MS, Event::SpareLost, &View::GONE);
+    let lost = 1005 * MS;
+    assert_eq!(deeds(machine.step(lost, Event::Died(SEGV), &started(1001 * MS))), launch(2));
+    machine.step(lost, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!(machine.wake_at(), Some(lost + 10 * MS));
+    assert_eq!(machine.step(lost + 10 * MS, Event::Tick, &View::GONE), launch(2));
+    machine.step(lost + 10 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!(machine.wake_at(), Some(lost + 30 * MS), "the spare was due long ago");
+}
+
+#[test]
 fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     let mut now = 1000 * MS;

@@ -1,0 +1,235 @@
+/* What the soak test commands: chaos INTERVAL QUIT|RESTART. Reads one command per line from standard input, beats while
+ * it waits for the next, and says what it did. */
+#include "observe.h"
+
+#include <poll.h>
+
+#define LARGEST ((size_t)1 << 18)
+
+static long interval;
+static int started, has_callback, unhealthy;
+static long long last_beat;
+static unsigned long data[LARGEST / sizeof(unsigned long)];
+
+/* What a hang does when it is warned. */
+static enum { KEEP_ON, BEAT, STOP, CALL_ALL, LEAVE } in_warning;
+static volatile sig_atomic_t is_over;
+
+static long long now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static cs_error_t beat(void)
+{
+	last_beat = now_ns();
+	return sam_hc_send();
+}
+
+/* Data that tells its version and size in every word. */
+static void fill(unsigned long version, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i * sizeof(data[0]) < size; i++) {
+		data[i] = version << 32 ^ size << 12 ^ i;
+	}
+}
+
+/* The version of what is stored; 0 for nothing, -1 when it is not what somebody stored. */
+static long stored(size_t *size)
+{
+	static unsigned long found[LARGEST / sizeof(unsigned long)];
+	unsigned long version;
+
+	if (sam_data_getsize(size) != CS_OK || *size > LARGEST || sam_data_restore(found, sizeof(found)) != CS_OK) {
+		return -1;
+	}
+	if (*size == 0) {
+		return 0;
+	}
+	version = (found[0] ^ *size << 12) >> 32;
+	fill(version, *size);
+	return memcmp(data, found, *size) == 0 ? (long)version : -1;
+}
+
+static void on_warning(int number)
+{
+	static char whole[LARGEST];
+	long long at = now_ns();
+	char codes[16] = "";
+	size_t size;
+
+	(void)number;
+	switch (in_warning) {
+	case KEEP_ON:
+		break;
+	case BEAT:
+		beat();
+		is_over = 1;
+		break;
+	case STOP:
+		sprintf(codes, " %d", (int)sam_stop());
+		started = 0;
+		is_over = 1;
+		break;
+	case CALL_ALL:
+		sprintf(codes, " %d", (int)sam_data_getsize(&size));
+		sprintf(codes + 2, "%d", (int)sam_data_restore(whole, sizeof(whole)));
+		sprintf(codes + 3, "%d", (int)sam_data_store(whole, size));
+		sprintf(codes + 4, "%d", (int)sam_warn_signal_set(SIGUSR2));
+		sprintf(codes + 5, "%d", (int)sam_stop());
+		sprintf(codes + 6, "%d", (int)sam_start());
+		sprintf(codes + 7, "%d", (int)beat());
+		is_over = 1;
+		break;
+	case LEAVE:
+		observe("warned %lld %lld", at, last_beat);
+		_exit(3);
+	}
+	observe("warned %lld %lld%s", at, last_beat, codes);
+}
+
+static void on_other(int number)
+{
+	observe("signal %d", number);
+}
+
+static int health_check(void)
+{
+	last_beat = now_ns();
+	return unhealthy;
+}
+
+/* Ends this process in so many microseconds, whatever it does then. */
+static void end_in(long us)
+{
+	struct itimerspec once;
+	struct sigevent kill_me;
+	timer_t timer;
+
+	memset(&kill_me, 0, sizeof(kill_me));
+	kill_me.sigev_notify = SIGEV_SIGNAL;
+	kill_me.sigev_signo = SIGKILL;
+	memset(&once, 0, sizeof(once));
+	once.it_value.tv_nsec = us * 1000 + 1;
+	if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) != 0 || timer_settime(timer, 0, &once, NULL) != 0) {
+		_exit(96);
+	}
+}
+
+static void fall_silent(long how)
+{
+	in_warning = how;
+	is_over = 0;
+	beat();
+	observe("silent %lld", last_beat);
+	while (!is_over) {
+		if (how == CALL_ALL) {
+			size_t size;
+			long version = stored(&size); /* to be interrupted, wherever it is */
+
+			if (version > 0) {
+				sam_data_store(data, size);
+			}
+		} else {
+			pause();
+		}
+	}
+	in_warning = KEEP_ON;
+	observe("goes on");
+}
+
+static void obey(const char *command)
+{
+	char word[16] = "";
+	long first = 0, second = 0, third = 0;
+
+	sscanf(command, "%15s %ld %ld %ld", word, &first, &second, &third);
+	if (strcmp(word, "start") == 0) {
+		last_beat = now_ns();
+		observe("done %d", (int)sam_start());
+		started = 1;
+	} else if (strcmp(word, "stop") == 0) {
+		observe("done %d", (int)sam_stop());
+		started = 0;
+	} else if (strcmp(word, "callback") == 0) {
+		observe("done %d", (int)sam_hc_callback_register(first ? health_check : NULL));
+		has_callback = first != 0;
+	} else if (strcmp(word, "unhealthy") == 0) {
+		unhealthy = 1;
+		observe("done 1");
+		while (unhealthy) {
+			pause();
+		}
+	} else if (strcmp(word, "store") == 0) {
+		fill((unsigned long)first, (size_t)second);
+		if (third > 0) {
+			end_in(third);
+		}
+		observe("done %d", (int)sam_data_store(data, (size_t)second));
+		while (third > 0) {
+			pause();
+		}
+	} else if (strcmp(word, "silent") == 0) {
+		fall_silent(first);
+	} else if (strcmp(word, "die") == 0) {
+		signal((int)first, SIG_DFL);
+		raise((int)first);
+	} else if (strcmp(word, "exit") == 0) {
+		_exit((int)first);
+	} else if (strcmp(word, "finalize") == 0) {
+		observe("done %d", (int)sam_finalize());
+		started = 0;
+	} else if (strcmp(word, "beat") == 0) {
+		observe("done %d", (int)beat());
+	} else {
+		observe("no such command: %s", command);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+	unsigned int instance;
+	char command[64];
+	ssize_t length;
+	size_t size;
+	long version;
+
+	if (argc != 3) {
+		return 2;
+	}
+	interval = atol(argv[1]);
+	on_signal(SIGUSR2, on_warning);
+	on_signal(SIGTERM, on_other);
+	on_signal(SIGHUP, on_other);
+	on_signal(SIGUSR1, on_other);
+	on_signal(SIGWINCH, on_other);
+	on_signal(SIGRTMIN + 3, on_other);
+	MUST(sam_initialize((int)interval, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
+									: SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_warn_signal_set(SIGUSR2));
+	MUST(sam_register(&instance));
+	version = stored(&size);
+	observe("born %u %ld %lld %ld %lu", instance, (long)getpid(), now_ns(), version, (unsigned long)size);
+	for (;;) {
+		if (started && !has_callback) {
+			beat();
+		}
+		if (poll(&input, 1, (int)interval / 8) <= 0) {
+			continue;
+		}
+		length = read(STDIN_FILENO, command, sizeof(command) - 1);
+		if (length == 0) {
+			_exit(95); /* nobody commands any more */
+		}
+		if (length > 0) {
+			command[length] = '\0';
+			obey(command);
+		}
+	}
+}

@@ -1,0 +1,69 @@
+/* A program that computes gives up every system call but memory, output and its end; then it hangs. */
+#include "observe.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define INTERVAL 400
+#define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+static void compute(long ms)
+{
+	volatile double sum = 0;
+	long until = now_ms() + ms;
+
+	while (now_ms() < until) {
+		sum += 1 / (1 + sum);
+	}
+}
+
+int main(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(SYS_brk),
+		ALLOW(SYS_mmap),
+		ALLOW(SYS_munmap),
+		ALLOW(SYS_rt_sigreturn),
+		ALLOW(SYS_exit_group),
+		/* Writing to nothing but standard output. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STDOUT_FILENO, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+	unsigned int instance;
+	int i;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	if (instance == 2) {
+		return 0;
+	}
+	MUST(sam_start());
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+		leave_out("no seccomp here");
+	}
+	for (i = 0; i < 40; i++) {
+		MUST(sam_hc_send());
+		compute(INTERVAL / 10);
+	}
+	observe("alive after four intervals");
+	compute(8000);
+	observe("nobody ended the hang");
+	give_up();
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* A debugger attaches to the instance and leaves, again and again, then to the supervisor. */
+#include "hold.h"
+
+#define INTERVAL 600
+
+static void warned(int signal_number)
+{
+	(void)signal_number;
+	say("warned\n");
+}
+
+int main(void)
+{
+	pid_t supervisor = getpid();
+	unsigned int instance;
+	pid_t program, debugger;
+	int i;
+
+	on_signal(SIGTERM, warned);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	if (instance == 2) {
+		return 0;
+	}
+	MUST(sam_start());
+	program = getpid();
+	debugger = fork();
+	if (debugger == 0) {
+		for (i = 0; i < 10; i++) {
+			attach(program, INTERVAL / 12);
+			sleep_ms(INTERVAL / 12);
+		}
+		attach(supervisor, 3 * INTERVAL);
+		_exit(0);
+	}
+	do {
+		MUST(sam_hc_send());
+		sleep_ms(INTERVAL / 20);
+	} while (waitpid(debugger, NULL, WNOHANG) == 0);
+	observe("alive");
+	sleep_ms(INTERVAL / 4);
+	raise(SIGKILL);
+	return 98;
+}

@@ -1,0 +1,55 @@
+/* The syslog daemon has stopped reading and its socket is full, while instances crash and hang. */
+#include "observe.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define INTERVAL 300
+
+/* A /dev/log that nobody reads and that takes no more, seen by this process and its children only. */
+static void fill_syslog(void)
+{
+	struct sockaddr_un address = {AF_UNIX, "/dev/log"};
+	int log = socket(AF_UNIX, SOCK_DGRAM, 0);
+	int sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
+		leave_out("no folders of its own here");
+	}
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("none", "/dev", "tmpfs", 0, NULL) != 0 ||
+	    bind(log, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		leave_out("no /dev of its own here");
+	}
+	while (sendto(sender, "<29>full", 8, 0, (struct sockaddr *)&address, sizeof(address)) == 8) {
+	}
+	if (errno != EAGAIN) {
+		leave_out("the socket does not get full");
+	}
+	close(sender);
+}
+
+int main(void)
+{
+	long *lost = shared_memory(sizeof(*lost));
+	unsigned int instance;
+
+	fill_syslog();
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	if (instance > 1 && now_ms() - *lost > 20 * INTERVAL) {
+		observe("instance %u came after %ld ms", instance, now_ms() - *lost);
+	}
+	if (instance == 100) {
+		observe("100 instances in time");
+		return 0;
+	}
+	MUST(sam_start());
+	*lost = now_ms();
+	if (instance == 50) {
+		hang(); /* SIGTERM ends it */
+	}
+	raise(SIGKILL);
+	return 98;
+}

@@ -1,0 +1,38 @@
+/* Holding another process, as a debugger does. */
+#ifndef HOLD_H
+#define HOLD_H
+
+#include "observe.h"
+
+#include <sys/ptrace.h>
+
+/* Holds it for some time with no signal, neither now nor when it goes on: it cannot know that time has passed. */
+static inline void hold(pid_t process, long ms)
+{
+	if (ptrace(PTRACE_SEIZE, process, NULL, NULL) != 0) {
+		if (errno != ESRCH) {
+			observe("left out: no process can be held here: %s", strerror(errno));
+		}
+		return;
+	}
+	ptrace(PTRACE_INTERRUPT, process, NULL, NULL);
+	waitpid(process, NULL, __WALL);
+	sleep_ms(ms);
+	ptrace(PTRACE_DETACH, process, NULL, NULL);
+}
+
+/* Stops it by a signal of its own, as debuggers attach, and leaves after some time. */
+static inline void attach(pid_t process, long ms)
+{
+	if (ptrace(PTRACE_ATTACH, process, NULL, NULL) != 0) {
+		if (errno != ESRCH) {
+			observe("left out: no process can be held here: %s", strerror(errno));
+		}
+		return;
+	}
+	waitpid(process, NULL, __WALL);
+	sleep_ms(ms);
+	ptrace(PTRACE_DETACH, process, NULL, NULL);
+}
+
+#endif
