@@ -112,6 +112,23 @@ struct Watch {
     reason: Option<Reason>,
 }
 
+impl Watch {
+    /// The time of the last word from the instance.
+    fn hear(&mut self, now: u64, view: &View) -> u64 {
+        let heard = believed(now, view.since).max(believed(now, view.heartbeat)).max(self.born);
+        if heard > self.heard {
+            self.heard = heard;
+            self.graced = false;
+        }
+        heard
+    }
+}
+
+/// A stamp on the page. One from the future was never true.
+fn believed(now: u64, stamp: u64) -> u64 {
+    if stamp <= now { stamp } else { 0 }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Life {
     /// Waiting for the answer to Launch.
@@ -203,7 +220,7 @@ impl Machine {
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
-            (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
+            (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
         }
@@ -291,13 +308,7 @@ impl Machine {
 
     fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
         let interval = self.rules.interval;
-        // A stamp from the future was never true.
-        let believed = |stamp: u64| if stamp <= now { stamp } else { 0 };
-        let heard = believed(view.since).max(believed(view.heartbeat)).max(watch.born);
-        if heard > watch.heard {
-            watch.heard = heard;
-            watch.graced = false;
-        }
+        let heard = watch.hear(now, view);
         if let Silence::Warned { at, heard: before } = watch.silence {
             if heard > before {
                 let silent = heard - before;
@@ -306,7 +317,7 @@ impl Machine {
                 watch.reason = None;
             }
         }
-        let unhealthy = believed(view.unhealthy);
+        let unhealthy = believed(now, view.unhealthy);
         if watch.silence == Silence::Fine && unhealthy >= heard && unhealthy > 0 {
             // It has warned itself, at that moment.
             watch.silence = Silence::Warned { at: unhealthy, heard };
@@ -401,7 +412,7 @@ impl Machine {
         vec![Effect::Finish(status)]
     }
 
-    fn signal(&mut self, now: u64, received: Received, shared: bool) -> Vec<Effect> {
+    fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
         self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
         match received.number {
@@ -411,8 +422,11 @@ impl Machine {
         }
         match self.life {
             Life::Watching(ref mut watch) => {
-                if received.number == libc::SIGCONT && self.rules.interval != 0 {
-                    // The supervisor may have been stopped, and the instance with it.
+                watch.hear(now, view);
+                if received.number == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
+                    // The supervisor may have been stopped, and the instance with it. Or not: every process of
+                    // the session may send this signal, the instance too.
+                    watch.graced = true;
                     watch.grace = now.saturating_add(self.rules.interval);
                     self.wake = self.wake.max(watch.grace);
                 }
