@@ -48,6 +48,8 @@ pub mod callback;
 pub mod capi;
 pub mod environment;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod log;
 pub mod policy;
 pub mod session;
