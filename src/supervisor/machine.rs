@@ -45,7 +45,7 @@ pub enum Event {
     /// The instance ended.
     Died(Status),
     /// The instance was a spare that ended before it took over.
-    Stillborn,
+    Stillborn(Status),
     /// The spare that was asked for has been made.
     SpareMade,
     /// The spare could not be made, or ended.
@@ -195,9 +195,10 @@ impl Machine {
 
     /// When to be woken with a Tick, in ns; None: not at all.
     pub fn wake_at(&self) -> Option<u64> {
-        let spare = match self.spare {
-            Spare::Due(at) => at,
-            Spare::Ready => NEVER,
+        let spare = match (self.spare, self.life) {
+            (Spare::Due(at), Life::Watching(_)) => at,
+            // It has time until an instance lives that it could follow.
+            _ => NEVER,
         };
         let wake = self.wake.min(spare);
         (wake != NEVER).then_some(wake)
@@ -218,7 +219,7 @@ impl Machine {
             (Life::Pausing, Event::Tick) if now >= self.wake => self.launch(),
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
-            (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
+            (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
@@ -282,6 +283,21 @@ impl Machine {
         self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+    }
+
+    /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
+    fn stillborn(&mut self, now: u64, status: Status) -> Vec<Effect> {
+        if self.ending {
+            return self.finish(status);
+        }
+        match self.restarts.next(now, 0) {
+            Ok(_) => self.launch_failed(now, libc::ECHILD),
+            Err(limit) => {
+                let mut effects = vec![Effect::Tell(Notice::LimitReached { id: self.id, limit })];
+                effects.extend(self.finish(status));
+                effects
+            }
+        }
     }
 
     fn next_tick(&self, now: u64) -> u64 {
