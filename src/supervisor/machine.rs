@@ -62,7 +62,7 @@ pub enum Event {
     /// The instance ended.
     Died(Status),
     /// The instance was a spare that ended before it took over.
-    Stillborn,
+    Stillborn(Status),
     /// The spare that was asked for has been made.
     SpareMade,
     /// The spare could not be made, or ended.
@@ -153,6 +153,18 @@ struct Watch {
     reason: Option<Reason>,
 }
 
+impl Watch {
+    /// The time of the last word from the instance.
+    fn hear(&mut self, now: u64, view: &View) -> u64 {
+        let heard = heard(now, self, view);
+        if heard > self.heard {
+            self.heard = heard;
+            self.graced = false;
+        }
+        heard
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Life {
     /// Waiting for the answer to Launch.
@@ -234,7 +246,7 @@ impl Machine {
     pub fn wake_at(&self) -> Option<u64> {
         let spare = match (self.spare, self.life) {
             (Spare::Due(at), Life::Watching(_)) => at,
-            // None is made before there is an instance that it could follow.
+            // It has time until an instance lives that it could follow.
             _ => NEVER,
         };
         let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
@@ -261,11 +273,11 @@ impl Machine {
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
-            (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
+            (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
             (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
-            (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
+            (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
         }
@@ -330,6 +342,21 @@ impl Machine {
         self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+    }
+
+    /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
+    fn stillborn(&mut self, now: u64, status: Status) -> Vec<Effect> {
+        if self.ending {
+            return self.finish(status);
+        }
+        match self.restarts.next(now, 0) {
+            Ok(_) => self.launch_failed(now, libc::ECHILD),
+            Err(limit) => {
+                let mut effects = vec![Effect::Tell(Notice::LimitReached { id: self.id, limit })];
+                effects.extend(self.finish(status));
+                effects
+            }
+        }
     }
 
     fn next_tick(&self, now: u64) -> u64 {
@@ -423,11 +450,7 @@ impl Machine {
 
     fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
         let interval = self.rules.interval;
-        let heard = heard(now, watch, view);
-        if heard > watch.heard {
-            watch.heard = heard;
-            watch.graced = false;
-        }
+        let heard = watch.hear(now, view);
         if let Silence::Warned { at, heard: before } = watch.silence {
             if heard > before {
                 let silent = heard - before;
@@ -628,7 +651,7 @@ impl Machine {
         vec![Effect::Finish(status)]
     }
 
-    fn signal(&mut self, now: u64, received: Received, shared: bool) -> Vec<Effect> {
+    fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
         self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
         match received.number {
@@ -638,8 +661,11 @@ impl Machine {
         }
         match self.life {
             Life::Watching(ref mut watch) => {
-                if received.number == libc::SIGCONT && self.rules.interval != 0 {
-                    // The supervisor may have been stopped, and the instance with it.
+                watch.hear(now, view);
+                if received.number == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
+                    // The supervisor may have been stopped, and the instance with it. Or not: every process of
+                    // the session may send this signal, the instance too.
+                    watch.graced = true;
                     watch.grace = now.saturating_add(self.rules.interval);
                     self.wake = self.wake.max(watch.grace);
                 }
