@@ -58,6 +58,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	MUST(sam_start());
+	while (process_state(supervisor) != 'S') { /* until it has prepared what it can */
+		sleep_ms(1);
+	}
 	if (prlimit(supervisor, resource, &none, NULL) != 0 || write(ends[1], "", 1) != 1) {
 		observe("no limit set: %s", strerror(errno));
 		give_up();

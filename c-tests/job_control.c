@@ -46,22 +46,6 @@ static int job(pid_t *program)
 	return 3;
 }
 
-static char state(pid_t process)
-{
-	char path[32], line[512] = "";
-	char *end;
-	int file;
-
-	sprintf(path, "/proc/%ld/stat", (long)process);
-	file = open(path, O_RDONLY);
-	if (file < 0 || read(file, line, sizeof(line) - 1) < 0) {
-		return '-';
-	}
-	close(file);
-	end = strrchr(line, ')');
-	return end == NULL ? '-' : end[2];
-}
-
 static void shell(int terminal, int user, int suspend)
 {
 	volatile pid_t *program = shared_memory(sizeof(*program));
@@ -90,10 +74,10 @@ static void shell(int terminal, int user, int suspend)
 	if (suspend) {
 		waitpid(child, &status, WUNTRACED);
 		observe(WIFSTOPPED(status) ? "supervisor stopped" : "supervisor gone");
-		for (i = 0; i < 500 && state(*program) != 'T'; i++) {
+		for (i = 0; i < 500 && process_state(*program) != 'T'; i++) {
 			sleep_ms(10);
 		}
-		observe("instance stopped: %s", state(*program) == 'T' ? "yes" : "no");
+		observe("instance stopped: %s", process_state(*program) == 'T' ? "yes" : "no");
 		sleep_ms(3 * INTERVAL);
 		kill(-child, SIGCONT);
 	}

@@ -116,4 +116,21 @@ static inline void *shared_memory(size_t size)
 	return memory;
 }
 
+/* The state of a process as in /proc: S for asleep, T for stopped. '-': there is none. */
+static inline char process_state(pid_t process)
+{
+	char path[32], line[512] = "";
+	const char *end;
+	FILE *file;
+
+	sprintf(path, "/proc/%ld/stat", (long)process);
+	file = fopen(path, "r");
+	if (file == NULL || fgets(line, sizeof(line), file) == NULL) {
+		return '-';
+	}
+	fclose(file);
+	end = strrchr(line, ')');
+	return end == NULL ? '-' : end[2];
+}
+
 #endif
