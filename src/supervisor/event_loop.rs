@@ -1,6 +1,7 @@
 //! What the kernel says becomes events for the machine; the machine's effects become system calls.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,8 +22,12 @@ use crate::log::Log;
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
-use crate::sys::signals::{self, ChildSignal, Inbox};
+use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
+
+/// How much of a kind is taken at a time: an instance may make signals and children faster than they can be dealt
+/// with.
+const NEWS: usize = 1000;
 
 /// What became of the calling process.
 #[derive(Debug)]
@@ -276,7 +281,7 @@ impl Supervisor {
                         Effect::Tell(notice) => self.untold.push(notice),
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
-                            while self.inbox.take().is_some() {}
+                            self.arrived().for_each(drop);
                             if let Some(spare) = self.spare.take() {
                                 let _ = signals::send(spare.pid, libc::SIGKILL);
                             }
@@ -305,7 +310,12 @@ impl Supervisor {
             return self.machine.step(clock::now(), event, &crate::board::View::GONE);
         };
         let view = child.board.view();
-        self.machine.step(clock::now(), event, &view)
+        let effects = self.machine.step(clock::now(), event, &view);
+        if matches!(event, Event::Died(_) | Event::Stillborn) {
+            // Its pid may soon be another's.
+            self.child = None;
+        }
+        effects
     }
 
     fn tell(&mut self) {
@@ -352,9 +362,13 @@ impl Supervisor {
         self.child.as_ref()?.pidfd.as_ref()
     }
 
+    fn arrived(&self) -> impl Iterator<Item = Received> {
+        iter::from_fn(|| self.inbox.take()).take(NEWS)
+    }
+
     /// What has happened. Signals come first: who told the program to end must be known before it ends.
     fn collect(&mut self, events: &mut VecDeque<Event>) {
-        while let Some(received) = self.inbox.take() {
+        for received in self.arrived() {
             if received.number != libc::SIGCHLD {
                 let shared = received.by_kernel && self.shares_terminal(received.number);
                 events.push_back(Event::Signal { received, shared });
@@ -362,7 +376,7 @@ impl Supervisor {
         }
         // Other children than the instance are the application's, from before it registered, or were handed to
         // this process as the first of a container: they are reaped and forgotten.
-        while let Some((pid, change)) = process::next_change() {
+        for (pid, change) in iter::from_fn(process::next_change).take(NEWS) {
             if let Some(child) = self.child.as_ref().filter(|child| child.pid == pid) {
                 events.push_back(match change {
                     Change::Ended(_) if child.was_spare && !child.board.has_risen() => Event::Stillborn,

@@ -153,6 +153,18 @@ struct Watch {
     reason: Option<Reason>,
 }
 
+impl Watch {
+    /// The time of the last word from the instance.
+    fn hear(&mut self, now: u64, view: &View) -> u64 {
+        let heard = heard(now, self, view);
+        if heard > self.heard {
+            self.heard = heard;
+            self.graced = false;
+        }
+        heard
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Life {
     /// Waiting for the answer to Launch.
@@ -265,7 +277,7 @@ impl Machine {
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
             (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
-            (_, Event::Signal { received, shared }) => self.signal(now, received, shared),
+            (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
         }
@@ -423,11 +435,7 @@ impl Machine {
 
     fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
         let interval = self.rules.interval;
-        let heard = heard(now, watch, view);
-        if heard > watch.heard {
-            watch.heard = heard;
-            watch.graced = false;
-        }
+        let heard = watch.hear(now, view);
         if let Silence::Warned { at, heard: before } = watch.silence {
             if heard > before {
                 let silent = heard - before;
@@ -628,7 +636,7 @@ impl Machine {
         vec![Effect::Finish(status)]
     }
 
-    fn signal(&mut self, now: u64, received: Received, shared: bool) -> Vec<Effect> {
+    fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
         self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
         match received.number {
@@ -638,8 +646,11 @@ impl Machine {
         }
         match self.life {
             Life::Watching(ref mut watch) => {
-                if received.number == libc::SIGCONT && self.rules.interval != 0 {
-                    // The supervisor may have been stopped, and the instance with it.
+                watch.hear(now, view);
+                if received.number == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
+                    // The supervisor may have been stopped, and the instance with it. Or not: every process of
+                    // the session may send this signal, the instance too.
+                    watch.graced = true;
                     watch.grace = now.saturating_add(self.rules.interval);
                     self.wake = self.wake.max(watch.grace);
                 }

@@ -222,6 +222,20 @@ fn a_supervisor_that_was_continued_gives_a_whole_interval() {
 }
 
 #[test]
+fn who_continues_the_supervisor_over_and_over_saves_no_silent_instance() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    let mut sent = vec![];
+    for now in (1010..1410).map(|ms| ms * MS) {
+        machine.step(now, signal(libc::SIGCONT), &seen);
+        sent.extend(deeds(machine.step(now, Event::Tick, &seen)).into_iter().map(|deed| (now / MS, deed)));
+    }
+    // An interval of silence, put off once, and the same after the warning.
+    let expected = [(1110, Effect::Send(libc::SIGTERM)), (1211, Effect::Send(libc::SIGKILL))];
+    assert_eq!(sent, expected);
+}
+
+#[test]
 fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
     for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
         let mut machine = machine(INTERVAL, Recovery::Restart);
