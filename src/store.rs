@@ -43,6 +43,12 @@ impl Store {
         })
     }
 
+    /// Header and slots, as an instance that is not trusted has them.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn exposed(&self) -> (&SharedPage, &[MemoryFile; 2]) {
+        (&self.header, &self.slots)
+    }
+
     fn word(&self) -> &AtomicU64 {
         &self.header.words()[0]
     }
@@ -130,6 +136,18 @@ mod tests {
             assert_eq!(kept.store(data), Err(error), "{size} bytes");
             assert_eq!(restore(&mut kept, 8).unwrap(), b"precious");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_its_memory_is_an_empty_store() {
+        let mut kept = Store::new().unwrap();
+        nix::unistd::ftruncate(kept.slots[0].exposed(), 1 << 40).unwrap();
+        for size in [1, 5000, 1 << 40] {
+            kept.word().store(size << 1, Ordering::Relaxed);
+            assert_eq!(kept.size(), Ok(0), "{size} bytes");
+        }
+        store(&mut kept, b"def").unwrap();
+        assert_eq!(restore(&mut kept, 3).unwrap(), b"def");
     }
 
     #[test]

@@ -44,11 +44,22 @@ impl MemoryFile {
         })
     }
 
-    /// The descriptor and the length of the file, if the number is still ours.
+    /// The file, as an instance that is not trusted has it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn exposed(&self) -> impl AsFd + use<> {
+        Borrowed(self.fd)
+    }
+
+    /// The descriptor and how many bytes of the file are really there, if the number is still ours. An instance
+    /// that is not trusted may have made the file as long as it liked: reading its holes would cost memory that
+    /// nobody has reserved.
     fn checked(&self) -> Result<(Borrowed, usize)> {
         let file = Borrowed(self.fd);
         match fstat(&file) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => Ok((file, stat.st_size as usize)),
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => {
+                const BLOCK: i64 = 512;
+                Ok((file, stat.st_size.min(stat.st_blocks.saturating_mul(BLOCK)) as usize))
+            }
             _ => Err(Error::DescriptorLost),
         }
     }
