@@ -27,7 +27,7 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE
+.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE fuzz
 
 all: $(library)
 
@@ -100,8 +100,17 @@ check: test-packages stage
 test-packages:
 	tests/install-packages
 
+# Looks for bytes with which an instance could harm its supervisor or the next instance: make fuzz SECONDS=600. Needs a
+# nightly toolchain and cargo-fuzz.
+SECONDS = 60
+fuzz:
+	for target in page store environment; do \
+	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
+	done
+
 lint:
 	$(CARGO) fmt --all --check
+	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	$(CARGO) clippy --all-targets -- -D warnings
 
 clean:

@@ -79,6 +79,12 @@ impl Board {
         Ok(board)
     }
 
+    /// All of it, as an instance that is not trusted has it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn page(&self) -> &SharedPage {
+        &self.0
+    }
+
     #[inline]
     fn word(&self, word: Word) -> &AtomicU64 {
         &self.0.words()[word as usize]

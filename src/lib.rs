@@ -54,6 +54,8 @@ pub mod capi;
 pub mod corosync;
 pub mod environment;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod log;
 pub mod policy;
 pub mod session;

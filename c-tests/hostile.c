@@ -1,0 +1,344 @@
+/* A supervisor that is root, and instances as nobody that do it what harm they can for some time; then one of them
+ * falls silent, and the next one finds what they left:
+ * hostile words SEED MS: they write rubbish to all memory they share with it, at random moments;
+ * hostile signals SEED MS: they keep it busy with the signals and the children that they can give it. */
+#include "observe.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define INTERVAL 100
+#define PAGES 8
+#define NOBODY 65534
+
+/* What all instances know. */
+static struct {
+	long until;
+	int hung;
+} *common;
+
+static uint64_t random_state;
+
+static uint64_t any(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t any_word(void)
+{
+	uint64_t some = any();
+
+	switch (any() % 6) {
+	case 0:
+		return some % 70;
+	case 1:
+		return now_ns() + some % 300000000;
+	case 2:
+		return (now_ns() + some % 300000000 - 150000000) << 2 | some % 4;
+	case 3:
+		return UINT64_MAX - some % 4;
+	default:
+		return some;
+	}
+}
+
+/* A mapping that is shared with the supervisor. */
+struct shared {
+	uint64_t *start;
+	size_t words;
+};
+
+static int find_shared(struct shared *found)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	int count = 0;
+
+	while (maps != NULL && count < PAGES && fgets(line, sizeof(line), maps) != NULL) {
+		uintptr_t from, to;
+		char access[5];
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &from, &to, access) == 3 &&
+		    strcmp(access, "rw-s") == 0 && from != (uintptr_t)common &&
+		    (strstr(line, "/dev/zero") || strstr(line, "/memfd:"))) {
+			found[count].start = (uint64_t *)from;
+			found[count++].words = (to - from) / sizeof(uint64_t);
+		}
+	}
+	if (maps != NULL) {
+		fclose(maps);
+	}
+	return count;
+}
+
+/* The memory files that are shared with the supervisor, made longer and given holes. */
+static void spoil_files(void)
+{
+	char path[64], target[128];
+	int fd;
+
+	for (fd = 3; fd < 64; fd++) {
+		ssize_t length;
+
+		sprintf(path, "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length <= 0 || memcmp(target, "/memfd:", 7) != 0) {
+			continue;
+		}
+		switch (any() % 4) {
+		case 0:
+			(void)!ftruncate(fd, (off_t)(any() >> (1 + any() % 62)));
+			break;
+		case 1:
+			(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(any() % 8192), 8192);
+			break;
+		case 2:
+			(void)fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_WRITE);
+			break;
+		default:
+			(void)!write(fd, "rubbish", 7);
+		}
+	}
+}
+
+static void call_something(void)
+{
+	static char data[10000];
+	size_t size;
+
+	switch (any() % 8) {
+	case 0:
+		sam_stop();
+		break;
+	case 1:
+		sam_data_store(data, any() % sizeof(data));
+		break;
+	case 2:
+		sam_data_getsize(&size);
+		break;
+	case 3:
+		sam_data_restore(data, sizeof(data));
+		break;
+	case 4:
+		sam_warn_signal_set((int)(any() % 70));
+		break;
+	case 5:
+		sam_hc_send();
+		break;
+	default:
+		sam_start();
+	}
+}
+
+static void write_rubbish(void)
+{
+	struct shared shared[PAGES];
+
+	while (now_ms() < common->until) {
+		struct timespec pause = {0, (long)(any() % 3000000)};
+		uint64_t left = any() % 60;
+		int count = find_shared(shared);
+
+		for (; left > 0; left--) {
+			const struct shared *target = &shared[any() % (uint64_t)count];
+
+			/* What means something is at the start. */
+			target->start[any() % (any() % 4 == 0 ? target->words : 16)] = any_word();
+		}
+		if (any() % 4 == 0) {
+			call_something();
+		}
+		if (any() % 16 == 0) {
+			spoil_files();
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* Processes that end with their parent. */
+static void in_background(void (*work)(pid_t supervisor), pid_t supervisor)
+{
+	pid_t parent = getpid();
+
+	switch (fork()) {
+	case -1:
+		observe("no process for mischief");
+		give_up();
+		break;
+	case 0:
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent) {
+			work(supervisor);
+		}
+		_exit(0);
+	}
+}
+
+/* Any process may continue the others of its session. */
+static void send_signals(pid_t supervisor)
+{
+	if (kill(supervisor, SIGCONT) != 0) {
+		observe("SIGCONT: %s", strerror(errno));
+		_exit(1);
+	}
+}
+
+/* The supervisor gets a child that has ended already. */
+static void give_child(void)
+{
+	if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) {
+		_exit(0);
+	}
+}
+
+static void stop_and_continue(pid_t supervisor)
+{
+	pid_t parent = getppid();
+
+	kill(parent, SIGSTOP);
+	kill(parent, SIGCONT);
+	(void)supervisor;
+}
+
+static long processor_ms(pid_t pid)
+{
+	char path[64], line[1024], *after_name;
+	unsigned long user = 0, system = 0;
+	FILE *stat;
+
+	sprintf(path, "/proc/%d/stat", (int)pid);
+	stat = fopen(path, "r");
+	if (stat == NULL) {
+		return -1;
+	}
+	if (fgets(line, sizeof(line), stat) == NULL || (after_name = strrchr(line, ')')) == NULL ||
+	    sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+		user = 0;
+	}
+	fclose(stat);
+	return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+/* Somebody else in the same group: not to be signalled. Says in the end how busy the supervisor was. */
+static void stand_by(pid_t supervisor)
+{
+	struct timespec pause = {0, 50000000};
+	long ms, used = 0;
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	while (getppid() == supervisor && (ms = processor_ms(supervisor)) >= 0) {
+		int number = sigtimedwait(&all, NULL, &pause);
+
+		used = ms;
+		if (number > 0) {
+			observe("signal %d for a bystander", number);
+		}
+	}
+	observe("# processor %ld", used);
+	_exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	struct shared before[PAGES];
+	static uint64_t stopped[PAGES][512], started[PAGES][512];
+	pid_t supervisor = getpid();
+	unsigned int instance;
+	int count, i, number;
+	static char data[5000];
+
+	if (argc != 4) {
+		return 2;
+	}
+	common = shared_memory(sizeof(*common));
+	common->until = now_ms() + atol(argv[3]);
+	random_state = strtoull(argv[2], NULL, 10) * 2654435761u + 1;
+	switch (fork()) {
+	case -1:
+		return 97;
+	case 0:
+		stand_by(supervisor);
+	}
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_data_store(data, sizeof(data)));
+	MUST(sam_register(&instance));
+	if (common->hung) {
+		size_t size = 0;
+		char *room;
+
+		observe("instance after the hang");
+		/* Whatever they say, of data that is rubbish. */
+		observe("# sam_data_getsize %d", (int)sam_data_getsize(&size));
+		room = size < (1 << 24) ? malloc(size + 1) : NULL;
+		if (room != NULL) {
+			observe("# sam_data_restore %d", (int)sam_data_restore(room, size));
+		}
+		MUST(sam_data_store("new", 4));
+		MUST(sam_data_restore(data, sizeof(data)));
+		observe("%s data", data);
+		return 0;
+	}
+	if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
+		observe("not root");
+		give_up();
+	}
+	if (kill(supervisor, 0) == 0) {
+		observe("nobody may signal root");
+		give_up();
+	}
+	/* The warning may be any signal. */
+	for (number = 1; number < NSIG; number++) {
+		on_signal(number, SIG_IGN);
+	}
+	random_state += instance;
+	any();
+	count = find_shared(before);
+	for (i = 0; i < count; i++) {
+		memcpy(stopped[i], before[i].start, 4096);
+	}
+	MUST(sam_start());
+	for (i = 0; i < count; i++) {
+		memcpy(started[i], before[i].start, 4096);
+	}
+	if (strcmp(argv[1], "words") == 0) {
+		write_rubbish();
+		/* The page as it was after sam_start, which is long ago; the rest stays as it is. */
+		for (i = 0; i < count; i++) {
+			if (memcmp(stopped[i], started[i], 4096) != 0) {
+				memcpy(before[i].start, started[i], 4096);
+			}
+		}
+	} else {
+		in_background(send_signals, supervisor);
+		in_background(send_signals, supervisor);
+		in_background(stop_and_continue, supervisor);
+		while (now_ms() < common->until) {
+			sam_hc_send();
+			give_child();
+		}
+	}
+	common->hung = 1;
+	observe("hangs");
+	while (strcmp(argv[1], "signals") == 0) {
+		give_child();
+	}
+	hang();
+	return 1;
+}

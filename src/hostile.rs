@@ -1,0 +1,323 @@
+//! What an instance that is not trusted may leave for its supervisor and for the next instance, made from any
+//! bytes. Driven by the fuzzing targets in `fuzz/`, and by the tests below.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::stat::fstat;
+use nix::unistd::ftruncate;
+
+use crate::board::{Board, Phase};
+use crate::environment::{RestartDelay, RestartLimit, Settings};
+use crate::policy::Recovery;
+use crate::store::Store;
+use crate::supervisor::machine::{Effect, Event, Machine, Rules};
+use crate::supervisor::notice::Notice;
+use crate::sys::process::Status;
+use crate::sys::signals::Received;
+
+const LAST_SIGNAL: i32 = 64;
+
+/// Bytes, taken one by one; zeros when there are no more.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+
+    fn number(&mut self) -> u64 {
+        (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
+    }
+
+    /// Any number, more often one that has a meaning: small, or about `near`.
+    fn word(&mut self, near: u64) -> u64 {
+        let (kind, byte) = (self.byte(), u64::from(self.byte()));
+        match kind % 8 {
+            0 => byte,
+            1 => u64::MAX - byte,
+            2 => near,
+            3 => near.wrapping_add(byte),
+            4 => near.wrapping_sub(byte),
+            5 => near << 2 | byte & 3,
+            6 => near.wrapping_sub(byte << 20) << 2 | 1,
+            _ => self.number(),
+        }
+    }
+}
+
+/// Any words on the page at any moments, and a machine that looks at it: it is never led to do harm, and ends the
+/// instance soon after that has fallen silent.
+pub fn page(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let interval = [0, 1, 1_000_000, 100_000_000, i32::MAX as u64 * 1_000_000][usize::from(input.byte() % 5)];
+    let recovery = if input.byte() % 4 == 0 { Recovery::Quit } else { Recovery::Restart };
+    let settings = Settings {
+        restart_limit: (input.byte() % 4 == 0).then_some(RestartLimit { restarts: 3, window: interval + 1 }),
+        restart_delay: (input.byte() % 4 == 0).then_some(RestartDelay { first: 10, last: 1000 }),
+        ..Settings::default()
+    };
+    let rules = Rules { interval, recovery, last_signal: LAST_SIGNAL, settings };
+    let mut watched = Watched::new(rules);
+    while !input.is_empty() && !watched.finished {
+        let event = match input.byte() % 8 {
+            0..=2 => {
+                let words = watched.board.page().words();
+                let (place, word) = (usize::from(input.byte()) % words.len(), input.word(watched.now));
+                words[place].store(word, Ordering::Relaxed);
+                continue;
+            }
+            3 => {
+                watched.now += u64::from(input.byte()) * (interval / 64).max(1);
+                Event::Tick
+            }
+            4 => {
+                watched.now = watched.now.max(watched.machine.wake_at().unwrap_or(0));
+                Event::Tick
+            }
+            5 => Event::Died(match input.byte() {
+                code if code % 2 == 0 => Status::Exited(code.into()),
+                code => Status::Killed { signal: i32::from(code % 64) + 1, core: code > 128 },
+            }),
+            6 => {
+                let number = i32::from(input.byte()) % LAST_SIGNAL + 1;
+                let received = Received { number, value: None, by_kernel: input.byte() % 2 == 0 };
+                Event::Signal { received, shared: received.by_kernel }
+            }
+            _ => Event::Stopped,
+        };
+        watched.step(event);
+    }
+    watched.falls_silent();
+}
+
+/// A machine, the page it looks at, and what may be expected of it.
+struct Watched {
+    rules: Rules,
+    machine: Machine,
+    board: Board,
+    now: u64,
+    id: u32,
+    lives: bool,
+    /// The instance that lives is to be killed, and was.
+    condemned: bool,
+    killed: bool,
+    finished: bool,
+}
+
+impl Watched {
+    fn new(rules: Rules) -> Watched {
+        let machine = Machine::new(rules, libc::SIGTERM);
+        let board = Board::new(libc::SIGTERM).expect("a page");
+        let mut watched = Watched {
+            rules,
+            machine,
+            board,
+            now: 1 << 40,
+            id: 1,
+            lives: true,
+            condemned: false,
+            killed: false,
+            finished: false,
+        };
+        watched.step(Event::Launched { pid: 1 });
+        watched
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Launched { .. } => self.lives = true,
+            Event::Died(_) => self.lives = false,
+            _ => {}
+        }
+        let view = self.board.view();
+        for effect in self.machine.step(self.now, event, &view) {
+            assert!(!self.finished, "{effect:?} after the end");
+            match effect {
+                Effect::Tell(notice) => {
+                    self.condemned |= matches!(notice, Notice::Killed { .. });
+                    let text = notice.entry().text;
+                    assert!(!text.contains('\n') && text.len() < 200, "{text:?}");
+                }
+                Effect::Send(signal) => {
+                    assert!((1..=LAST_SIGNAL).contains(&signal), "sends {signal}");
+                    assert!(event == Event::Tick && !self.killed, "sends {signal} after {event:?}");
+                    assert!(
+                        view.phase == Phase::Started && self.rules.interval > 0,
+                        "sends {signal}, {view:?}"
+                    );
+                    assert!(!self.condemned || signal == libc::SIGKILL, "kills with {signal}");
+                    self.killed = self.condemned;
+                }
+                Effect::PassOn(received) => {
+                    let expected = Event::Signal { received, shared: false };
+                    assert!(
+                        event == expected || matches!(event, Event::Launched { .. }),
+                        "passes on {received:?}"
+                    );
+                }
+                Effect::Suspend => assert_eq!(event, Event::Stopped),
+                Effect::Launch { id, warn_signal } => {
+                    let may =
+                        [self.id, self.id + 1].contains(&id) && (0..=LAST_SIGNAL).contains(&warn_signal);
+                    assert!(
+                        may && matches!(event, Event::Died(_) | Event::Tick),
+                        "launches {id} after {event:?}"
+                    );
+                    (self.id, self.condemned, self.killed) = (id, false, false);
+                    self.board = Board::new(warn_signal).expect("a page");
+                    return self.step(Event::Launched { pid: 1 });
+                }
+                Effect::Finish(_) => self.finished = true,
+            }
+        }
+        if let Some(at) = self.machine.wake_at() {
+            let latest = self.now + self.rules.interval.max(1000);
+            let soon = at > self.now || event != Event::Tick;
+            assert!(!self.finished && soon && at <= latest, "at {} wakes at {at}", self.now);
+        }
+    }
+
+    /// From now on nothing is written any more. Of the times to come on the page each can be true once.
+    fn falls_silent(&mut self) {
+        self.step(Event::Tick);
+        let from = self.now;
+        let is_checked = self.rules.interval > 0 && self.lives;
+        while is_checked && self.board.view().phase == Phase::Started && !self.killed {
+            self.now = self.machine.wake_at().expect("a machine that does not give up");
+            assert!((self.now - from) / self.rules.interval < 8, "not killed: {:?}", self.machine);
+            self.step(Event::Tick);
+        }
+    }
+}
+
+/// Any header, and memory files of any size and with holes: what is read is what was stored or nothing, and what
+/// is stored from then on is read.
+pub fn store(bytes: &[u8]) {
+    const ROOM: usize = 20_000;
+    let mut input = Input(bytes);
+    let mut store = Store::new().expect("a store");
+    // Something to be spoilt.
+    store.store([7; 5000][..].into()).expect("room for a little");
+    // What a mapping may have found at some time.
+    let mut most = allocated(&store);
+    while !input.is_empty() {
+        let (header, files) = store.exposed();
+        let file = files[usize::from(input.byte() % 2)].exposed();
+        match input.byte() % 8 {
+            0 | 1 => {
+                let place = if input.byte() % 8 == 0 { 1 } else { 0 };
+                header.words()[place].store(input.word(10_000), Ordering::Relaxed);
+            }
+            2 => {
+                let _ = ftruncate(&file, input.word(ROOM as u64) as i64);
+            }
+            3 => {
+                let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                let _ = fallocate(&file, how, i64::from(input.byte()) * 512, ROOM as i64);
+            }
+            4 | 5 => {
+                let length = usize::from(input.byte()) * 64;
+                let data = vec![input.byte(); length];
+                store.store(data[..].into()).expect("room for a little");
+                assert_eq!(store.size(), Ok(length));
+                let mut room = vec![0; length];
+                store.restore(room[..].as_mut().into()).expect("what was stored");
+                assert_eq!(room, data);
+            }
+            _ => {}
+        }
+        most = most.max(allocated(&store));
+        let size = store.size().expect("a size, whatever is there");
+        assert!(size <= most, "{size} bytes said to be stored");
+        let mut room = [0xee; ROOM + 1];
+        match store.restore(room[..ROOM].as_mut().into()) {
+            Ok(()) => assert!(size <= ROOM && room[size..].iter().all(|&byte| byte == 0xee)),
+            Err(error) => assert!(size > ROOM && room == [0xee; ROOM + 1], "{size} bytes: {error}"),
+        }
+    }
+}
+
+/// How many bytes the larger of the two files has.
+fn allocated(store: &Store) -> usize {
+    let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
+    blocks.max().map_or(0, |blocks| blocks as usize * 512)
+}
+
+/// Any values in the environment: settings within their bounds, or a complaint of one short line.
+pub fn environment(bytes: &[u8]) {
+    let mut values = bytes.split(|&byte| byte == 0);
+    let [log, limit, delay] = [(); 3].map(|()| values.next().map(<[u8]>::to_vec));
+    let read = Settings::read(|name| match name {
+        "SAM_LOG" => log.clone(),
+        "SAM_RESTART_LIMIT" => limit.clone(),
+        "SAM_RESTART_DELAY" => delay.clone(),
+        _ => None,
+    });
+    match read {
+        Ok(settings) => {
+            if let Some(limit) = settings.restart_limit {
+                let seconds = limit.window / 1_000_000_000;
+                assert!((1..=100_000).contains(&limit.restarts) && (1..=31_536_000).contains(&seconds));
+            }
+            if let Some(delay) = settings.restart_delay {
+                assert!(delay.first >= 1_000_000 && delay.first <= delay.last);
+                assert!(delay.last <= 86_400_000_000_000);
+            }
+        }
+        Err(malformed) => {
+            let text = malformed.to_string();
+            assert!(!text.contains(char::is_control) && text.len() < 2000, "{text:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    /// The same inputs in every run: what `make fuzz` finds is added as a test of its own.
+    fn same_each_time(cases: u32) -> ProptestConfig {
+        let cases = if cfg!(miri) { 20 } else { cases };
+        ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..Default::default() }
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..300)
+    }
+
+    proptest! {
+        #![proptest_config(same_each_time(20_000))]
+
+        #[test]
+        fn no_page_leads_the_supervisor_astray(bytes in bytes()) {
+            page(&bytes);
+        }
+
+        #[test]
+        fn any_environment_is_understood_or_refused(
+            bytes in prop_oneof![bytes(), "[a-z0-9/.\0 -]{0,40}".prop_map(String::into_bytes)],
+        ) {
+            environment(&bytes);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(same_each_time(2_000))]
+
+        #[test]
+        fn no_store_leads_the_next_instance_astray(bytes in bytes()) {
+            store(&bytes);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A supervisor that is root, with instances as nobody that write rubbish to all memory that they share with it, and
+//! give it signals and children to deal with: it goes on, signals nobody but its instance, has little to do, and ends
+//! on time who falls silent; and the next instance does not mind what it finds.
+
+mod common;
+
+use std::{thread, time::Duration};
+
+use common::{
+    Built,
+    Ended::{By, Exit},
+    Library, Outcome, Program, left_out,
+};
+use nix::sys::signal::Signal::SIGKILL;
+
+/// As in `c-tests/hostile.c`.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the instances do what harm they can.
+const HARM: Duration = Duration::from_secs(4);
+
+/// What such instances did, or None where there is no root to be.
+fn run(harm: &str, seed: u64, time: Duration) -> Option<Outcome> {
+    let command = ["hostile", harm, &seed.to_string(), &time.as_millis().to_string()];
+    let outcome = Program::new(Built::WithOurs, &command).run(Library::Ours);
+    if outcome.says() == ["not root"] {
+        return None;
+    }
+    assert!(outcome.left_behind.is_empty(), "seed {seed}: {outcome}");
+    Some(outcome)
+}
+
+/// Whether the instances came as far as to fall silent, and all went well then.
+fn was_replaced(seed: u64, outcome: &Outcome) -> bool {
+    let said = outcome.says();
+    let expected = ["hangs", "instance after the hang", "new data"];
+    if !said.starts_with(&expected[..1]) {
+        return false;
+    }
+    // The page as it was after sam_start says that it is started and silent.
+    assert!(said == expected && outcome.ended == Exit(0), "seed {seed}: {outcome}");
+    let time = outcome.time_after("hangs");
+    assert!(time < 3 * INTERVAL + Duration::from_secs(2), "seed {seed}, replaced after {time:?}: {outcome}");
+    true
+}
+
+#[test]
+fn rubbish_at_random_moments() {
+    const SEEDS: u64 = 24;
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let start = |seed| scope.spawn(move || (seed, run("words", seed, HARM)));
+        let running: Vec<_> = (1..=SEEDS).map(start).collect();
+        running.into_iter().map(|one| one.join().expect("see above")).collect()
+    });
+    let mut replaced = 0;
+    for (seed, outcome) in outcomes {
+        let Some(outcome) = outcome else { return left_out("only root can have instances that are not") };
+        if was_replaced(seed, &outcome) {
+            replaced += 1;
+        } else {
+            // Killed while its page said that health checking was stopped: then there is no recovery.
+            assert!(outcome.ended == By(SIGKILL) && outcome.says().is_empty(), "seed {seed}: {outcome}");
+        }
+        let (busy, lived) = (outcome.note("processor"), outcome.lived.as_millis() as i64);
+        assert!(
+            busy * 20 < lived,
+            "seed {seed}: the supervisor was busy for {busy} of {lived} ms: {outcome}"
+        );
+    }
+    println!("{replaced} of {SEEDS} instances fell silent after {HARM:?}");
+    assert!(replaced > 0, "no instance came far enough to fall silent");
+}
+
+#[test]
+fn signals_and_children_without_end() {
+    let Some(outcome) = run("signals", 1, Duration::from_secs(1)) else {
+        return left_out("only root can have instances that are not");
+    };
+    assert!(was_replaced(1, &outcome), "{outcome}");
+}
