@@ -311,7 +311,7 @@ impl Supervisor {
         };
         let view = child.board.view();
         let effects = self.machine.step(clock::now(), event, &view);
-        if matches!(event, Event::Died(_) | Event::Stillborn) {
+        if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
             // Its pid may soon be another's.
             self.child = None;
         }
@@ -379,7 +379,9 @@ impl Supervisor {
         for (pid, change) in iter::from_fn(process::next_change).take(NEWS) {
             if let Some(child) = self.child.as_ref().filter(|child| child.pid == pid) {
                 events.push_back(match change {
-                    Change::Ended(_) if child.was_spare && !child.board.has_risen() => Event::Stillborn,
+                    Change::Ended(status) if child.was_spare && !child.board.has_risen() => {
+                        Event::Stillborn(status)
+                    }
                     Change::Ended(status) => Event::Died(status),
                     Change::Stopped => Event::Stopped,
                 });

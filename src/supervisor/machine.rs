@@ -62,7 +62,7 @@ pub enum Event {
     /// The instance ended.
     Died(Status),
     /// The instance was a spare that ended before it took over.
-    Stillborn,
+    Stillborn(Status),
     /// The spare that was asked for has been made.
     SpareMade,
     /// The spare could not be made, or ended.
@@ -273,7 +273,7 @@ impl Machine {
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
-            (Life::Watching(_), Event::Stillborn) => self.launch_failed(now, libc::ECHILD),
+            (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
             (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
             (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
@@ -342,6 +342,26 @@ impl Machine {
         self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+    }
+
+    /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
+    fn stillborn(&mut self, now: u64, status: Status) -> Vec<Effect> {
+        let mut effects = vec![];
+        if self.rules.settings.kill_group {
+            effects.push(Effect::EndGroup(self.id));
+        }
+        if self.ending {
+            effects.extend(self.close(now, status, State::Gone));
+            return effects;
+        }
+        match self.restarts.next(now, 0) {
+            Ok(_) => effects.extend(self.launch_failed(now, libc::ECHILD)),
+            Err(limit) => {
+                effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
+                effects.extend(self.close(now, status, State::Failed));
+            }
+        }
+        effects
     }
 
     fn next_tick(&self, now: u64) -> u64 {

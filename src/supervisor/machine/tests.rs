@@ -520,8 +520,36 @@ fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
     machine.step(1010 * MS, Event::Launched { pid: PID }, &View::GONE);
-    assert_eq!(deeds(machine.step(1011 * MS, Event::Stillborn, &View::GONE)), []);
+    assert_eq!(deeds(machine.step(1011 * MS, Event::Stillborn(SEGV), &View::GONE)), []);
     assert_eq!(deeds(machine.step(1021 * MS, Event::Tick, &View::GONE)), launch(2), "the same number again");
+}
+
+#[test]
+fn a_spare_that_is_lost_between_two_instances_wakes_nobody() {
+    let delay = RestartDelay { first: 1000 * MS, last: 1000 * MS };
+    let settings = Settings { restart_delay: Some(delay), standby: true, ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
+    machine.step(1020 * MS, Event::SpareLost, &View::GONE);
+    assert_eq!(machine.wake_at(), Some(2010 * MS));
+}
+
+#[test]
+fn who_claims_to_be_such_a_spare_gets_around_no_end() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    machine.step(1001 * MS, signal(libc::SIGTERM), &View::GONE);
+    assert_eq!(machine.step(1002 * MS, Event::Stillborn(SEGV), &View::GONE), [Effect::Finish(SEGV)]);
+
+    let limit = RestartLimit { restarts: 2, window: 1000 * MS };
+    let settings = Settings { restart_limit: Some(limit), standby: true, ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    for now in [1100 * MS, 1200 * MS] {
+        assert_eq!(deeds(machine.step(now, Event::Stillborn(SEGV), &View::GONE)), []);
+        machine.step(now + 50 * MS, Event::Tick, &View::GONE);
+        machine.step(now + 50 * MS, Event::Launched { pid: PID }, &View::GONE);
+    }
+    let given_up = [Effect::Tell(Notice::LimitReached { id: 1, limit }), Effect::Finish(EXITED)];
+    assert_eq!(machine.step(1300 * MS, Event::Stillborn(EXITED), &View::GONE), given_up);
 }
 
 /// What the instance does, or is done to, in one millisecond.
