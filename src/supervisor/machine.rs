@@ -355,7 +355,10 @@ impl Machine {
             return effects;
         }
         match self.restarts.next(now, 0) {
-            Ok(_) => effects.extend(self.launch_failed(now, libc::ECHILD)),
+            Ok(_) => {
+                effects.extend(self.publish(now, State::Stopped, 0));
+                effects.extend(self.launch_failed(now, libc::ECHILD));
+            }
             Err(limit) => {
                 effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
                 effects.extend(self.close(now, status, State::Failed));
