@@ -27,7 +27,7 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo faults soak fuzz check test-packages lint clean stage FORCE
+.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE fuzz models miri
 
 all: $(library)
 
@@ -92,9 +92,22 @@ soak: SECONDS = 60
 soak: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
-check: test-packages stage
+check: test-packages stage models miri
 	SAM_PREFIX='$(stage)' $(CARGO) test
 	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
+
+# The page and the store in every order that the memory model allows.
+models:
+	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) test --quiet --manifest-path loom/Cargo.toml --target-dir $(target)/loom
+
+# The rooms without system calls, interpreted. Part of check where the toolchain has Miri.
+miri:
+	@if $(CARGO) miri --version >/dev/null 2>&1; then \
+	    MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
+	        policy error environment supervisor::machine supervisor::restarts supervisor::notice; \
+	else \
+	    echo 'left out: miri: this toolchain does not have it (rustup component add miri, for a nightly one)'; \
+	fi
 
 # Installs what the tests need and this machine does not have.
 test-packages:
@@ -110,7 +123,9 @@ fuzz:
 
 lint:
 	$(CARGO) fmt --all --check
-	rustfmt --check --edition 2024 fuzz/targets/*.rs
+	rustfmt --check --edition 2024 fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
+	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
+	    --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 
 clean:

@@ -11,12 +11,9 @@ static unsigned char byte_at(size_t i)
 int main(void)
 {
 	unsigned int instance;
-	unsigned char *data = malloc(LARGE);
+	static unsigned char data[LARGE];
 	size_t i, size;
 
-	if (data == NULL) {
-		return 2;
-	}
 	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (instance == 1) {

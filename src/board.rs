@@ -7,8 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
 

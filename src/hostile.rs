@@ -10,15 +10,21 @@ use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
 use crate::board::{Board, Phase};
-use crate::environment::{RestartDelay, RestartLimit, Settings};
+use crate::corosync::desk::{Quorum, Report};
+use crate::corosync::record::State;
+use crate::environment::{HangSignal, RestartDelay, RestartLimit, Settings};
 use crate::policy::Recovery;
 use crate::store::Store;
 use crate::supervisor::machine::{Effect, Event, Machine, Rules};
 use crate::supervisor::notice::Notice;
+use crate::sys::inspection::Inspection;
 use crate::sys::process::Status;
 use crate::sys::signals::Received;
 
 const LAST_SIGNAL: i32 = 64;
+const HANG_SIGNAL: i32 = libc::SIGABRT;
+/// How long an instance has after that signal, in ns; as long as the supervisor waits in other matters.
+const GRACE: u64 = 1_000_000_000;
 
 /// Bytes, taken one by one; zeros when there are no more.
 struct Input<'a>(&'a [u8]);
@@ -64,9 +70,12 @@ pub fn page(bytes: &[u8]) {
         restart_limit: (input.byte() % 4 == 0).then_some(RestartLimit { restarts: 3, window: interval + 1 }),
         restart_delay: (input.byte() % 4 == 0).then_some(RestartDelay { first: 10, last: 1000 }),
         standby: input.byte() % 2 == 0,
+        hang_signal: (input.byte() % 4 == 0).then_some(HangSignal { number: HANG_SIGNAL, grace: GRACE }),
+        kill_group: input.byte() % 4 == 0,
         ..Settings::default()
     };
-    let rules = Rules { interval, recovery, last_signal: LAST_SIGNAL, settings, quorum: false, cmap: false };
+    let (quorum, cmap) = (input.byte() % 4 == 0, input.byte() % 4 == 0);
+    let rules = Rules { interval, recovery, last_signal: LAST_SIGNAL, settings, quorum, cmap };
     let mut watched = Watched::new(rules);
     while !input.is_empty() && !watched.finished {
         let event = match input.byte() % 8 {
@@ -94,8 +103,15 @@ pub fn page(bytes: &[u8]) {
                 let received = Received { number, value: None, by_kernel: input.byte() % 2 == 0 };
                 Event::Signal { received, shared: received.by_kernel }
             }
-            _ if input.byte() % 4 == 0 => Event::SpareLost,
-            _ => Event::Stopped,
+            _ => match input.byte() % 8 {
+                0 => Event::SpareLost,
+                1 | 2 => Event::Stopped,
+                quorum => Event::Corosync(Report {
+                    quorum: [Quorum::Yes, Quorum::No, Quorum::Gone][usize::from(quorum % 3)],
+                    shown: State::from_word(u64::from(input.byte() % 6)),
+                    lost: false,
+                }),
+            },
         };
         watched.step(event);
     }
@@ -146,19 +162,35 @@ impl Watched {
             assert!(!self.finished, "{effect:?} after the end");
             match effect {
                 Effect::Tell(notice) => {
-                    self.condemned |= matches!(notice, Notice::Killed { .. });
+                    let kills =
+                        [Some(libc::SIGKILL), self.rules.settings.hang_signal.map(|hang| hang.number)];
+                    self.condemned |= match notice {
+                        Notice::Killed { signal, .. } => {
+                            assert!(kills.contains(&Some(signal)), "kills with {signal}");
+                            signal == libc::SIGKILL
+                        }
+                        Notice::Outlived { .. } | Notice::Overdue { .. } => true,
+                        _ => false,
+                    };
                     let text = notice.entry().text;
                     assert!(!text.contains('\n') && text.len() < 200, "{text:?}");
                 }
                 Effect::Send(signal) => {
                     assert!((1..=LAST_SIGNAL).contains(&signal), "sends {signal}");
-                    assert!(event == Event::Tick && !self.killed, "sends {signal} after {event:?}");
-                    assert!(
-                        view.phase == Phase::Started && self.rules.interval > 0,
-                        "sends {signal}, {view:?}"
-                    );
+                    assert!(self.lives && !self.killed, "sends {signal} after {event:?}");
                     assert!(!self.condemned || signal == libc::SIGKILL, "kills with {signal}");
                     self.killed = self.condemned;
+                }
+                Effect::Inspect => self.step(Event::Inspected(Inspection::default())),
+                Effect::EndGroup(id) => {
+                    assert!(self.rules.settings.kill_group && id == self.id && !self.lives, "ends {id}");
+                }
+                Effect::Admit(since) => {
+                    assert!(view.phase == Phase::Waiting && since == view.since);
+                }
+                Effect::Show(since) => assert!(self.rules.cmap && since == view.since),
+                Effect::Publish(record) => {
+                    assert!(self.rules.cmap && record.last_updated <= self.now, "publishes {record:?}");
                 }
                 Effect::PassOn(received) => {
                     let expected = Event::Signal { received, shared: false };
@@ -181,17 +213,13 @@ impl Watched {
                     self.step(Event::SpareMade);
                 }
                 Effect::Finish(_) => self.finished = true,
-                Effect::Inspect
-                | Effect::EndGroup(_)
-                | Effect::Admit(_)
-                | Effect::Show(_)
-                | Effect::Publish(_) => panic!("{effect:?} was not asked for"),
             }
         }
         if let Some(at) = self.machine.wake_at() {
+            // Other things than an instance that is checked may be waited for, each for a second at most.
+            let longest = self.rules.interval.max(GRACE);
             let is_checked = self.lives && !self.killed && self.rules.interval > 0;
-            let longest = if is_checked { self.rules.interval } else { 1_000_000_000 };
-            let latest = self.now + longest;
+            let latest = self.now + if is_checked && !self.waits() { self.rules.interval } else { longest };
             let soon = at > self.now || event != Event::Tick;
             assert!(
                 !self.finished && soon && at <= latest,
@@ -202,6 +230,11 @@ impl Watched {
         }
     }
 
+    /// Whether something else than silence may be waited for.
+    fn waits(&self) -> bool {
+        self.rules.quorum || self.rules.cmap || self.rules.settings.hang_signal.is_some()
+    }
+
     /// From now on nothing is written any more. Of the times to come on the page each can be true once.
     fn falls_silent(&mut self) {
         self.step(Event::Tick);
@@ -209,7 +242,8 @@ impl Watched {
         let is_checked = self.rules.interval > 0 && self.lives;
         while is_checked && self.board.view().phase == Phase::Started && !self.killed {
             self.now = self.machine.wake_at().expect("a machine that does not give up");
-            assert!((self.now - from) / self.rules.interval < 8, "not killed: {:?}", self.machine);
+            let limit = 8 * self.rules.interval + if self.waits() { 8 * GRACE } else { 0 };
+            assert!(self.now - from < limit, "not killed: {:?}", self.machine);
             self.step(Event::Tick);
         }
     }
@@ -270,20 +304,32 @@ fn allocated(store: &Store) -> usize {
 
 /// Any values in the environment: settings within their bounds, or a complaint of one short line.
 pub fn environment(bytes: &[u8]) {
-    let mut values = bytes.split(|&byte| byte == 0);
-    let [log, limit, delay, standby] = [(); 4].map(|()| values.next().map(<[u8]>::to_vec));
-    let read = Settings::read(|name| match name {
-        "SAM_LOG" => log.clone(),
-        "SAM_RESTART_LIMIT" => limit.clone(),
-        "SAM_RESTART_DELAY" => delay.clone(),
-        "SAM_STANDBY" => standby.clone(),
-        _ => None,
+    const NAMES: [&str; 9] = [
+        "SAM_LOG",
+        "SAM_RESTART_LIMIT",
+        "SAM_RESTART_DELAY",
+        "SAM_HANG_SIGNAL",
+        "SAM_HANG_GRACE",
+        "SAM_DEBUG_HOLD",
+        "SAM_KILL_GROUP",
+        "SAM_STANDBY",
+        "SAM_NOTIFY",
+    ];
+    // One after the other; 0xff: the variable is not set.
+    let values: Vec<&[u8]> = bytes.split(|&byte| byte == 0).collect();
+    let read = Settings::read(|name| {
+        let place = NAMES.iter().position(|&known| known == name).expect("a variable that is known here");
+        values.get(place).filter(|value| **value != [0xff]).map(|value| value.to_vec())
     });
     match read {
         Ok(settings) => {
             if let Some(limit) = settings.restart_limit {
                 let seconds = limit.window / 1_000_000_000;
                 assert!((1..=100_000).contains(&limit.restarts) && (1..=31_536_000).contains(&seconds));
+            }
+            if let Some(hang) = settings.hang_signal {
+                assert!((1..=LAST_SIGNAL).contains(&hang.number));
+                assert!((1_000_000..=86_400_000_000_000).contains(&hang.grace));
             }
             if let Some(delay) = settings.restart_delay {
                 assert!(delay.first >= 1_000_000 && delay.first <= delay.last);

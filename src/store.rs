@@ -3,9 +3,8 @@
 
 #![deny(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::error::{Error, Result};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::foreign::{Bytes, Room};
 use crate::sys::memory_file::MemoryFile;
 use crate::sys::shared_page::SharedPage;
@@ -59,10 +58,14 @@ impl Store {
 
     /// Bytes stored. What an earlier instance claims to have stored but did not counts as nothing.
     pub fn size(&mut self) -> Result<usize> {
-        let Committed { slot, size } = self.committed();
-        match self.slots[slot].reach(size) {
-            Ok(()) => Ok(size),
-            Err(Error::Internal) => Ok(0),
+        Ok(self.readable()?.size)
+    }
+
+    fn readable(&mut self) -> Result<Committed> {
+        let committed = self.committed();
+        match self.slots[committed.slot].reach(committed.size) {
+            Ok(()) => Ok(committed),
+            Err(Error::Internal) => Ok(Committed { size: 0, ..committed }),
             Err(error) => Err(error),
         }
     }
@@ -82,11 +85,10 @@ impl Store {
 
     /// Copies what is stored to the start of `room`; nothing when nothing is stored.
     pub fn restore(&mut self, room: Room<'_>) -> Result<()> {
-        let size = self.size()?;
+        let Committed { slot, size } = self.readable()?;
         if size > room.len() {
             return Err(Error::InvalidArgument);
         }
-        let slot = self.committed().slot;
         self.slots[slot].read(room, size)
     }
 }

@@ -1,5 +1,6 @@
 //! Every raw system call, and every `unsafe` that is not the C edge, as small safe functions.
 
+pub mod atomic;
 pub mod bell;
 pub mod client_library;
 pub mod clock;

@@ -246,7 +246,7 @@ impl Machine {
     pub fn wake_at(&self) -> Option<u64> {
         let spare = match (self.spare, self.life) {
             (Spare::Due(at), Life::Watching(_)) => at,
-            // It has time until an instance lives that it could follow.
+            // None is made before there is an instance that it could follow.
             _ => NEVER,
         };
         let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
@@ -346,17 +346,25 @@ impl Machine {
 
     /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
     fn stillborn(&mut self, now: u64, status: Status) -> Vec<Effect> {
+        let mut effects = vec![];
+        if self.rules.settings.kill_group {
+            effects.push(Effect::EndGroup(self.id));
+        }
         if self.ending {
-            return self.finish(status);
+            effects.extend(self.close(now, status, State::Gone));
+            return effects;
         }
         match self.restarts.next(now, 0) {
-            Ok(_) => self.launch_failed(now, libc::ECHILD),
+            Ok(_) => {
+                effects.extend(self.publish(now, State::Stopped, 0));
+                effects.extend(self.launch_failed(now, libc::ECHILD));
+            }
             Err(limit) => {
-                let mut effects = vec![Effect::Tell(Notice::LimitReached { id: self.id, limit })];
-                effects.extend(self.finish(status));
-                effects
+                effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
+                effects.extend(self.close(now, status, State::Failed));
             }
         }
+        effects
     }
 
     fn next_tick(&self, now: u64) -> u64 {

@@ -25,7 +25,7 @@ use nix::{
 };
 
 /// How long a program that is expected to end may take, on a machine with other things to do.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 /// How long to look at a program that is expected never to get further.
 const STUCK: Duration = Duration::from_secs(5);
 /// How long the processes of a program may outlive the one that was started.
@@ -49,6 +49,8 @@ pub enum Built {
     WithOriginal,
     /// Against our installed headers and library.
     WithOurs,
+    /// The same, with gcc's or clang's sanitizers of addresses and undefined behaviour.
+    Sanitized,
 }
 
 /// How the process that a test started, the later supervisor, ended.
@@ -401,6 +403,9 @@ pub fn left_out(why: &str) {
     let _ = writeln!(io::stderr(), "left out: {}: {why}", test.name().unwrap_or_default());
 }
 
+/// What makes a compiler build programs that look after themselves.
+pub const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
 /// Builds a program of `c-tests/`, once. Where it is.
 pub fn build(built: Built, name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<Mutex<HashMap<(Built, String), PathBuf>>> = OnceLock::new();
@@ -434,6 +439,7 @@ fn compile(built: Built, name: &str) -> PathBuf {
         .arg(&source);
     match built {
         Built::WithOurs => compiler.args(pkg_config()),
+        Built::Sanitized => compiler.args(SANITIZERS).args(pkg_config()),
         Built::WithOriginal => compiler.arg("-lsam"),
     };
     compiler.args(["-Wl,--as-needed", "-lcpg"]);

@@ -1,0 +1,49 @@
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicU32, AtomicU64};
+
+#[derive(Debug)]
+pub struct SharedPage(Arc<Layout>);
+
+#[derive(Debug)]
+struct Layout {
+    words: [AtomicU64; SharedPage::WORDS],
+    futexes: [AtomicU32; SharedPage::FUTEXES],
+}
+
+impl SharedPage {
+    pub const WORDS: usize = 16;
+    pub const FUTEXES: usize = 2;
+
+    pub fn new() -> nix::Result<SharedPage> {
+        Ok(SharedPage(super::machine::memory(|| Layout {
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+            futexes: std::array::from_fn(|_| AtomicU32::new(0)),
+        })))
+    }
+
+    pub fn words(&self) -> &[AtomicU64; SharedPage::WORDS] {
+        &self.0.words
+    }
+
+    pub fn futexes(&self) -> &[AtomicU32; SharedPage::FUTEXES] {
+        &self.0.futexes
+    }
+
+    pub fn lifeline(&self) -> Cord {
+        Cord
+    }
+}
+
+/// The kernel's part, which is not modelled.
+pub struct Cord;
+
+impl Cord {
+    pub fn take(&self) {}
+
+    pub fn hold(&self) {}
+
+    pub fn is_cut(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,146 @@
+//! The store's commit and the words of the board, in every order in which the stores of one process may become
+//! visible to another.
+
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use loom::thread;
+use sam::board::{Board, Phase};
+use sam::store::Store;
+use sam::sys::machine;
+
+/// What the next instance finds.
+fn restored(store: &mut Store) -> Vec<u8> {
+    let mut room = [0xee; 2];
+    store.restore(room[..].as_mut().into()).expect("room for all there is");
+    room.into_iter().take_while(|&byte| byte != 0xee).collect()
+}
+
+/// A store may be cut off anywhere: what it has done until then is what another process sees of it meanwhile.
+fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) {
+    // Loom does not try the same orders when the threads change places, and finds more in both.
+    for store_in_new_thread in [false, true] {
+        loom::model(move || {
+            machine::boot();
+            let mut instance = Store::new().expect("memory");
+            machine::fork();
+            let mut next = Store::new().expect("the same memory");
+            for &data in before {
+                instance.store(data.into()).expect("room");
+            }
+            let old = before.last().copied().unwrap_or_default();
+            let mut store = move || instance.store(during.into()).expect("room");
+            let look = move || {
+                let found = restored(&mut next);
+                assert!(found == old || found == during, "{found:?} of {old:?} and {during:?}");
+                next
+            };
+            let mut next = if store_in_new_thread {
+                let storing = thread::spawn(store);
+                let next = look();
+                storing.join().expect("a store");
+                next
+            } else {
+                let looking = thread::spawn(look);
+                store();
+                looking.join().expect("a look")
+            };
+            assert_eq!(restored(&mut next), during, "after the store");
+        });
+    }
+}
+
+#[test]
+fn the_first_store_is_seen_whole_or_not_at_all() {
+    one_store_at_a_time(&[], &[1, 1]);
+}
+
+#[test]
+fn a_later_store_leaves_what_was_stored_whole() {
+    one_store_at_a_time(&[&[1, 1], &[2, 2]], &[3, 3]);
+}
+
+#[test]
+fn size_and_data_belong_together() {
+    one_store_at_a_time(&[&[1]], &[2, 2]);
+    one_store_at_a_time(&[&[1, 1]], &[2]);
+    one_store_at_a_time(&[&[1, 1]], &[]);
+}
+
+/// The clock as each process reads it: never ahead of a stamp that it has seen, if only the order is kept.
+fn now(clock: &AtomicU64) -> u64 {
+    clock.load(Relaxed)
+}
+
+fn later(clock: &AtomicU64) -> u64 {
+    clock.fetch_add(1, Relaxed) + 1
+}
+
+#[test]
+fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
+    loom::model(|| {
+        machine::boot();
+        let board = Arc::new(Board::new(15).expect("memory"));
+        let clock = Arc::new(AtomicU64::new(0));
+        let instance = {
+            let (board, clock) = (Arc::clone(&board), Arc::clone(&clock));
+            thread::spawn(move || {
+                // As in Session::start, heartbeat and stop.
+                let start = later(&clock);
+                board.heartbeat(start);
+                board.enter(Phase::Started, start);
+                board.heartbeat(later(&clock));
+                board.enter(Phase::Stopped, later(&clock));
+            })
+        };
+        // As in the supervisor's event loop: the page first, then the clock.
+        let view = board.view();
+        let now = now(&clock);
+        assert!(view.since <= now && view.heartbeat <= now, "{view:?} at {now}");
+        if view.phase != Phase::Registered {
+            assert!(view.heartbeat >= 1, "{view:?}");
+        }
+        if view.phase == Phase::Stopped {
+            assert!(view.heartbeat == 2 && view.since == 3, "{view:?}");
+        }
+        instance.join().expect("an instance");
+    });
+}
+
+#[test]
+fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
+    loom::model(|| {
+        machine::boot();
+        let board = Arc::new(Board::new(15).expect("memory"));
+        let instance = {
+            let board = Arc::clone(&board);
+            thread::spawn(move || {
+                board.heartbeat(1);
+                board.enter(Phase::Started, 1);
+                // As in callback::watch: after bad news no heartbeat follows.
+                board.heartbeat(2);
+                board.unhealthy(3);
+            })
+        };
+        let first = board.view();
+        let second = board.view();
+        assert!(second.heartbeat >= first.heartbeat && second.since >= first.since, "{first:?}, {second:?}");
+        assert!(first.unhealthy == 0 || second.heartbeat == 2, "{first:?}, {second:?}");
+        instance.join().expect("an instance");
+    });
+}
+
+#[test]
+fn a_spare_takes_over_as_who_it_was_told_to_be() {
+    loom::model(|| {
+        machine::boot();
+        let board = Arc::new(Board::new(0).expect("memory"));
+        let spare = {
+            let board = Arc::clone(&board);
+            thread::spawn(move || (board.await_release(), board.warn_signal()))
+        };
+        board.release(7, 10);
+        assert_eq!(spare.join().expect("a spare"), (7, 10));
+        assert!(board.has_risen());
+    });
+}
