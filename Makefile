@@ -27,7 +27,10 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE fuzz models miri
+bench_programs = $(patsubst benches/%.c,$(target)/bench/%,$(wildcard benches/*.c)) $(target)/bench/empty-linked
+
+.PHONY: all install install-strip uninstall header demo faults soak fuzz models miri check test-packages \
+    bench bench-chart bench-packages lint clean stage FORCE
 
 all: $(library)
 
@@ -120,6 +123,26 @@ fuzz:
 	for target in page store environment; do \
 	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
 	done
+
+# Compares with Debian's libsam4. QUICK=1 takes fewer samples.
+bench: stage $(bench_programs)
+	$(CARGO) run --quiet --example bench -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
+
+# Keeps the picture of the last comparison.
+bench-chart:
+	$(INSTALL) -m 644 $(target)/bench/bench.svg docs/bench.svg
+
+# Linked to what Debian has: the same programs run with both libraries.
+$(target)/bench/%: benches/%.c benches/bench.h | bench-packages
+	@mkdir -p $(@D)
+	$(CC) -std=c99 -D_GNU_SOURCE -Wall -Wextra -O2 $< -o $@ -Wl,--as-needed -lsam -lsystemd
+
+$(target)/bench/empty-linked: benches/empty.c | bench-packages
+	@mkdir -p $(@D)
+	$(CC) -std=c99 -Wall -Wextra -O2 $< -o $@ -Wl,--no-as-needed -lsam
+
+bench-packages:
+	tests/install-packages runit s6 libsystemd-dev
 
 lint:
 	$(CARGO) fmt --all --check

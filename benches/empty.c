@@ -1,0 +1,5 @@
+/* A program that does nothing. Built with libsam, and without. */
+int main(void)
+{
+	return 0;
+}

@@ -1,0 +1,89 @@
+//! Measures Debian's libsam4 and ours side by side, in one run, and prints what it found against the goals.
+//! `make bench` builds the programs of this folder and calls it. No number makes it fail; a measurement that brings
+//! none does.
+
+mod chart;
+mod measurements;
+mod programs;
+mod report;
+mod rivals;
+mod samples;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use measurements::{Measurement, Series};
+use programs::Programs;
+use report::{Curve, Growth, Row};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let mut quick = false;
+    let mut folders = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => quick = true,
+            _ => folders.push(PathBuf::from(argument)),
+        }
+    }
+    let [folder, ours] = &folders[..] else {
+        return Err("usage: bench [--quick] FOLDER_OF_PROGRAMS FOLDER_OF_OUR_LIBRARY".into());
+    };
+    let programs = Programs::new(folder, ours)?;
+
+    let mut rows = Vec::new();
+    for measurement in measurements::all() {
+        rows.extend(compare(&programs, &measurement, quick));
+    }
+    let growth: Vec<Growth> =
+        measurements::growth(quick).into_iter().map(|series| follow(&programs, series)).collect();
+
+    let table = report::table(&rows) + &report::growth_tables(&growth);
+    println!("{table}");
+    std::fs::write(folder.join("results.md"), &table)?;
+    let results = report::json(&programs, quick, &rows, &growth);
+    std::fs::write(folder.join("results.json"), format!("{results:#}\n"))?;
+    chart::draw(&folder.join("bench.svg"), &rows, &growth)?;
+    println!("Written: results.md, results.json and bench.svg in {}", folder.display());
+
+    let missing = rows.iter().filter(|row| row.ratio().is_none()).count()
+        + growth.iter().flat_map(|growth| &growth.curves).filter(|curve| curve.points.is_empty()).count();
+    if missing > 0 { Err(format!("{missing} measurements brought no number").into()) } else { Ok(()) }
+}
+
+/// Runs each contender in turn, over and over.
+fn compare(programs: &Programs, measurement: &Measurement, quick: bool) -> Vec<Row> {
+    let mut samples = vec![samples::Samples::default(); measurement.runs.len()];
+    for _ in 0..if quick { 1 } else { measurement.rounds } {
+        for ((who, command), samples) in measurement.runs.iter().zip(&mut samples) {
+            samples.extend(measure(programs, *who, command));
+        }
+    }
+    let of = |who| {
+        let position = measurement.runs.iter().position(|run| run.0 == who);
+        position.map(|position| samples[position].clone()).unwrap_or_default()
+    };
+    measurement.lines.iter().map(|line| Row::new(*line, of(line.against), of(line.ours))).collect()
+}
+
+fn follow(programs: &Programs, series: Series) -> Growth {
+    let mut curves: Vec<Curve> =
+        series.contenders.iter().map(|who| Curve { who: *who, points: Vec::new() }).collect();
+    for (x, command) in &series.points {
+        for curve in &mut curves {
+            let samples = measure(programs, curve.who, command);
+            curve.points.extend(samples.median().map(|y| (*x, y)));
+        }
+    }
+    Growth { series, curves }
+}
+
+/// Nothing, with a message, when the program failed.
+fn measure(programs: &Programs, who: measurements::Contender, command: &str) -> samples::Samples {
+    eprintln!("{:<16} {command}", who.name());
+    programs.run(who, command).unwrap_or_else(|error| {
+        eprintln!("  {error}");
+        samples::Samples::default()
+    })
+}

@@ -1,0 +1,246 @@
+//! What is measured, and what we want to reach.
+
+use crate::samples::Figure::{self, Best, Median, P99};
+
+/// Who does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contender {
+    /// corosync's library, as Debian ships it.
+    Libsam4,
+    Ours,
+    /// Ours, with the next instance forked beforehand.
+    OursWithSpare,
+    /// A program that links nothing but the C library.
+    NoLibrary,
+    /// A service of runit.
+    Runit,
+    /// A service of s6.
+    S6,
+    /// The watchdog datagram of systemd's services.
+    SdNotify,
+}
+use Contender::{Libsam4, NoLibrary, Ours, OursWithSpare, Runit, S6, SdNotify};
+
+impl Contender {
+    pub fn name(self) -> &'static str {
+        match self {
+            Libsam4 => "libsam4",
+            Ours => "ours",
+            OursWithSpare => "ours, warm spare",
+            NoLibrary => "no library",
+            Runit => "runit",
+            S6 => "s6",
+            SdNotify => "sd_notify",
+        }
+    }
+}
+
+/// What the samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// ns
+    Time,
+    /// ns of processor time per second
+    Load,
+    Bytes,
+    PerSecond,
+}
+use Unit::{Bytes, Load, PerSecond, Time};
+
+/// What we want to reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// Only for comparison.
+    None,
+    /// This ratio, ours to theirs, or less.
+    RatioAtMost(f64),
+    /// This ratio or more.
+    RatioAtLeast(f64),
+    /// This number or less.
+    AtMost(f64),
+}
+use Goal::{AtMost, RatioAtLeast, RatioAtMost};
+
+/// A line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    pub what: &'static str,
+    pub unit: Unit,
+    pub figure: Figure,
+    pub against: Contender,
+    pub ours: Contender,
+    pub goal: Goal,
+}
+
+/// Commands that measure the same thing, and what the table says of it.
+pub struct Measurement {
+    pub rounds: usize,
+    pub runs: Vec<(Contender, String)>,
+    pub lines: Vec<Line>,
+}
+
+impl Measurement {
+    fn new(rounds: usize, command: &str, contenders: &[Contender]) -> Measurement {
+        let runs = contenders.iter().map(|who| (*who, command.to_owned())).collect();
+        Measurement { rounds, runs, lines: Vec::new() }
+    }
+
+    /// Somebody who needs another command for it.
+    fn and(mut self, who: Contender, command: &str) -> Measurement {
+        self.runs.push((who, command.to_owned()));
+        self
+    }
+
+    fn line(self, what: &'static str, unit: Unit, figure: Figure, goal: Goal) -> Measurement {
+        self.line_of(what, unit, figure, (Libsam4, Ours), goal)
+    }
+
+    fn line_of(
+        mut self,
+        what: &'static str,
+        unit: Unit,
+        figure: Figure,
+        (against, ours): (Contender, Contender),
+        goal: Goal,
+    ) -> Measurement {
+        self.lines.push(Line { what, unit, figure, against, ours, goal });
+        self
+    }
+}
+
+/// The table.
+pub fn all() -> Vec<Measurement> {
+    let both = &[Libsam4, Ours];
+    let three = &[Libsam4, Ours, OursWithSpare];
+    let spare = (Libsam4, OursWithSpare);
+    vec![
+        Measurement::new(5, "heartbeat_flood 10 100000", both)
+            .and(SdNotify, "sd_notify 10000 0")
+            .line("sam_hc_send, flood", Time, Median, RatioAtMost(1.0 / 18.0))
+            .line_of("sam_hc_send, flood", Time, Median, (SdNotify, Ours), Goal::None),
+        Measurement::new(5, "heartbeat_asleep 5000", both)
+            .and(SdNotify, "sd_notify 5000 100")
+            .line("sam_hc_send, supervisor asleep", Time, Median, RatioAtMost(1.0 / 60.0))
+            .line_of("sam_hc_send, supervisor asleep", Time, Median, (SdNotify, Ours), Goal::None),
+        Measurement::new(5, "heartbeat_rate 5000 1 cost", both).line(
+            "supervisor's CPU per 1000 heartbeats",
+            Time,
+            Median,
+            RatioAtMost(1.0 / 400.0),
+        ),
+        Measurement::new(5, "restart 200 5 0", three)
+            .and(Runit, "runsv")
+            .and(S6, "s6-supervise")
+            .line("crash to next instance", Time, Median, RatioAtMost(0.65))
+            .line("crash to next instance", Time, P99, RatioAtMost(1.0))
+            .line_of("crash to next instance", Time, Median, spare, RatioAtMost(0.5))
+            .line_of("crash to next instance", Time, P99, spare, RatioAtMost(1.0))
+            .line_of("crash to next instance", Time, Median, (Runit, Ours), Goal::None)
+            .line_of("crash to next instance", Time, Median, (S6, Ours), Goal::None),
+        Measurement::new(5, "restart 15 40 256", three)
+            .line(".. with 256 MiB in use", Time, Median, RatioAtMost(1.0))
+            .line_of(".. with 256 MiB in use", Time, Median, spare, RatioAtMost(0.55)),
+        Measurement::new(5, "restart 7 130 1024", three)
+            .line(".. with 1 GiB in use", Time, Median, RatioAtMost(1.0))
+            .line_of(".. with 1 GiB in use", Time, Median, spare, RatioAtMost(0.55)),
+        Measurement::new(5, "crash_loop 10 200", three)
+            .line("restarts per second in a crash loop", PerSecond, Median, RatioAtLeast(1.5))
+            .line_of("restarts per second in a crash loop", PerSecond, Median, spare, Goal::None),
+        Measurement::new(5, "warning 10 100", both)
+            .line("lateness of the warning, 10 ms", Time, Median, RatioAtMost(0.6))
+            .line("lateness of the warning, 10 ms", Time, P99, AtMost(500_000.0)),
+        Measurement::new(5, "warning 50 30", both)
+            .line("lateness of the warning, 50 ms", Time, Median, RatioAtMost(0.8))
+            .line("lateness of the warning, 50 ms", Time, P99, AtMost(500_000.0)),
+        Measurement::new(5, "warning 200 15", both)
+            .line("lateness of the warning, 200 ms", Time, Median, RatioAtMost(0.8))
+            .line("lateness of the warning, 200 ms", Time, P99, AtMost(500_000.0)),
+        Measurement::new(5, "data_store 64 10000", both)
+            .line("sam_data_store, 64 B", Time, Best, RatioAtMost(1.0 / 20.0))
+            .line("sam_data_store, 64 B", Time, Median, Goal::None),
+        Measurement::new(5, "data_store 4096 10000", both)
+            .line("sam_data_store, 4 KiB", Time, Best, RatioAtMost(1.0 / 20.0))
+            .line("sam_data_store, 4 KiB", Time, Median, Goal::None),
+        Measurement::new(5, "data_store 1048576 300", both)
+            .line("sam_data_store, 1 MiB", Time, Best, RatioAtMost(1.0 / 12.0))
+            .line("sam_data_store, 1 MiB", Time, Median, Goal::None),
+        Measurement::new(5, "data_store 67108864 10", both)
+            .line("sam_data_store, 64 MiB", Time, Best, RatioAtMost(1.0 / 25.0))
+            .line("sam_data_store, 64 MiB", Time, Median, Goal::None),
+        Measurement::new(5, "start_up 300 ./empty-linked", both)
+            .and(NoLibrary, "start_up 300 ./empty")
+            .line("start-up, exec to exit", Time, Median, Goal::None)
+            .line_of("start-up, exec to exit", Time, Median, (NoLibrary, Ours), RatioAtMost(1.15)),
+        Measurement::new(3, "many 1000 100 2", both).line(
+            "1000 programs, callbacks, 100 ms: CPU of all",
+            Load,
+            Median,
+            RatioAtMost(0.5),
+        ),
+        Measurement::new(5, "memory", both).line(
+            "private dirty memory of the supervisor",
+            Bytes,
+            Median,
+            RatioAtMost(1.0),
+        ),
+    ]
+}
+
+/// How something grows.
+pub struct Series {
+    pub title: &'static str,
+    /// What grows.
+    pub x: &'static str,
+    /// What follows.
+    pub y: &'static str,
+    pub unit: Unit,
+    pub contenders: &'static [Contender],
+    pub points: Vec<(f64, String)>,
+    /// Told as y per x, which is the same everywhere on a straight line.
+    pub has_slope: bool,
+}
+
+/// The growth series; a quick run takes a few points of each.
+pub fn growth(quick: bool) -> Vec<Series> {
+    let points = |full: &[u64], few: &[u64], command: &dyn Fn(u64) -> String| {
+        let xs = if quick { few } else { full };
+        xs.iter().map(|x| (*x as f64, command(*x))).collect()
+    };
+    vec![
+        Series {
+            title: "Heartbeat rate and the supervisor's CPU",
+            x: "heartbeats per second",
+            y: "CPU per second",
+            unit: Load,
+            contenders: &[Libsam4, Ours],
+            points: points(
+                &[1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000],
+                &[1, 10_000, 10_000_000],
+                &|rate| format!("heartbeat_rate {rate} 2 load"),
+            ),
+            has_slope: false,
+        },
+        Series {
+            title: "Supervised programs, callbacks, 100 ms, and the CPU of all",
+            x: "programs",
+            y: "CPU per second",
+            unit: Load,
+            contenders: &[Libsam4, Ours],
+            points: points(&[1, 10, 100, 500, 1_000, 2_000], &[1, 100, 500], &|count| {
+                format!("many {count} 100 2")
+            }),
+            has_slope: true,
+        },
+        Series {
+            title: "Memory in use and the time from crash to next instance",
+            x: "MiB in use",
+            y: "crash to next instance",
+            unit: Time,
+            contenders: &[Libsam4, Ours, OursWithSpare],
+            points: points(&[1, 4, 16, 64, 256, 1_024, 4_096], &[1, 64, 1_024], &|mib| {
+                format!("restart 5 {} {mib}", 5 + mib / 8)
+            }),
+            has_slope: false,
+        },
+    ]
+}

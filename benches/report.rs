@@ -1,0 +1,238 @@
+//! What was found: tables for people, JSON for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::measurements::{Contender, Goal, Line, Series, Unit};
+use crate::programs::Programs;
+use crate::samples::{Figure, Samples};
+
+/// A line of the table, with its samples.
+pub struct Row {
+    pub line: Line,
+    theirs: Samples,
+    ours: Samples,
+}
+
+impl Row {
+    pub fn new(line: Line, theirs: Samples, ours: Samples) -> Row {
+        Row { line, theirs, ours }
+    }
+
+    /// Ours to theirs.
+    pub fn ratio(&self) -> Option<f64> {
+        Some(self.ours.figure(self.line.figure)? / self.theirs.figure(self.line.figure)?)
+    }
+
+    /// Whether the goal is met, where there is one.
+    fn is_met(&self) -> Option<bool> {
+        match self.line.goal {
+            Goal::None => None,
+            Goal::RatioAtMost(most) => Some(self.ratio()? <= most),
+            Goal::RatioAtLeast(least) => Some(self.ratio()? >= least),
+            Goal::AtMost(most) => Some(self.ours.figure(self.line.figure)? <= most),
+        }
+    }
+}
+
+/// What followed from growth, for one contender.
+pub struct Curve {
+    pub who: Contender,
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    /// Of the straight line through the origin that fits best.
+    fn slope(&self) -> f64 {
+        let (mut xy, mut xx) = (0.0, 0.0);
+        for (x, y) in &self.points {
+            xy += x * y;
+            xx += x * x;
+        }
+        xy / xx
+    }
+}
+
+/// A growth series, measured.
+pub struct Growth {
+    pub series: Series,
+    pub curves: Vec<Curve>,
+}
+
+/// A number as people write it.
+pub fn told(value: f64, unit: Unit) -> String {
+    let (value, unit) = match unit {
+        Unit::Time => scaled(value, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]),
+        Unit::Load => scaled(value, &[("ns/s", 1.0), ("µs/s", 1e3), ("ms/s", 1e6), ("s/s", 1e9)]),
+        Unit::Bytes => scaled(value, &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1048576.0)]),
+        Unit::PerSecond => (value, "/s"),
+    };
+    let decimals = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+fn scaled(value: f64, units: &[(&'static str, f64)]) -> (f64, &'static str) {
+    let fits = units.iter().rev().find(|(_, size)| value.abs() >= *size).unwrap_or(&units[0]);
+    (value / fits.1, fits.0)
+}
+
+fn told_ratio(ratio: f64) -> String {
+    if ratio < 0.2 {
+        format!("1/{:.1}", 1.0 / ratio).trim_end_matches(".0").to_owned()
+    } else {
+        format!("{ratio:.2}")
+    }
+}
+
+fn told_goal(line: &Line) -> String {
+    match line.goal {
+        Goal::None => String::new(),
+        Goal::RatioAtMost(most) => format!("≤ {}", told_ratio(most)),
+        Goal::RatioAtLeast(least) => format!("≥ {}", told_ratio(least)),
+        Goal::AtMost(most) => format!("≤ {}", told(most, line.unit)),
+    }
+}
+
+/// All rows.
+pub fn table(rows: &[Row]) -> String {
+    let head = ["what", "", "compared with", "theirs", "", "ours", "ratio", "goal", "met"];
+    let mut cells = vec![head.map(str::to_owned).to_vec()];
+    for row in rows {
+        let line = &row.line;
+        let number = |samples: &Samples| {
+            samples.figure(line.figure).map_or("-".into(), |value| told(value, line.unit))
+        };
+        let met = match (line.goal, row.is_met()) {
+            (Goal::None, _) => "",
+            (_, Some(true)) => "yes",
+            (_, Some(false)) => "NO",
+            (_, None) => "-",
+        };
+        cells.push(vec![
+            line.what.into(),
+            line.figure.name().into(),
+            line.against.name().into(),
+            number(&row.theirs),
+            if line.ours == Contender::OursWithSpare { "warm spare".into() } else { String::new() },
+            number(&row.ours),
+            row.ratio().map_or("-".into(), told_ratio),
+            told_goal(line),
+            met.into(),
+        ]);
+    }
+    aligned(&cells)
+}
+
+/// All growth series.
+pub fn growth_tables(growth: &[Growth]) -> String {
+    let mut text = String::new();
+    for Growth { series, curves } in growth {
+        let _ = writeln!(text, "\n{}\n", series.title);
+        let mut cells = vec![vec![series.x.to_owned()]];
+        cells[0].extend(curves.iter().map(|curve| curve.who.name().to_owned()));
+        for (x, _) in &series.points {
+            let mut row = vec![x.to_string()];
+            for curve in curves {
+                let y = curve.points.iter().find(|point| point.0 == *x);
+                row.push(y.map_or("-".into(), |(_, y)| told(*y, series.unit)));
+            }
+            cells.push(row);
+        }
+        if series.has_slope {
+            let mut row = vec!["for each".to_owned()];
+            row.extend(curves.iter().map(|curve| told(curve.slope(), series.unit)));
+            cells.push(row);
+        }
+        text += &aligned(&cells);
+    }
+    text
+}
+
+/// A table in Markdown, aligned for those who read it as text.
+fn aligned(cells: &[Vec<String>]) -> String {
+    let columns = cells[0].len();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for (number, row) in cells.iter().enumerate() {
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text += "|\n";
+        if number == 0 {
+            for width in &widths {
+                let _ = write!(text, "|{}", "-".repeat(width + 2));
+            }
+            text += "|\n";
+        }
+    }
+    text
+}
+
+/// Everything, for programs. Times in ns.
+pub fn json(programs: &Programs, quick: bool, rows: &[Row], growth: &[Growth]) -> Value {
+    let figures = |samples: &Samples| {
+        json!({
+            "samples": samples.count(),
+            "best": samples.figure(Figure::Best),
+            "median": samples.median(),
+            "p99": samples.figure(Figure::P99),
+        })
+    };
+    let row = |row: &Row| {
+        let line = &row.line;
+        json!({
+            "what": line.what,
+            "unit": format!("{:?}", line.unit),
+            "figure": line.figure.name(),
+            "against": line.against.name(),
+            "contender": line.ours.name(),
+            "theirs": figures(&row.theirs),
+            "ours": figures(&row.ours),
+            "ratio": row.ratio(),
+            "goal": told_goal(line),
+            "met": row.is_met(),
+        })
+    };
+    let series = |growth: &Growth| {
+        let curve = |curve: &Curve| {
+            let slope = growth.series.has_slope.then(|| curve.slope());
+            json!({ "contender": curve.who.name(), "points": curve.points, "slope": slope })
+        };
+        json!({
+            "title": growth.series.title,
+            "x": growth.series.x,
+            "y": growth.series.y,
+            "unit": format!("{:?}", growth.series.unit),
+            "curves": growth.curves.iter().map(curve).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "quick": quick,
+        "machine": machine(),
+        "libsam4": programs.libsam4.file_name().map(|name| name.to_string_lossy()),
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "growth": growth.iter().map(series).collect::<Vec<_>>(),
+    })
+}
+
+fn machine() -> Value {
+    let line_of = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|line| line.trim_start_matches([' ', '\t', ':']).to_owned())
+    };
+    json!({
+        "processor": line_of("/proc/cpuinfo", "model name"),
+        "processors": std::thread::available_parallelism().map(usize::from).unwrap_or(0),
+        "memory": line_of("/proc/meminfo", "MemTotal"),
+        "kernel": line_of("/proc/sys/kernel/osrelease", ""),
+        "load_at_the_end": line_of("/proc/loadavg", ""),
+    })
+}
