@@ -326,6 +326,9 @@ impl<'a> Supervised<'a> {
         if let Some(dead) = children.into_iter().find(|child| matches!(state(*child), None | Some('Z'))) {
             return Err(format!("{dead} is dead and not buried"));
         }
+        if state(self.supervisor) != Some('S') {
+            return Err(format!("the supervisor is {:?}, not asleep", state(self.supervisor)));
+        }
         let supervisors_files = files(self.supervisor);
         if supervisors_files.iter().filter(|file| *file == "pidfd").count() != 1 {
             return Err(format!("the supervisor watches not one process: {supervisors_files:#?}"));
