@@ -148,7 +148,7 @@ lint:
 	$(CARGO) fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
-	    --all-targets -- -D warnings
+	    --lib --test models -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 
 clean:

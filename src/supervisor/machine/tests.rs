@@ -189,6 +189,15 @@ fn stamps_from_the_future_count_as_none() {
 }
 
 #[test]
+fn stamps_from_before_the_instance_was_made_count_as_none() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = view(Phase::Started, 1, 2);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(1100 * MS));
+    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+}
+
+#[test]
 fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
     let seen = started(1000 * MS);
     for (late, owed) in [(20, 0), (25, 0), (26, 26), (60, 60), (100, 100), (5000, 100)] {
