@@ -14,6 +14,7 @@ LDFLAGS     =
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
 COROTYPES   = yes
 
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The corosync API level that we match.
 api    = 3.1.10
 soname = libsam.so.4
@@ -27,7 +28,14 @@ stage   = $(abspath $(target))/prefix
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
 
-.PHONY: all install install-strip uninstall header demo faults soak check test-packages lint clean stage FORCE
+# What `make test` runs, in cargo's words: everything unless told.
+TESTS =
+# For dpkg-buildpackage and rpmbuild, such as -d and --nodeps where cargo and rustc came in no package.
+DEB_FLAGS =
+RPM_FLAGS =
+
+.PHONY: all install install-strip uninstall header demo faults soak check test test-packages lint dist deb rpm \
+    check-packages clean stage FORCE
 
 all: $(library)
 
@@ -92,9 +100,12 @@ soak: SECONDS = 60
 soak: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
-check: test-packages stage
-	SAM_PREFIX='$(stage)' $(CARGO) test
+check: test-packages
+	$(MAKE) test
 	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
+
+test: stage
+	SAM_PREFIX='$(stage)' $(CARGO) test $(TESTS)
 
 # Installs what the tests need and this machine does not have.
 test-packages:
@@ -103,6 +114,24 @@ test-packages:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+
+# The sources with all crates in one file, from which packages are built without a network.
+dist:
+	packaging/dist $(version) $(target)/dist
+
+# Debian packages, for a Debian of 13 or later, in target/deb.
+deb: dist
+	packaging/deb $(target)/dist/libsam-$(version).tar.xz $(target)/deb $(DEB_FLAGS)
+
+# RPM packages, in target/rpm/RPMS.
+rpm: dist
+	rpmbuild -bb $(RPM_FLAGS) --define '_topdir $(abspath $(target))/rpm' \
+	    --define '_sourcedir $(abspath $(target))/dist' packaging/rpm/libsam.spec
+
+# Builds the packages, installs them on a Debian 13 without anything else, and removes them again.
+check-packages: dist
+	packaging/check $(version) $(abspath $(target))
 
 clean:
 	$(CARGO) clean
