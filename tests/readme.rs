@@ -105,3 +105,20 @@ fn run_an_existing_program() {
     let ours = opt.join("lib/libsam.so.4").display().to_string();
     assert_eq!(text.lines().filter(|line| line.contains(&ours)).count(), 2, "{text}");
 }
+
+#[test]
+fn links_lead_somewhere() {
+    let mut documents: Vec<PathBuf> = files(&root().join("docs"));
+    documents.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
+    let mut seen = 0;
+    for document in documents.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
+        let text = fs::read_to_string(document).unwrap();
+        let targets = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            let path = document.parent().unwrap().join(target);
+            assert!(path.exists(), "{} has a link to {target}", document.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen} links: are they still found?");
+}
