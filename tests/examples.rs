@@ -4,28 +4,14 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
-use common::prefix;
-use common::tools::{Scratch, command, run};
+use common::tools::{Scratch, build_example, command, example, run};
 
-fn example(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)
-}
-
-/// Compiles an example with `compiler`, and gives it back ready to run.
+/// An example compiled with `compiler`, ready to run.
 fn compile(scratch: &Scratch, compiler: &[&str], file: &str) -> Command {
-    let binary = scratch.path(file.split('.').next().unwrap());
-    let mut cc = command("sh");
-    cc.args(["-c", r#"out=$0 file=$1; shift; "$@" "$file" $(pkg-config --cflags --libs libsam) -o "$out""#])
-        .args([&binary, &example(file)])
-        .args(compiler)
-        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"])
-        .env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
-    let (status, text) = run(cc);
-    assert!(status.success(), "{compiler:?} {file}: {status}\n{text}");
-    command(binary)
+    command(build_example(scratch, compiler, file))
 }
 
 /// Compiles a C example with both compilers; the one of `cc`, ready to run.

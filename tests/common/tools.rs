@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -55,6 +55,25 @@ pub fn run(mut command: Command) -> (ExitStatus, String) {
     let output = reading.join().unwrap();
     assert!(in_time, "{name} still ran after {LIMIT:?}; it wrote:\n{output}");
     (status, output)
+}
+
+/// A file of `examples/`.
+pub fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)
+}
+
+/// Compiles an example with `compiler` and every warning an error, against the installed library.
+pub fn build_example(scratch: &Scratch, compiler: &[&str], file: &str) -> PathBuf {
+    let binary = scratch.path(file.split('.').next().expect("a name"));
+    let mut cc = command("sh");
+    cc.args(["-c", r#"out=$0 file=$1; shift; "$@" "$file" $(pkg-config --cflags --libs libsam) -o "$out""#])
+        .args([&binary, &example(file)])
+        .args(compiler)
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+        .env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    let (status, text) = run(cc);
+    assert!(status.success(), "{compiler:?} {file}: {status}\n{text}");
+    binary
 }
 
 /// A folder that is gone after the test.
