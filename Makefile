@@ -14,6 +14,7 @@ LDFLAGS     =
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
 COROTYPES   = yes
 
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The corosync API level that we match.
 api    = 3.1.10
 soname = libsam.so.4
@@ -29,8 +30,14 @@ sections = 3 8
 
 bench_programs = $(patsubst benches/%.c,$(target)/bench/%,$(wildcard benches/*.c)) $(target)/bench/empty-linked
 
-.PHONY: all install install-strip uninstall header demo faults soak fuzz models miri check test-packages \
-    bench bench-chart bench-packages lint clean stage FORCE
+# What `make test` runs, in cargo's words: everything unless told.
+TESTS =
+# For dpkg-buildpackage and rpmbuild, such as -d and --nodeps where cargo and rustc came in no package.
+DEB_FLAGS =
+RPM_FLAGS =
+
+.PHONY: all install install-strip uninstall header demo check test faults soak models miri fuzz test-packages \
+    bench bench-chart bench-packages lint dist deb rpm check-packages clean stage FORCE
 
 all: $(library)
 
@@ -95,9 +102,12 @@ soak: SECONDS = 60
 soak: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
-check: test-packages stage models miri
-	SAM_PREFIX='$(stage)' $(CARGO) test
+check: test-packages models miri
+	$(MAKE) test
 	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
+
+test: stage
+	SAM_PREFIX='$(stage)' $(CARGO) test $(TESTS)
 
 # The page and the store in every order that the memory model allows.
 models:
@@ -150,6 +160,24 @@ lint:
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+
+# The sources with all crates in one file, from which packages are built without a network.
+dist:
+	packaging/dist $(version) $(target)/dist
+
+# Debian packages, for a Debian of 13 or later, in target/deb.
+deb: dist
+	packaging/deb $(target)/dist/libsam-$(version).tar.xz $(target)/deb $(DEB_FLAGS)
+
+# RPM packages, in target/rpm/RPMS.
+rpm: dist
+	rpmbuild -bb $(RPM_FLAGS) --define '_topdir $(abspath $(target))/rpm' \
+	    --define '_sourcedir $(abspath $(target))/dist' packaging/rpm/libsam.spec
+
+# Builds the packages, installs them on a Debian 13 without anything else, and removes them again.
+check-packages: dist
+	packaging/check $(version) $(abspath $(target))
 
 clean:
 	$(CARGO) clean

@@ -5,19 +5,11 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
-use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use std::process::{Command, Stdio};
 
 use common::prefix;
+use common::tools::{Scratch, command, run};
 
 /// Each function with the codes that it can return: those that tests/man/codes.c brings about, and those that
 /// need a corosync that is absent, busy or closed to this user.
@@ -55,9 +47,6 @@ const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
     ),
     ("sam_mark_failed", &["CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_LIBRARY"], &[]),
 ];
-
-/// Far longer than anything here takes, also on a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn every_function_has_an_installed_page_and_there_are_no_others() {
@@ -380,63 +369,4 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     let (status, text) = run(cc);
     assert!(status.success(), "{name}: {text}\n{program}");
     binary
-}
-
-/// A command that uses the library under test, whatever is set up outside.
-fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SAM_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "off");
-    command
-}
-
-/// Runs a command until it and all that it left behind have closed its output, and returns its status and
-/// what it wrote. It is ended, and the test fails, when that takes too long.
-fn run(mut command: Command) -> (ExitStatus, String) {
-    let name = format!("{command:?}");
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-    drop(command); // and with it the writing ends of the pipe
-
-    let (sender, receiver) = mpsc::channel();
-    let reading = thread::spawn(move || {
-        let mut output = Vec::new();
-        fs::File::from(reader).read_to_end(&mut output).unwrap();
-        let _ = sender.send(());
-        String::from_utf8_lossy(&output).into_owned()
-    });
-    let in_time = receiver.recv_timeout(LIMIT).is_ok();
-    if !in_time {
-        let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-    }
-    let status = child.wait().unwrap();
-    let output = reading.join().unwrap();
-    assert!(in_time, "{name} still ran after {LIMIT:?}; it wrote:\n{output}");
-    (status, output)
-}
-
-/// A folder that is gone after the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("sam-man-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

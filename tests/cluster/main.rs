@@ -9,6 +9,7 @@ mod namespace;
 mod program;
 
 mod cmap;
+mod example;
 mod outage;
 mod partition;
 mod quorum;

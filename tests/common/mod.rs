@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod tools;
+
 use std::{
     collections::HashMap,
     env, fmt, fs,

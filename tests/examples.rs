@@ -1,0 +1,156 @@
+//! The examples: they compile without a warning, and do what they are there to show.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use common::tools::{Scratch, build_example, command, example, run};
+
+/// An example compiled with `compiler`, ready to run.
+fn compile(scratch: &Scratch, compiler: &[&str], file: &str) -> Command {
+    command(build_example(scratch, compiler, file))
+}
+
+/// Compiles a C example with both compilers; the one of `cc`, ready to run.
+fn c(scratch: &Scratch, file: &str) -> Command {
+    compile(scratch, &["clang", "-std=c11", "-D_GNU_SOURCE"], file);
+    compile(scratch, &["gcc", "-std=c11", "-D_GNU_SOURCE"], file)
+}
+
+/// Runs an example and compares what it prints.
+fn prints(example: Command, exit: i32, lines: &[&str]) {
+    let name = format!("{example:?}");
+    let (status, text) = run(example);
+    assert!(
+        status.code() == Some(exit) && text.lines().eq(lines.iter().copied()),
+        "expected exit {exit} after {lines:#?}, but {name} ended with {status}, having printed:\n{text}"
+    );
+}
+
+#[test]
+fn every_example_is_tested() {
+    let there: BTreeSet<String> = fs::read_dir(example(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let tested = [
+        "daemon.c",
+        "poll_loop.c",
+        "quorum.c",
+        "raii.cpp",
+        "state.c",
+        "supervised.py",
+        "supervised.service",
+        "warning.c",
+    ];
+    assert_eq!(there, tested.map(str::to_owned).into());
+}
+
+#[test]
+fn the_daemon_is_restarted() {
+    let scratch = Scratch::new("daemon");
+    let mut daemon = c(&scratch, "daemon.c");
+    daemon.arg("3");
+    prints(daemon, 0, &["instance 1 works", "instance 2 works", "instance 2 is done"]);
+}
+
+#[test]
+fn a_poll_loop_that_hangs_is_restarted() {
+    let scratch = Scratch::new("poll_loop");
+    let says = [
+        "instance 1: hello",
+        "instance 1: hang",
+        "instance 2: hello",
+        "instance 2: hang",
+        "instance 2: quit",
+    ];
+    prints(c(&scratch, "poll_loop.c"), 0, &says);
+}
+
+#[test]
+fn state_survives_and_poison_is_left_out() {
+    let scratch = Scratch::new("state");
+    let says = [
+        "instance 1: \"state\", 5 letters so far",
+        "instance 1: \"survives\", 13 letters so far",
+        "instance 2: the one before ended at \"poison\", which is left out",
+        "instance 2: \"as\", 15 letters so far",
+        "instance 2: \"well\", 19 letters so far",
+    ];
+    prints(c(&scratch, "state.c"), 0, &says);
+}
+
+#[test]
+fn the_warning_handler_saves_what_is_whole() {
+    let scratch = Scratch::new("warning");
+    let says = [
+        "instance 1: credit 0, debit 0",
+        "warned: saves",
+        "instance 2: credit 20, debit 20",
+        "instance 2: credit 60, debit 60",
+    ];
+    prints(c(&scratch, "warning.c"), 0, &says);
+}
+
+#[test]
+fn quorum_is_waited_for_or_said_to_be_out_of_reach() {
+    let scratch = Scratch::new("quorum");
+    let (status, text) = run(c(&scratch, "quorum.c"));
+    let works = ["instance 1 waits for quorum", "instance 1 works"];
+    match status.code() {
+        // A machine that runs corosync.
+        Some(0) => assert!(text.lines().eq(works), "{text}"),
+        Some(1) => assert!(text.lines().any(|line| line.starts_with("quorum: corosync")), "{text}"),
+        _ => panic!("{status}\n{text}"),
+    }
+}
+
+#[test]
+fn cxx_stops_when_an_exception_leaves_the_block() {
+    let scratch = Scratch::new("raii");
+    compile(&scratch, &["clang++", "-std=c++11"], "raii.cpp");
+    let says = [
+        "instance 1: step 1",
+        "instance 1: step 2",
+        "instance 2: step 1",
+        "instance 2: step 2",
+        "instance 2: step 3",
+        "instance 2 gives up: no paper",
+    ];
+    prints(compile(&scratch, &["g++", "-std=c++11"], "raii.cpp"), 3, &says);
+}
+
+#[test]
+fn python_is_restarted_with_its_data() {
+    let mut python = command("/usr/bin/python3");
+    python.arg(example("supervised.py"));
+    prints(python, 0, &["instance 2 has one two three"]);
+}
+
+/// What systemd says about a unit.
+fn verify(unit: &Path) -> (ExitStatus, String) {
+    let mut verify = command("systemd-analyze");
+    verify.args(["verify", "--man=no", "--recursive-errors=no"]).arg(unit);
+    run(verify)
+}
+
+#[test]
+fn systemd_takes_the_unit() {
+    let scratch = Scratch::new("unit");
+    let text = fs::read_to_string(example("supervised.service")).unwrap();
+    let real = text.replace("/usr/local/bin/daemon", "/bin/true");
+    assert_ne!(real, text, "the unit starts another program than this test knows");
+
+    let broken = scratch.path("broken.service");
+    fs::write(&broken, real.replace("KillMode=mixed", "KillMode=sometimes")).unwrap();
+    let (_, said) = verify(&broken);
+    assert!(said.contains("kill mode"), "a wrong setting gave no more than: {said}");
+
+    let unit = scratch.path("supervised.service");
+    fs::write(&unit, real).unwrap();
+    let (status, said) = verify(&unit);
+    assert!(status.success() && said.is_empty(), "{status}\n{said}");
+}
