@@ -128,6 +128,11 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
     }
     assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::GONE)), []);
     assert_eq!(machine.wake_at(), Some(now + INTERVAL));
+
+    // After that the pauses begin anew.
+    machine.step(now, Event::Died(SEGV), &started(now));
+    machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!(machine.wake_at(), Some(now + 10 * MS));
 }
 
 #[test]
@@ -214,6 +219,30 @@ fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
         // Late again, and still no word: once is enough.
         let effects = deeds(machine.step(due + 90 * MS, Event::Tick, &seen));
         assert_eq!(effects, [Effect::Send(libc::SIGTERM)]);
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_late_again_owes_that_to_who_has_spoken_meanwhile() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    assert_eq!(deeds(machine.step(1160 * MS, Event::Tick, &started(1000 * MS))), []);
+    let seen = started(1170 * MS);
+    assert_eq!(deeds(machine.step(1220 * MS, Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(1270 * MS));
+    assert_eq!(deeds(machine.step(1330 * MS, Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(1390 * MS));
+    assert_eq!(deeds(machine.step(1390 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+}
+
+#[test]
+fn who_was_killed_is_not_warned_again_whatever_its_page_says_until_it_is_gone() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    machine.step(1100 * MS, Event::Tick, &seen);
+    assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+    machine.step(1210 * MS, Event::Tick, &view(Phase::Stopped, 1205 * MS, 1000 * MS));
+    for now in [1310 * MS, 1410 * MS, 1510 * MS] {
+        assert_eq!(machine.step(now, Event::Tick, &seen), []);
     }
 }
 
