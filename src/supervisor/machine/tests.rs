@@ -590,6 +590,20 @@ fn who_claims_to_be_such_a_spare_gets_around_no_end() {
     assert_eq!(machine.step(1300 * MS, Event::Stillborn(EXITED), &View::GONE), given_up);
 }
 
+#[test]
+fn such_a_spare_is_not_shown_as_running() {
+    let (mut machine, _) = machine_with_spare(Recovery::Restart);
+    machine.rules.cmap = true;
+    machine.publisher = Publisher::new(INTERVAL);
+    let shows = |effects: Vec<Effect>, state| {
+        effects.iter().any(|effect| matches!(effect, Effect::Publish(record) if record.state == state))
+    };
+    assert!(shows(machine.step(1050 * MS, Event::Tick, &started(1040 * MS)), State::Running));
+    let seen = started(1040 * MS);
+    assert!(shows(machine.step(1060 * MS, Event::Stillborn(SEGV), &seen), State::Stopped));
+    assert_eq!(machine.wake_at(), Some(1070 * MS), "nothing is published meanwhile");
+}
+
 /// What the instance does, or is done to, in one millisecond.
 #[derive(Debug, Clone, Copy)]
 enum Act {
