@@ -59,6 +59,7 @@ pub mod hostile;
 pub mod log;
 pub mod policy;
 pub mod session;
+pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod sys;
