@@ -159,10 +159,6 @@ impl Supervisor {
 
     /// Makes an instance: the spare takes over if one waits, else one is forked.
     fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
-        // The page of the last instance goes before the fork, so that the next never has it.
-        if let Some(child) = self.child.take() {
-            self.showcase.free(child.board);
-        }
         if let Some(spare) = self.spare.take() {
             if process::is_alive(spare.pid) {
                 spare.board.hold_lifeline();
@@ -336,8 +332,10 @@ impl Supervisor {
         let view = child.board.view();
         let effects = self.machine.step(clock::now(), event, &view);
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
-            // Its pid may soon be another's.
-            self.child = None;
+            // Its pid may soon be another's; and the next instance never has its page.
+            if let Some(child) = self.child.take() {
+                self.showcase.free(child.board);
+            }
         }
         effects
     }

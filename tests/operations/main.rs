@@ -5,6 +5,7 @@
 mod common;
 mod group;
 mod hang;
+mod notes;
 mod notify;
 mod status;
 
