@@ -1,7 +1,9 @@
-# Builds, installs and tests libsam. GNU names: prefix, exec_prefix, libdir, includedir, mandir, DESTDIR.
+# Builds, installs and tests libsam. GNU names: prefix, exec_prefix, bindir, libdir, includedir,
+# mandir, DESTDIR.
 
 prefix      = /usr/local
 exec_prefix = $(prefix)
+bindir      = $(exec_prefix)/bin
 libdir      = $(exec_prefix)/lib
 includedir  = $(prefix)/include
 mandir      = $(prefix)/share/man
@@ -23,6 +25,7 @@ real   = libsam.so.4.4.0
 target  = $(or $(CARGO_TARGET_DIR),target)
 archive = $(target)/release/libsam.a
 library = $(target)/release/$(real)
+program = $(target)/release/sam-status
 stage   = $(abspath $(target))/prefix
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
@@ -39,7 +42,7 @@ RPM_FLAGS =
 .PHONY: all install install-strip uninstall header demo check test faults soak models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages clean stage FORCE
 
-all: $(library)
+all: $(library) $(program)
 
 # rustc cannot give its own shared libraries a named symbol version, so cc links the archive once more. libc.so.6
 # is named by file: the linker script libc.so would add the dynamic loader, for its __tls_get_addr, to the libraries
@@ -52,11 +55,14 @@ $(library): $(archive) src/capi/exports.map Makefile
 
 # cargo knows best when the archive is out of date.
 $(archive): FORCE
-	$(CARGO) build --release --lib
+	$(CARGO) build --release --workspace --lib --bins
+
+$(program): $(archive) ;
 
 install: all
-	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
+	$(INSTALL) -m 755 $(program) '$(DESTDIR)$(bindir)/sam-status'
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
@@ -69,10 +75,10 @@ install: all
 	done
 
 install-strip: install
-	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)'
+	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
 
 uninstall:
-	rm -f '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(libdir)/$(soname)' '$(DESTDIR)$(libdir)/libsam.so' \
+	rm -f '$(DESTDIR)$(bindir)/sam-status' '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(libdir)/$(soname)' '$(DESTDIR)$(libdir)/libsam.so' \
 	    '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc' $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
 	    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
 
@@ -82,7 +88,7 @@ header:
 
 # Where the tests find what a user would have installed.
 stage: all
-	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' libdir='$(stage)/lib' \
+	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' bindir='$(stage)/bin' libdir='$(stage)/lib' \
 	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes
 
 # Supervises a small daemon while it is crashed and hung.
@@ -107,7 +113,7 @@ check: test-packages models miri
 	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
 
 test: stage
-	SAM_PREFIX='$(stage)' $(CARGO) test $(TESTS)
+	SAM_PREFIX='$(stage)' $(CARGO) test --workspace $(TESTS)
 
 # The page and the store in every order that the memory model allows.
 models:
@@ -159,7 +165,7 @@ lint:
 	rustfmt --check --edition 2024 fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
 	    --lib --test models -- -D warnings
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
 
 # The sources with all crates in one file, from which packages are built without a network.

@@ -72,10 +72,20 @@ impl Board {
     /// A fresh page of an instance that will be warned with `warn_signal`. To be made by the supervisor, before
     /// it forks the instance.
     pub fn new(warn_signal: i32) -> nix::Result<Board> {
-        let board = Board(SharedPage::new()?);
-        board.0.lifeline().take();
+        let board = Board::on(SharedPage::new()?);
         board.set_warn_signal(warn_signal);
         Ok(board)
+    }
+
+    /// On a page of zeros, without a warning signal.
+    pub fn on(page: SharedPage) -> Board {
+        page.lifeline().take();
+        Board(page)
+    }
+
+    /// Where in the file of all boards it is, if there is one.
+    pub fn place(&self) -> Option<u64> {
+        self.0.place()
     }
 
     /// All of it, as an instance that is not trusted has it.
@@ -193,15 +203,7 @@ impl Board {
 
     /// Reads the page. Take the time afterwards: what is stamped later than that was never true.
     pub fn view(&self) -> View {
-        let phase = self.word(Word::Phase).load(Ordering::Acquire);
-        View {
-            phase: Phase::of(phase),
-            since: phase >> Phase::BITS,
-            heartbeat: self.word(Word::Heartbeat).load(Ordering::Acquire),
-            unhealthy: self.word(Word::Unhealthy).load(Ordering::Acquire),
-            warn_signal: self.warn_signal(),
-            given_up: self.word(Word::GivenUp).load(Ordering::Acquire) != 0,
-        }
+        View::of(|word| self.0.words()[word].load(Ordering::Acquire))
     }
 }
 
@@ -232,6 +234,23 @@ impl View {
         warn_signal: libc::SIGTERM,
         given_up: false,
     };
+
+    /// How many words of a page there are to look at.
+    pub const WORDS: usize = 16;
+
+    /// From the words of a page.
+    pub fn of(word: impl Fn(usize) -> u64) -> View {
+        let word = |place: Word| word(place as usize);
+        let phase = word(Word::Phase);
+        View {
+            phase: Phase::of(phase),
+            since: phase >> Phase::BITS,
+            heartbeat: word(Word::Heartbeat),
+            unhealthy: word(Word::Unhealthy),
+            warn_signal: word(Word::WarnSignal) as i32,
+            given_up: word(Word::GivenUp) != 0,
+        }
+    }
 }
 
 #[cfg(test)]

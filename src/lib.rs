@@ -40,6 +40,9 @@
 //!    is to show, and finds there what is known of quorum and what can be read in cmap. It never waits; a side
 //!    process that does not get on with its work is killed and made anew. An instance that starts or stops rings a
 //!    futex that the side process listens to for the supervisor, and sleeps on its board until it is answered.
+//! 8. What operators see: the boards are pages of one memory file of the supervisor, whose first page says how it
+//!    stands ([`status`]). `sam-status` finds that file in /proc and reads it. No instance has the file or that page,
+//!    and no board is ever used for two instances.
 //!
 //! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
 //! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
@@ -59,6 +62,7 @@ pub mod hostile;
 pub mod log;
 pub mod policy;
 pub mod session;
+pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod sys;

@@ -46,6 +46,16 @@ impl Policy {
         };
         Ok(Policy { recovery, quorum: value & bits::QUORUM != 0, cmap: value & bits::CMAP != 0 })
     }
+
+    /// The bits again.
+    pub fn bits(self) -> u32 {
+        let recovery = match self.recovery {
+            Recovery::Quit => bits::QUIT,
+            Recovery::Restart => bits::RESTART,
+        };
+        let flag = |set, bit| if set { bit } else { 0 };
+        recovery | flag(self.quorum, bits::QUORUM) | flag(self.cmap, bits::CMAP)
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +65,7 @@ mod tests {
     #[test]
     fn only_quit_or_restart_with_or_without_the_two_flags_is_a_policy() {
         let good: Vec<u32> = (0..=0xffff).filter(|&bits| Policy::from_bits(bits).is_ok()).collect();
+        assert!(good.iter().all(|&bits| Policy::from_bits(bits).unwrap().bits() == bits));
         assert_eq!(good, [0x01, 0x02, 0x09, 0x0a, 0x11, 0x12, 0x19, 0x1a]);
         assert!(Policy::from_bits(u32::MAX).is_err());
     }

@@ -10,4 +10,5 @@ pub mod notice;
 pub mod notifier;
 pub mod publisher;
 pub mod restarts;
+pub mod showcase;
 pub mod summary;

@@ -54,7 +54,7 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
     let mut wanted: BTreeSet<String> = FUNCTIONS.iter().map(|(name, ..)| format!("{name}.3")).collect();
     wanted.insert("sam_overview.3".into());
     assert_eq!(files_in(&man.join("man3")), wanted);
-    assert_eq!(files_in(&man.join("man8")), BTreeSet::from(["sam_overview.8".into()]));
+    assert_eq!(files_in(&man.join("man8")), BTreeSet::from(["sam-status.8".into(), "sam_overview.8".into()]));
 
     let overview = |section: &str| {
         let mut man_command = command("man");
@@ -79,7 +79,7 @@ fn the_formatters_have_nothing_to_complain_about() {
         assert!(said.contains("nosuchmacro"), "an unknown macro gave no more than: {said}");
     }
 
-    for page in pages() {
+    for page in pages().into_iter().chain([sam_status_page()]) {
         for lint in [mandoc_lint, groff_lint] {
             let said = complaints(&page, lint);
             assert!(said.is_empty(), "{}:\n{said}", page.display());
@@ -110,6 +110,50 @@ fn the_sections_come_in_the_usual_order() {
             .collect();
         assert_eq!(names, expected, "{}", page.display());
     }
+    let program = Page::read(&sam_status_page());
+    let names: Vec<&str> = program.sections.iter().map(|(name, _)| name.as_str()).collect();
+    let usual = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "EXIT STATUS",
+        "FILES",
+        "NOTES",
+        "EXAMPLE",
+        "SEE ALSO",
+    ];
+    assert_eq!(names, usual);
+}
+
+#[test]
+fn the_page_of_sam_status_has_its_options_and_its_columns() {
+    let page = Page::read(&sam_status_page());
+    let sam_status = prefix().join("bin/sam-status");
+    let mut help = command(&sam_status);
+    help.arg("--help");
+    let (status, help) = run(help);
+    assert!(status.success(), "{help}");
+    let options: BTreeSet<&str> = words(&help).filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() == 4, "{options:?}");
+    let documented: BTreeSet<&str> =
+        words(page.section("OPTIONS")).filter(|word| word.starts_with("--")).collect();
+    assert_eq!(documented, options);
+
+    let mut table = command(&sam_status);
+    table.arg("a program that nobody has");
+    let (status, columns) = run(table);
+    assert_eq!(status.code(), Some(3), "{columns}");
+    let description = page.section("DESCRIPTION");
+    let explained: BTreeSet<&str> = words(description).collect();
+    let missing: Vec<&str> =
+        columns.split_whitespace().filter(|column| !explained.contains(column)).collect();
+    assert!(missing.is_empty(), "columns that are not explained: {missing:?}");
+}
+
+/// What is between blanks and signs.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).filter(|word| !word.is_empty())
 }
 
 #[test]
@@ -336,7 +380,11 @@ fn complaints(page: &Path, lint: fn(&Path) -> Command) -> String {
     said
 }
 
-/// The pages that have text of their own.
+fn sam_status_page() -> PathBuf {
+    prefix().join("share/man/man8/sam-status.8")
+}
+
+/// The pages of the functions, and the overview.
 fn pages() -> Vec<PathBuf> {
     let folder = prefix().join("share/man/man3");
     let pages: Vec<PathBuf> = files_in(&folder).into_iter().map(|file| folder.join(file)).collect();

@@ -13,12 +13,15 @@ use super::group::Group;
 use super::machine::{Effect, Event, Machine, Rules};
 use super::notice::Notice;
 use super::notifier::Notifier;
+use super::showcase::Showcase;
 use super::summary::Summary;
 use crate::board::Board;
 use crate::corosync::Doorbell;
 use crate::corosync::link::Link;
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::policy::Policy;
+use crate::status::{Stage, Status as Shown};
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
@@ -106,6 +109,9 @@ struct Supervisor {
     /// What is to be said when there is nothing more urgent to do.
     untold: Vec<Notice>,
     summary: Summary,
+    /// What sam-status shows.
+    status: Shown,
+    showcase: Showcase,
     /// Where the administrator asks for it.
     notifier: Option<Notifier>,
     /// Where the administrator asks for it.
@@ -141,6 +147,8 @@ impl Supervisor {
             log: Log::open(settings.log),
             untold: Vec::new(),
             summary: Summary::default(),
+            status: status(rules),
+            showcase: Showcase::open(),
             notifier: if settings.notify { notifier() } else { None },
             child: None,
             spare: None,
@@ -151,30 +159,39 @@ impl Supervisor {
 
     /// Makes an instance: the spare takes over if one waits, else one is forked.
     fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
-        // The page of the last instance goes before the fork, so that the next never has it.
-        self.child = None;
-        if let Some(spare) = self.spare.take().filter(|spare| process::is_alive(spare.pid)) {
-            spare.board.hold_lifeline();
-            spare.board.release(id, warn_signal);
-            return Ok(self.watch(spare));
+        if let Some(spare) = self.spare.take() {
+            if process::is_alive(spare.pid) {
+                spare.board.hold_lifeline();
+                spare.board.release(id, warn_signal);
+                return Ok(self.watch(spare));
+            }
+            self.showcase.free(spare.board);
         }
         let supervisor = process::own_pid();
-        let board = self.next_board.take().map_or_else(|| Board::new(warn_signal), Ok)?;
+        let board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
         board.set_warn_signal(warn_signal);
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         board.hold_lifeline();
-        match self.fork()? {
-            Forked::Child => Ok(self.become_instance(supervisor, id, board)),
-            Forked::Parent(pid) => Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false })),
+        match self.fork() {
+            Err(errno) => {
+                self.showcase.free(board);
+                Err(errno)
+            }
+            Ok(Forked::Child) => Ok(self.become_instance(supervisor, id, board)),
+            Ok(Forked::Parent(pid)) => Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false })),
         }
     }
 
     /// Forks a spare: the next instance, which waits here until it is to take over.
     fn prepare(&mut self) -> nix::Result<Launch> {
         let supervisor = process::own_pid();
-        let board = Board::new(0)?;
-        match self.fork()? {
-            Forked::Child => {
+        let board = self.showcase.board()?;
+        match self.fork() {
+            Err(errno) => {
+                self.showcase.free(board);
+                Err(errno)
+            }
+            Ok(Forked::Child) => {
                 process::signal_on_death_of_parent(libc::SIGKILL);
                 if process::parent() != supervisor {
                     process::exit_now(0);
@@ -185,7 +202,7 @@ impl Supervisor {
                 process::join_group_of(supervisor);
                 Ok(self.become_instance(supervisor, id, board))
             }
-            Forked::Parent(pid) => {
+            Ok(Forked::Parent(pid)) => {
                 self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
                 Ok(Launch::Made(Event::SpareMade))
             }
@@ -208,6 +225,7 @@ impl Supervisor {
             signals::send_to_self(libc::SIGTERM);
         }
         self.child_signal.restore();
+        self.showcase.leave();
         let bell = self.corosync.take().map(Link::into_bell);
         Launch::InChild(Role::Instance { id, board, bell })
     }
@@ -220,8 +238,10 @@ impl Supervisor {
 
     /// Until the end of the supervisor, or in a new instance.
     fn run(&mut self, first: Event) -> Role {
-        if let (Event::Launched { pid }, Some(notifier)) = (first, &mut self.notifier) {
+        if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
+        }
+        if let Some(notifier) = &mut self.notifier {
             notifier.tell(self.summary.to_string());
         }
         let mut events = VecDeque::from([first]);
@@ -297,7 +317,7 @@ impl Supervisor {
             }
             self.tell();
             if self.next_board.is_none() {
-                self.next_board = Board::new(0).ok();
+                self.next_board = self.showcase.board().ok();
             }
             self.wait();
             self.collect(&mut events);
@@ -312,8 +332,10 @@ impl Supervisor {
         let view = child.board.view();
         let effects = self.machine.step(clock::now(), event, &view);
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
-            // Its pid may soon be another's.
-            self.child = None;
+            // Its pid may soon be another's; and the next instance never has its page.
+            if let Some(child) = self.child.take() {
+                self.showcase.free(child.board);
+            }
         }
         effects
     }
@@ -321,7 +343,7 @@ impl Supervisor {
     fn tell(&mut self) {
         for &notice in &self.untold {
             self.log.write(&notice.entry());
-            self.summary.note(notice);
+            self.summary.note(notice, clock::time_of_day());
         }
         if let Some(notifier) = &mut self.notifier {
             if !self.untold.is_empty() {
@@ -330,6 +352,20 @@ impl Supervisor {
             notifier.tend(clock::now());
         }
         self.untold.clear();
+        self.show();
+    }
+
+    fn show(&mut self) {
+        let (stage, until) = self.machine.stage();
+        (self.status.stage, self.status.until) = (stage, until);
+        self.status.id = self.machine.id();
+        self.status.pid = self.summary.pid().unwrap_or(0);
+        self.status.place = self.child.as_ref().and_then(|child| child.board.place());
+        self.status.restarts = self.summary.restarts();
+        if let Some((last, time)) = self.summary.last().filter(|(_, time)| *time != self.status.last_at) {
+            (self.status.last, self.status.last_at) = (last.to_owned(), time);
+        }
+        self.showcase.show(&self.status);
     }
 
     fn send(&self, number: i32) {
@@ -386,7 +422,9 @@ impl Supervisor {
                     Change::Stopped => Event::Stopped,
                 });
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
-                self.spare = None;
+                if let Some(spare) = self.spare.take() {
+                    self.showcase.free(spare.board);
+                }
                 events.push_back(Event::SpareLost);
             } else if let Change::Ended(_) = change {
                 if let Some(corosync) = &mut self.corosync {
@@ -409,5 +447,24 @@ impl Supervisor {
         use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
         [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH].contains(&number)
             && self.child.as_ref().is_some_and(|child| process::shares_group_with(child.pid))
+    }
+}
+
+/// Of a supervisor that has done nothing yet.
+fn status(rules: Rules) -> Shown {
+    let Rules { recovery, quorum, cmap, interval, .. } = rules;
+    Shown {
+        supervisor: process::own_pid(),
+        policy: Policy { recovery, quorum, cmap }.bits(),
+        interval,
+        place: None,
+        id: 1,
+        pid: 0,
+        restarts: 0,
+        stage: Stage::Launching,
+        until: 0,
+        last_at: 0,
+        last: String::new(),
+        program: program::name(),
     }
 }

@@ -10,6 +10,7 @@ use crate::corosync::desk::{Quorum, Report};
 use crate::corosync::record::{Record, State};
 use crate::environment::Settings;
 use crate::policy::Recovery;
+use crate::status::Stage;
 use crate::sys::inspection::Inspection;
 use crate::sys::process::Status;
 use crate::sys::signals::Received;
@@ -251,6 +252,30 @@ impl Machine {
         };
         let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
         (wake != NEVER).then_some(wake)
+    }
+
+    /// The number of the instance that lives, or is to be made.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What happens to the instance, and until when in ns; 0: without limit.
+    pub fn stage(&self) -> (Stage, u64) {
+        match self.life {
+            Life::Launching => (Stage::Launching, 0),
+            Life::Pausing => (Stage::Pausing, self.wake),
+            Life::Watching(watch) if watch.traced => (Stage::Held, 0),
+            Life::Watching(watch) => match watch.silence {
+                Silence::Fine => (Stage::Watched, 0),
+                Silence::Warned { at, .. } => {
+                    (Stage::Warned, at.saturating_add(self.rules.interval).max(watch.grace))
+                }
+                Silence::Condemned { at } => (Stage::Warned, at.saturating_add(self.reprieve())),
+                Silence::Struck { until } => (Stage::Ending, until),
+                Silence::Killed => (Stage::Ending, 0),
+            },
+            Life::Closing { .. } | Life::Finished => (Stage::Over, 0),
+        }
     }
 
     /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.

@@ -12,8 +12,8 @@ pub struct Summary {
     /// Number and pid of the instance that lives.
     instance: Option<(u32, i32)>,
     launches: u64,
-    /// The last thing of note that happened to an instance.
-    last: Option<Notice>,
+    /// The last thing of note that happened to an instance, and when in ns since 1970.
+    last: Option<(String, u64)>,
     /// What is being waited for while there is no instance.
     awaited: Option<Notice>,
 }
@@ -26,8 +26,8 @@ impl Summary {
         self.awaited = None;
     }
 
-    /// Takes note of what happened.
-    pub fn note(&mut self, notice: Notice) {
+    /// Takes note of what happened at `time` ns since 1970.
+    pub fn note(&mut self, notice: Notice, time: u64) {
         match notice {
             Notice::Restarted { id, pid, .. } => self.launched(id, pid),
             Notice::GroupEnded { .. } => {}
@@ -38,10 +38,20 @@ impl Summary {
             Notice::LimitReached { .. } => self.awaited = Some(notice),
             Notice::Lost { .. } => {
                 self.instance = None;
-                self.last = Some(notice);
+                self.last = Some((notice.to_string(), time));
             }
-            _ => self.last = Some(notice),
+            _ => self.last = Some((notice.to_string(), time)),
         }
+    }
+
+    /// The pid of the instance that lives.
+    pub fn pid(&self) -> Option<i32> {
+        self.instance.map(|(_, pid)| pid)
+    }
+
+    /// The last thing of note that happened to an instance, and when in ns since 1970.
+    pub fn last(&self) -> Option<(&str, u64)> {
+        self.last.as_ref().map(|(last, time)| (last.as_str(), *time))
     }
 
     /// How many instances were made after the first.
@@ -58,8 +68,8 @@ impl fmt::Display for Summary {
             (None, None) => f.write_str("no instance")?,
         }
         write!(f, ", {} restart{}", self.restarts(), if self.restarts() == 1 { "" } else { "s" })?;
-        match self.last {
-            Some(last) => write!(f, ", last: {last}"),
+        match &self.last {
+            Some((last, _)) => write!(f, ", last: {last}"),
             None => Ok(()),
         }
     }
@@ -75,18 +85,18 @@ mod tests {
         let mut summary = Summary::default();
         summary.launched(1, 70);
         assert_eq!(summary.to_string(), "instance 1 (pid 70), 0 restarts");
-        summary.note(Notice::Lost { id: 1, pid: 70, status: Status::Exited(3), reason: None });
+        summary.note(Notice::Lost { id: 1, pid: 70, status: Status::Exited(3), reason: None }, 1);
         assert_eq!(
             summary.to_string(),
             "no instance, 0 restarts, last: instance 1 (pid 70) exited 3",
             "while the next is made"
         );
-        summary.note(Notice::Delayed { id: 2, pause: 250_000_000 });
+        summary.note(Notice::Delayed { id: 2, pause: 250_000_000 }, 1);
         assert_eq!(
             summary.to_string(),
             "instance 2 follows in 250 ms, 0 restarts, last: instance 1 (pid 70) exited 3"
         );
-        summary.note(Notice::Restarted { id: 2, pid: 71, took: 1 });
+        summary.note(Notice::Restarted { id: 2, pid: 71, took: 1 }, 1);
         assert_eq!(summary.to_string(), "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3");
     }
 }

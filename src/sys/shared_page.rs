@@ -24,7 +24,10 @@ struct Layout {
 
 /// A zeroed page, mapped MAP_SHARED. Forked processes see the same words at the same address.
 #[derive(Debug)]
-pub struct SharedPage(NonNull<Layout>);
+pub struct SharedPage {
+    layout: NonNull<Layout>,
+    place: Option<u64>,
+}
 
 // SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
 unsafe impl Send for SharedPage {}
@@ -44,19 +47,24 @@ impl SharedPage {
     pub fn new() -> nix::Result<SharedPage> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED)? };
-        Ok(SharedPage(address.cast()))
+        Ok(SharedPage { layout: address.cast(), place: None })
+    }
+
+    /// Where in a PageFile it is.
+    pub fn place(&self) -> Option<u64> {
+        self.place
     }
 
     /// Keeps the page from the processes that this one forks.
     pub fn keep_to_this_process(&self) -> nix::Result<()> {
         // SAFETY: nobody reads it in a forked process, which has no such page.
-        unsafe { madvise(self.0.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK) }
+        unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK) }
     }
 
     fn layout(&self) -> &Layout {
         // SAFETY: the mapping is as large as Layout, page aligned, lives as long as self, and any bytes are a
         // valid Layout, as it is made of atomics.
-        unsafe { self.0.as_ref() }
+        unsafe { self.layout.as_ref() }
     }
 
     /// The 64 bit words.
@@ -83,7 +91,7 @@ impl Drop for SharedPage {
         self.lifeline().let_go();
         // SAFETY: the mapping was made by new(), and every borrow of it ended with self. A failure leaves it
         // mapped, which harms nobody.
-        let _ = unsafe { munmap(self.0.cast(), size_of::<Layout>()) };
+        let _ = unsafe { munmap(self.layout.cast(), size_of::<Layout>()) };
     }
 }
 
@@ -119,8 +127,8 @@ impl PageFile {
         Ok(PageFile { fd, next: 0 })
     }
 
-    /// A page of zeros at a place that none had before, and that place.
-    pub fn page(&mut self) -> nix::Result<(SharedPage, u64)> {
+    /// A page of zeros at a place that none had before.
+    pub fn page(&mut self) -> nix::Result<SharedPage> {
         let place = self.next;
         let offset = i64::try_from(place * Self::PAGE).map_err(|_| Errno::EOVERFLOW)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
@@ -128,7 +136,7 @@ impl PageFile {
             mmap(None, SharedPage::LENGTH, SharedPage::PROTECTION, MapFlags::MAP_SHARED, &self.fd, offset)?
         };
         self.next += 1;
-        Ok((SharedPage(address.cast()), place))
+        Ok(SharedPage { layout: address.cast(), place: Some(place) })
     }
 
     /// Frees the memory behind a place.
@@ -151,7 +159,8 @@ mod tests {
         let mut pages = PageFile::create(c"sam-test").unwrap();
         let file = std::fs::File::from(pages.fd.try_clone().unwrap());
         for expected in 0..100 {
-            let (page, place) = pages.page().unwrap();
+            let page = pages.page().unwrap();
+            let place = page.place().unwrap();
             assert_eq!((place, page.words()[1].load(Ordering::Relaxed)), (expected, 0));
             page.words()[1].store(place + 7, Ordering::Relaxed);
             let mut word = [0; 8];

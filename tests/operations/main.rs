@@ -1,11 +1,13 @@
 //! What an administrator sets up from outside, for programs made for the original: the log, when to stop restarting,
-//! what a hang leads to, and what the service manager is told.
+//! what a hang leads to, what the service manager is told, and what sam-status shows.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod group;
 mod hang;
+mod notes;
 mod notify;
+mod status;
 
 use std::{
     fs::{self, File, OpenOptions},

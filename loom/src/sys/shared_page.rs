@@ -22,6 +22,10 @@ impl SharedPage {
         })))
     }
 
+    pub fn place(&self) -> Option<u64> {
+        None
+    }
+
     pub fn words(&self) -> &[AtomicU64; SharedPage::WORDS] {
         &self.0.words
     }

@@ -1,0 +1,138 @@
+//! The supervisors of this machine, as far as this user may look at them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use sam::board::View;
+use sam::status::{self, Status, Words};
+use sam::sys::shared_page::PageFile;
+
+/// How often to read what is being written.
+const TRIES: usize = 100;
+
+/// A supervisor.
+#[derive(Debug)]
+pub struct Found {
+    /// Its pid, as seen from here.
+    pub pid: u32,
+    /// The pid of its instance, as seen from here.
+    pub instance: Option<u32>,
+    /// What it says.
+    pub status: Status,
+    /// What its instance says.
+    pub view: Option<View>,
+}
+
+/// All there are, by pid. What ends meanwhile is not among them.
+pub fn supervisors() -> io::Result<Vec<Found>> {
+    let mut found = vec![];
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            found.extend(supervisor(pid));
+        }
+    }
+    found.sort_by_key(|found| found.pid);
+    Ok(found)
+}
+
+/// The supervisor with this pid, if it is one.
+fn supervisor(pid: u32) -> Option<Found> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let wanted = format!("/memfd:{} (deleted)", status::FILE.to_str().ok()?);
+    for entry in fs::read_dir(process.join("fd")).ok()? {
+        let path = entry.ok()?.path();
+        if fs::read_link(&path).is_ok_and(|link| link.as_os_str() == wanted.as_str()) {
+            // A file of that name can be anything: it is not to be waited for.
+            let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).ok()?;
+            if !file.metadata().ok()?.is_file() {
+                continue;
+            }
+            let Some((status, view)) = read(&file) else { continue };
+            // A spare instance has the file as well.
+            if own_pid(&process)? == status.supervisor {
+                let instance = instance(&process, status.pid);
+                return Some(Found { pid, instance, status, view });
+            }
+        }
+    }
+    None
+}
+
+/// What the file says, all of the same moment.
+fn read(file: &File) -> Option<(Status, Option<View>)> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let words = words::<{ size_of::<Words>() / 8 }>(file, 0)?;
+        let status = Status::read(&words)?;
+        let view = status.place.and_then(|place| {
+            let words = words_at::<{ View::WORDS }>(file, place)?;
+            Some(View::of(|word| words[word]))
+        });
+        let before = status::sequence(&words);
+        let after = status::sequence(&self::words(file, 0)?);
+        last = Some((status, view));
+        if before == after && before % 2 == 0 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    // A supervisor that is stopped while it writes does not go on: better half of it than nothing.
+    last
+}
+
+fn words_at<const N: usize>(file: &File, place: u64) -> Option<[u64; N]> {
+    words(file, place.checked_mul(PageFile::PAGE)?)
+}
+
+fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {
+    let mut bytes = vec![0; N * 8];
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = u64::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    Some(words)
+}
+
+/// The pid of a process as itself sees it: the last of its pids.
+fn own_pid(process: &Path) -> Option<i32> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    pids(&status).last().copied()
+}
+
+/// The pids in a status file, from the outermost namespace to its own.
+fn pids(status: &str) -> Vec<i32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.into_iter().flat_map(str::split_whitespace).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The child of a supervisor that has this pid in its own eyes, as seen from here.
+fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
+    if pid == 0 {
+        return None;
+    }
+    for thread in fs::read_dir(supervisor.join("task")).ok()?.flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            if own_pid(&Path::new("/proc").join(child)) == Some(pid) {
+                return child.parse().ok();
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pid_that_a_process_sees_is_the_last() {
+        assert_eq!(pids("Name:\tx\nPid:\t7\nNSpid:\t7\n"), [7]);
+        assert_eq!(pids("NSpid:\t4711\t12\t1\nNSpgid:\t1\n"), [4711, 12, 1]);
+        assert!(pids("Name:\tx\n").is_empty());
+    }
+}

@@ -1,0 +1,355 @@
+//! What sam-status shows.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::common::{Ended, Library, Running, left_out, prefix};
+use crate::{Folder, PATIENCE, is_root, start, storm, troubled};
+
+fn sam_status() -> PathBuf {
+    prefix().join("bin/sam-status")
+}
+
+/// What `sam-status --json` says with these arguments, and its exit code.
+fn listed(arguments: &[&str]) -> (Vec<Value>, i32) {
+    let output = Command::new(sam_status()).arg("--json").args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}");
+    let Ok(Value::Array(list)) = serde_json::from_str(&text) else { panic!("no list: {text:?}") };
+    (list, output.status.code().unwrap())
+}
+
+/// What is listed of one program, once `wanted` is true of it, and the exit code.
+fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) -> (Value, i32) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (list, code) = listed(&[&program.pid().to_string()]);
+        if let [one] = &list[..] {
+            if wanted(one) {
+                return (one.clone(), code);
+            }
+        }
+        assert!(Instant::now() < deadline, "{list:#?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
+    let programs: Vec<Running> =
+        (0..100).map(|_| start(&["86400000", "hang"], &[("SAM_LOG", "off")])).collect();
+    let pids: Vec<String> = programs.iter().map(|program| program.wait_for("# pid of 1 ")).collect();
+    let supervisors: Vec<String> = programs.iter().map(|program| program.pid().to_string()).collect();
+
+    let supervisors: Vec<&str> = supervisors.iter().map(String::as_str).collect();
+    let (list, code) = listed(&supervisors);
+    assert_eq!((list.len(), code), (100, 0), "{list:#?}");
+    for (supervisor, pid) in supervisors.iter().zip(&pids) {
+        let one = list.iter().find(|one| one["supervisor"].as_u64() == supervisor.parse().ok()).unwrap();
+        let age = one["heartbeat_age_ms"].as_u64().unwrap();
+        let left = one["time_left_ms"].as_u64().unwrap();
+        assert!((86_399_999..=86_400_000).contains(&(age + left)), "{one}");
+        let expected = serde_json::json!({
+            "program": "troubled", "supervisor": one["supervisor"], "instance": 1, "pid": pid.parse::<u32>().unwrap(),
+            "state": "running", "well": true, "policy": "restart", "interval_ms": 86_400_000,
+            "heartbeat_age_ms": age, "time_left_ms": left, "restarts": 0, "last": null,
+        });
+        assert_eq!(*one, expected);
+    }
+
+    // Without arguments they are all there, in order, beside whatever else runs.
+    let (all, _) = listed(&[]);
+    let found: Vec<u64> = all.iter().map(|one| one["supervisor"].as_u64().unwrap()).collect();
+    assert!(found.is_sorted(), "{found:?}");
+    let found: BTreeSet<String> = found.iter().map(u64::to_string).collect();
+    assert!(supervisors.iter().all(|supervisor| found.contains(*supervisor)), "{found:?}");
+    let (named, _) = listed(&["troubled"]);
+    assert!(named.len() >= 100 && named.iter().all(|one| one["program"] == "troubled"), "{named:#?}");
+}
+
+#[test]
+fn what_happened_last_and_when_and_how_often_is_told() {
+    let program = start(&["0", "exit=3", "signal=9", "hang"], &[]);
+    let pid = program.wait_for("# pid of 3 ");
+    let (one, code) = listed_when(&program, |one| one["restarts"] == 2 && one["state"] == "running");
+    let before = program.wait_for("# pid of 2 ");
+    assert_eq!(one["last"]["what"], format!("instance 2 (pid {before}) died of SIGKILL"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let at = one["last"]["at"].as_f64().unwrap();
+    assert!(at <= now.as_secs_f64() && at > now.as_secs_f64() - PATIENCE.as_secs_f64(), "{one}");
+    assert_eq!((one["instance"].clone(), one["pid"].to_string(), code), (3.into(), pid, 0), "{one}");
+    assert_eq!(
+        (one["interval_ms"].clone(), one["time_left_ms"].clone()),
+        (Value::Null, Value::Null),
+        "{one}"
+    );
+}
+
+#[test]
+fn heartbeats_are_seen_as_they_come() {
+    let silent = start(&["86400000", "hang"], &[]);
+    let lively = start(&["1000", "wait"], &[]);
+    let age = |program: &Running| {
+        let (one, _) = listed_when(program, |one| one["state"] == "running");
+        one["heartbeat_age_ms"].as_u64().unwrap()
+    };
+    let (begin, first) = (Instant::now(), age(&silent));
+    let mut last = age(&lively);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let next = age(&lively);
+        if next < last {
+            break;
+        }
+        last = next;
+        assert!(Instant::now() < deadline, "no heartbeat, and the last {last} ms ago");
+    }
+    thread::sleep(Duration::from_millis(50));
+    let second = age(&silent);
+    let passed = begin.elapsed().as_millis() as u64;
+    assert!(
+        second >= first + 50 && second <= first + passed + 1,
+        "{first} ms, and {passed} ms later {second} ms"
+    );
+}
+
+#[test]
+fn what_needs_a_look_is_not_well() {
+    let day = "86400000";
+    let hung = start(&["200", "deaf"], &[("SAM_HANG_SIGNAL", "ABRT"), ("SAM_HANG_GRACE", day)]);
+    let (one, code) = listed_when(&hung, |one| one["state"] == "being killed");
+    let left = one["time_left_ms"].as_u64().unwrap();
+    assert!(left <= 86_400_000 && left > 86_000_000 && one["well"] == false && code == 1, "{one}");
+
+    let delayed = start(&["200", "exit=3"], &[("SAM_RESTART_DELAY", day)]);
+    let (one, code) = listed_when(&delayed, |one| one["state"] == "delayed");
+    let left = one["time_left_ms"].as_u64().unwrap();
+    assert!(left <= 86_400_000 && left > 86_000_000 && one["well"] == false && code == 1, "{one}");
+    assert_eq!((one["pid"].clone(), one["heartbeat_age_ms"].clone()), (Value::Null, Value::Null));
+
+    let warned = start(&["3000", "hang"], &[]);
+    let (one, code) = listed_when(&warned, |one| one["state"] == "warned");
+    let left = one["time_left_ms"].as_u64().unwrap();
+    assert!(left <= 3000 && one["heartbeat_age_ms"].as_u64() >= Some(3000) && code == 1, "{one}");
+}
+
+#[test]
+fn scripts_are_told_by_the_exit_code() {
+    let program = start(&["0", "hang"], &[]);
+    program.wait_for("# pid of 1 ");
+    let code = |arguments: &[&str]| {
+        let mut command = Command::new(sam_status());
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().code()
+    };
+    let pid = program.pid().to_string();
+    listed_when(&program, |one| one["state"] == "running");
+    assert_eq!(code(&[&pid]), Some(0));
+    assert_eq!(code(&["a program that nobody has"]), Some(3));
+    assert_eq!(code(&["--nonsense"]), Some(2));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(sam_status());
+    let status = command.arg(&pid).stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(2), "what cannot be written");
+
+    kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
+    drop(program);
+    assert_eq!(code(&[&pid]), Some(3), "it is over");
+}
+
+#[test]
+fn people_get_a_table() {
+    let program = start(&["0", "exit=3", "hang"], &[]);
+    let pid = program.wait_for("# pid of 2 ");
+    let (one, _) = listed_when(&program, |one| one["state"] == "running");
+    let output = Command::new(sam_status()).arg(program.pid().to_string()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let head = "PROGRAM SUPERVISOR INSTANCE PID STATE POLICY INTERVAL HEARTBEAT LEFT RESTARTS LAST";
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>().join(" "), head, "{text}");
+    let supervisor = program.pid();
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    let start = format!("troubled {supervisor} 2 {pid} running restart -");
+    assert!(
+        words.join(" ").starts_with(&start) && lines[1].ends_with(one["last"]["what"].as_str().unwrap()),
+        "{text}"
+    );
+    assert_eq!(lines.len(), 2, "{text}");
+}
+
+/// Ended when dropped.
+struct Watcher(Child);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn watching_goes_on_until_nobody_reads_it() {
+    let program = start(&["0", "hang"], &[]);
+    program.wait_for("# pid of 1 ");
+    let mut command = Command::new(sam_status());
+    command.args(["--json", "--watch=0.1", &program.pid().to_string()]);
+    let mut watcher = Watcher(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(watcher.0.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let list: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(list[0]["supervisor"], program.pid(), "{list}");
+    }
+    drop(lines);
+    let deadline = Instant::now() + PATIENCE;
+    while watcher.0.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn programs_that_come_and_go_meanwhile_break_nothing() {
+    let storms: Vec<Running> = (0..4)
+        .map(|_| start(&["0", "exit=3"], &[("SAM_LOG", "off"), ("SAM_RESTART_LIMIT", "3000/3600")]))
+        .collect();
+    for _ in 0..60 {
+        let (list, code) = listed(&["troubled"]);
+        assert!([0, 1, 3].contains(&code), "{code}: {list:#?}");
+        drop(start(&["0", "hang"], &[]));
+    }
+    drop(storms);
+}
+
+#[test]
+fn a_restart_leaves_no_memory_behind() {
+    let huge = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled").unwrap_or_default();
+    if ["[always]", "[within_size]", "[force]"].iter().any(|choice| huge.contains(choice)) {
+        left_out("memory files have large pages here");
+        return;
+    }
+    let storm = storm();
+    let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
+    let program = start(&storm, &[("SAM_LOG", "off")]);
+    let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "running");
+    let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| fs::read_link(path).unwrap().to_str() == Some("/memfd:sam-status (deleted)"))
+        .collect();
+    assert_eq!(files.len(), 1, "{one}");
+    let used = fs::metadata(&files[0]).unwrap().blocks() * 512;
+    let page = String::from_utf8(Command::new("getconf").arg("PAGESIZE").output().unwrap().stdout).unwrap();
+    let page: u64 = page.trim().parse().unwrap();
+    // One page for the supervisor, one for the instance, one for the next.
+    assert!(used > 0 && used <= 3 * page, "{used} bytes");
+}
+
+#[test]
+fn a_program_in_a_container_is_seen_from_outside() {
+    let program = troubled(&["86400000", "exit=3", "hang"]);
+    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let mut command = program
+        .command_through(&[&["unshare"], user, &["--pid", "--fork", "--kill-child"]].concat(), Library::Ours);
+    command.env("SAM_LOG", "off");
+    let program = program.start_as(command);
+    // In there the first process is 1.
+    program.wait_for("# pid of 2 3");
+    let parent = |pid: &Value| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:\t").map(str::to_owned));
+        line.unwrap_or_default()
+    };
+    let outside = program.pid().to_string();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (list, _) = listed(&["troubled"]);
+        let ours = list.iter().find(|one| parent(&one["supervisor"]) == outside && one["restarts"] == 1);
+        if let Some(one) = ours.filter(|one| one["pid"] != Value::Null) {
+            assert_eq!(parent(&one["pid"]), one["supervisor"].to_string(), "{one}");
+            assert_eq!(
+                (one["state"].as_str(), one["instance"].as_u64()),
+                (Some("running"), Some(2)),
+                "{one}"
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{list:#?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn where_there_can_be_no_file_all_goes_on_unseen() {
+    let program = troubled(&["200", "exit=3", "hang", "recover"]);
+    let command = program.command_through(&["prlimit", "--fsize=0"], Library::Ours);
+    let program = program.start_as(command);
+    let supervisor = program.pid().to_string();
+    program.wait_for("instance 2");
+    assert_eq!(listed(&[&supervisor]), (vec![], 3));
+    program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
+}
+
+#[test]
+fn the_files_of_others_are_not_believed() {
+    let fake = |words: &[u8]| -> OwnedFd {
+        let fd = memfd_create(c"sam-status", MFdFlags::MFD_CLOEXEC).unwrap();
+        File::from(fd.try_clone().unwrap()).write_all(words).unwrap();
+        fd
+    };
+    let supervisor = start(&["0", "hang"], &[]);
+    supervisor.wait_for("# pid of 1 ");
+    listed_when(&supervisor, |one| one["state"] == "running");
+    let real = fs::read_dir(format!("/proc/{}/fd", supervisor.pid()))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| fs::read_link(path).unwrap().to_str() == Some("/memfd:sam-status (deleted)"))
+        .unwrap();
+    let mut copy = vec![0; 4096];
+    std::os::unix::fs::FileExt::read_exact_at(&File::open(real).unwrap(), &mut copy, 0).unwrap();
+    let _fakes = [fake(b""), fake(&[0xff; 65536]), fake(&copy)];
+    let (list, code) = listed(&[&std::process::id().to_string()]);
+    assert_eq!((list, code), (vec![], 3));
+    assert_eq!(listed(&[&supervisor.pid().to_string()]).0.len(), 1);
+}
+
+#[test]
+fn other_users_see_nothing() {
+    if !is_root() {
+        left_out("only root can become another user");
+        return;
+    }
+    let folder = Folder::new("nobody");
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.0.join("sam-status");
+    fs::copy(sam_status(), &copy).unwrap();
+    let program = start(&["0", "hang"], &[]);
+    program.wait_for("# pid of 1 ");
+    listed_when(&program, |one| one["state"] == "running");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--json", "troubled"]);
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"[]\n"[..]), "{output:?}");
+}
