@@ -377,11 +377,7 @@ impl Supervisor {
 
     /// Sleeps until the kernel has something to say, or it is time to look at the instance.
     fn wait(&self) {
-        let of_corosync = self.corosync.as_ref().map(Link::wake_at);
-        let of_notifier = self.notifier.as_ref().and_then(Notifier::due);
-        let wake_at = [self.machine.wake_at(), of_corosync, of_notifier];
-        let wake_at = wake_at.into_iter().flatten().min();
-        let timeout = wake_at.map(|at| at.saturating_sub(clock::now()));
+        let timeout = self.wake_at().map(|at| at.saturating_sub(clock::now()));
         let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.pidfd().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.corosync.as_ref().map(|link| PollFd::new(link.fd(), PollFlags::POLLIN)));
@@ -392,6 +388,17 @@ impl Supervisor {
             let pause = timeout.unwrap_or(PAUSE).min(PAUSE);
             std::thread::sleep(std::time::Duration::from_nanos(pause));
         }
+    }
+
+    fn wake_at(&self) -> Option<u64> {
+        let mut wake_at = self.machine.wake_at();
+        if let Some(link) = &self.corosync {
+            wake_at = wake_at.into_iter().chain([link.wake_at()]).min();
+        }
+        if let Some(notifier) = &self.notifier {
+            wake_at = wake_at.into_iter().chain(notifier.due()).min();
+        }
+        wake_at
     }
 
     fn pidfd(&self) -> Option<&OwnedFd> {
