@@ -44,6 +44,11 @@
 //!    stands ([`status`]). `sam-status` finds that file in /proc and reads it. No instance has the file or that page,
 //!    and no board is ever used for two instances.
 //!
+//! 9. The warm spare, on request: the next instance, forked in advance. It waits on its own board, in a process group
+//!    of its own, until it is released; the supervisor releases it where it would fork.
+//! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys`], `heap`), so
+//!     supervisor and signal handlers depend on no heap that the application has filled or damaged.
+//!
 //! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
 //! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
 //!
