@@ -16,7 +16,7 @@ use std::{
 
 use common::{
     Built, Ended,
-    Ended::{By, Exit, Never},
+    Ended::{By, ByRealTime, Exit, Never},
     Library, Outcome, Program,
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
@@ -161,6 +161,7 @@ fn seen(outcome: &Outcome, ours: Shown) -> String {
     let ended = match outcome.ended {
         Exit(code) => format!("exit {code}"),
         By(signal) => signal.to_string(),
+        ByRealTime(number) => format!("signal {number}"),
         Never => "stuck".to_owned(),
     };
     says.last().map_or(ended.clone(), |last| format!("{last}, {ended}"))

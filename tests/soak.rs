@@ -431,7 +431,7 @@ impl<'a> Supervised<'a> {
         let command = match ended {
             Exit(code) => format!("exit {code}"),
             By(signal) => format!("die {}", signal as i32),
-            Ended::Never => unreachable!("everything ends"),
+            Ended::ByRealTime(_) | Ended::Never => unreachable!("nothing is ended like that"),
         };
         self.command(&command);
         self.soak.count("crashes and exits");

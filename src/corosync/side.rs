@@ -76,6 +76,7 @@ fn talk(wiring: &Wiring, subject: Subject) -> Option<()> {
     let mut display = cmap_library.as_ref().map(|library| Display {
         library,
         connection: None,
+        refused: false,
         keys: Keys::new(subject, desk),
     });
     loop {
@@ -97,7 +98,8 @@ fn talk(wiring: &Wiring, subject: Subject) -> Option<()> {
             desk.set_lost(lost);
             wiring.to_supervisor.ring();
         }
-        if process::parent() != subject.pid && !(connections[1] == Some(true) && desk.is_owing()) {
+        let can_show = display.as_ref().is_some_and(|display| !display.refused);
+        if process::parent() != subject.pid && !(can_show && desk.is_owing()) {
             return None;
         }
         sleep(wiring, &verdict, &mut display, done);
@@ -148,6 +150,8 @@ impl Verdict<'_> {
 struct Display<'a> {
     library: &'a CmapLibrary,
     connection: Option<Cmap<'a>>,
+    /// corosync could not be reached when it was last tried. A connection that broke is not enough.
+    refused: bool,
     keys: Keys,
 }
 
@@ -157,6 +161,7 @@ impl Display<'_> {
         let desk = &wiring.desk;
         let library = self.library;
         let connection = connected(&mut self.connection, || library.connect());
+        self.refused = connection.as_ref().is_err_and(|refusal| *refusal != TRY_AGAIN);
         match connection.and_then(|cmap| self.keys.show(cmap, desk)) {
             Ok(changed) => {
                 desk.set_verdict(Ok(()));

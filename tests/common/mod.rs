@@ -62,6 +62,8 @@ pub enum Ended {
     Exit(i32),
     /// By a signal.
     By(Signal),
+    /// By a real-time signal, which has no name.
+    ByRealTime(i32),
     /// It was still there when the test lost patience.
     Never,
 }
@@ -70,7 +72,7 @@ impl From<ExitStatus> for Ended {
     fn from(status: ExitStatus) -> Ended {
         match (status.code(), status.signal()) {
             (Some(code), _) => Ended::Exit(code),
-            (_, Some(number)) => Ended::By(Signal::try_from(number).expect("a signal")),
+            (_, Some(number)) => Signal::try_from(number).map_or(Ended::ByRealTime(number), Ended::By),
             _ => unreachable!("a process that was waited for has ended"),
         }
     }
