@@ -23,12 +23,16 @@ int main(void)
 {
 	pid_t *left = shared_memory(LEFT * sizeof(*left));
 	unsigned int instance;
+	pid_t supervisor = getpid();
 	pid_t early = fork(), child, middle;
 	int i, there = 0;
 
 	if (early == 0) {
 		/* With the supervisor. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != supervisor) {
+			_exit(0);
+		}
 		stay();
 	}
 	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
