@@ -48,6 +48,9 @@
 //!    of its own, until it is released; the supervisor releases it where it would fork.
 //! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys`], `heap`), so
 //!     supervisor and signal handlers depend on no heap that the application has filled or damaged.
+//! 11. Panics and a lack of memory: both unwind to the C edge ([`capi`], `guard`), which makes an error of them, and say
+//!     so in the log. What std would do instead, print to a stream of the application or abort, is replaced when the
+//!     library is linked; its symboliser, larger than the whole library, then stays out.
 //!
 //! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
 //! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].

@@ -3,6 +3,7 @@
 //! What changes more than one word is done under the session's lock, with all signals blocked: so a signal
 //! handler may call anything, whatever it interrupts. The heartbeat takes no lock.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use once_cell::sync::OnceCell;
 use crate::board::{Board, Phase};
 use crate::callback::{self, Alarm};
 use crate::corosync::{self, Doorbell};
-use crate::environment::Settings;
+use crate::environment::{Route, Settings};
 use crate::error::{Error, Result};
 use crate::log::{Log, Priority};
 use crate::policy::Policy;
@@ -146,6 +147,12 @@ pub fn restore(room: Room<'_>) -> Result<()> {
 /// See `sam_mark_failed`.
 pub fn mark_failed() -> Result<()> {
     existing()?.mark_failed()
+}
+
+/// Tells the administrator of a fault of our own.
+pub fn complain(what: impl Display) {
+    let route = current().map_or_else(Route::default, |session| session.settings.log);
+    Log::open(route).say(Priority::Error, what);
 }
 
 /// Tells the administrator what cannot be told by a code.

@@ -1,5 +1,5 @@
 //! The instance is not trusted: whatever it writes to the memory it shares with its supervisor, the supervisor goes
-//! on, stays idle, and ends the instance on time.
+//! on, stays idle, and ends the instance on time. And what the library is given does not end the program.
 
 mod common;
 
@@ -64,4 +64,14 @@ fn a_time_to_come_extends_no_deadline() {
     // One of them says that the instance is started, and will be for another hour.
     let seen: String = outcomes.iter().map(Outcome::to_string).collect();
     assert!(outcomes.iter().any(is_ended_on_time), "none ended on time:\n{seen}");
+}
+
+#[test]
+fn a_lack_of_memory_is_an_error_and_not_the_end() {
+    let outcome = Program::new(Built::WithOurs, &["no_memory"]).run(Library::Ours);
+    assert_eq!(
+        (outcome.ended, outcome.says()),
+        (Exit(0), vec!["sam_initialize 2", "sam_initialize 1"]),
+        "{outcome}"
+    );
 }

@@ -1,10 +1,13 @@
 //! The one way from Rust to C: no panic crosses it, and every error becomes its code.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::panic::PanicInfo;
+use std::fmt::Arguments;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::corotypes::cs_error_t;
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::{session, sys};
 
 /// Runs the body of a C function. After an error of the system, errno says which.
 pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
@@ -18,6 +21,34 @@ pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
             error.into()
         }
     }
+}
+
+/// Called for a panic in place of std's handler, which writes to a stream of the application and is accompanied by a
+/// symboliser as large as all of this library. The Makefile puts it there.
+#[unsafe(no_mangle)]
+extern "Rust" fn sam_panicked(info: &PanicInfo<'_>) -> ! {
+    match info.location() {
+        Some(place) => unwind(format_args!("internal error at {place}: {}", info.message())),
+        None => unwind(format_args!("internal error: {}", info.message())),
+    }
+}
+
+/// Called in place of std's handler, which ends the process, where memory is needed and there is none.
+#[unsafe(no_mangle)]
+extern "Rust" fn sam_out_of_memory(size: usize, _align: usize) -> ! {
+    unwind(format_args!("internal error: no memory for {size} bytes"))
+}
+
+/// Back to who called into the library. Said once, as it may happen at every call, or while it is said.
+fn unwind(what: Arguments<'_>) -> ! {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if std::thread::panicking() {
+        std::process::abort();
+    }
+    if !SAID.swap(true, Ordering::Relaxed) {
+        session::complain(what);
+    }
+    resume_unwind(Box::new(()))
 }
 
 #[cfg(test)]
