@@ -54,7 +54,6 @@ enum Word {
     WarnSignal = 10,
     GivenUp = 11,
     Id = 12,
-    Risen = 13,
     Admitted = 14,
     Shown = 15,
 }
@@ -63,6 +62,8 @@ enum Word {
 const RELEASE: usize = 0;
 /// The futex that an instance waits on: counts the supervisor's answers.
 const ANSWERS: usize = 1;
+/// The futex that the supervisor waits on: 1 when the spare has taken over.
+const RISEN: usize = 2;
 
 /// The page.
 #[derive(Debug)]
@@ -154,13 +155,29 @@ impl Board {
         while self.0.futexes()[RELEASE].load(Ordering::Acquire) == 0 {
             futex::wait(&self.0.futexes()[RELEASE], 0, None);
         }
-        self.word(Word::Risen).store(1, Ordering::Release);
         self.word(Word::Id).load(Ordering::Relaxed) as u32
+    }
+
+    /// The spare has taken over.
+    pub fn rise(&self) {
+        self.0.futexes()[RISEN].store(1, Ordering::Release);
+        futex::wake_all(&self.0.futexes()[RISEN]);
     }
 
     /// Whether the spare has taken over.
     pub fn has_risen(&self) -> bool {
-        self.word(Word::Risen).load(Ordering::Acquire) != 0
+        self.0.futexes()[RISEN].load(Ordering::Acquire) != 0
+    }
+
+    /// The supervisor: leaves the processor to the spare that takes over, for `patience` ns at most.
+    pub fn wait_until_risen(&self, patience: u64) {
+        futex::wait(&self.0.futexes()[RISEN], 0, Some(patience));
+    }
+
+    /// The supervisor, after the fork: processes that are forked later shall not have the page.
+    pub fn keep_from_others(&mut self) {
+        // Where the kernel refuses, they have a page that nobody reads.
+        let _ = self.0.keep_to_this_process();
     }
 
     /// The supervisor: the instance that began to wait at `since` may start.

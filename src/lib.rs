@@ -45,7 +45,8 @@
 //!    and no board is ever used for two instances.
 //!
 //! 9. The warm spare, on request: the next instance, forked in advance. It waits on its own board, in a process group
-//!    of its own, until it is released; the supervisor releases it where it would fork.
+//!    of its own, until it is released; the supervisor releases it where it would fork, and does nothing else until
+//!    it runs.
 //! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys`], `heap`), so
 //!     supervisor and signal handlers depend on no heap that the application has filled or damaged.
 //! 11. Panics and a lack of memory: both unwind to the C edge ([`capi`], `guard`), which makes an error of them, and say

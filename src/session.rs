@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::store::Store;
 use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::machine::Rules;
+use crate::supervisor::newborn::Instance;
 use crate::sys::foreign::{Bytes, HealthCheck, Room};
 use crate::sys::signals::Blocked;
 use crate::sys::{clock, ending, process, program, signals};
@@ -233,7 +234,7 @@ impl Session {
         };
         let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed));
         match role.inspect_err(|error| tell(&self.settings, *error))? {
-            Role::Instance { id, board, bell } => {
+            Role::Instance(Instance { id, board, bell }) => {
                 self.board.set(board).map_err(|_| Error::Internal)?;
                 if let Some(bell) = bell {
                     self.bell.set(bell).map_err(|_| Error::Internal)?;

@@ -6,6 +6,7 @@
 pub mod event_loop;
 pub mod group;
 pub mod machine;
+pub mod newborn;
 pub mod notice;
 pub mod notifier;
 pub mod publisher;

@@ -137,7 +137,11 @@ fn a_spare_takes_over_as_who_it_was_told_to_be() {
         let board = Arc::new(Board::new(0).expect("memory"));
         let spare = {
             let board = Arc::clone(&board);
-            thread::spawn(move || (board.await_release(), board.warn_signal()))
+            thread::spawn(move || {
+                let id = board.await_release();
+                board.rise();
+                (id, board.warn_signal())
+            })
         };
         board.release(7, 10);
         assert_eq!(spare.join().expect("a spare"), (7, 10));

@@ -11,6 +11,7 @@ use nix::sys::time::TimeSpec;
 
 use super::group::Group;
 use super::machine::{Effect, Event, Machine, Rules};
+use super::newborn::{Instance, Newborn};
 use super::notice::Notice;
 use super::notifier::Notifier;
 use super::showcase::Showcase;
@@ -32,18 +33,14 @@ use crate::sys::{clock, program};
 /// with.
 const NEWS: usize = 1000;
 
+/// How long a spare may take to take over before the supervisor goes on, in ns.
+const PATIENCE: u64 = 1_000_000;
+
 /// What became of the calling process.
 #[derive(Debug)]
 pub enum Role {
     /// It is a new instance: the first, or a later one.
-    Instance {
-        /// Its number.
-        id: u32,
-        /// What it shares with its supervisor.
-        board: Board,
-        /// What it rings when it wants something, where corosync has a say.
-        bell: Option<Doorbell>,
-    },
+    Instance(Instance),
     /// It is the supervisor, and has nothing left to do but to end like this.
     Supervisor(Status),
 }
@@ -52,12 +49,24 @@ pub enum Role {
 /// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
 /// process is as it was.
 pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
+    Ok(match run(rules, warn_signal)? {
+        Outcome::Born(newborn) => Role::Instance(newborn.take_over()),
+        Outcome::Over(status) => Role::Supervisor(status),
+    })
+}
+
+/// What a process has become that was the supervisor, or was forked by it.
+enum Outcome {
+    Born(Newborn),
+    Over(Status),
+}
+
+fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
     let mut supervisor = Supervisor::new(rules, warn_signal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
         Ok(first) => first,
         Err(errno) => {
-            supervisor.child_signal.restore();
             lifeline.restore();
             if let Some(corosync) = supervisor.corosync.take() {
                 corosync.withdraw();
@@ -66,17 +75,17 @@ pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
         }
     };
     match first {
-        Launch::InChild(role) => Ok(role),
+        Launch::InChild(newborn) => Ok(Outcome::Born(newborn)),
         Launch::Made(launched) => {
             let own_pid = process::own_pid();
-            let role = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
-            role.map_err(|_| Error::Internal).or_else(|error| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
+            outcome.map_err(|_| Error::Internal).or_else(|error| {
                 if process::own_pid() != own_pid {
                     return Err(error);
                 }
                 // Nothing may fail upward in the supervisor: the application must not go on here.
                 supervisor.send(libc::SIGKILL);
-                Ok(Role::Supervisor(Status::Killed { signal: libc::SIGABRT, core: false }))
+                Ok(Outcome::Over(Status::Killed { signal: libc::SIGABRT, core: false }))
             })
         }
     }
@@ -84,8 +93,8 @@ pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
 
 /// What launch() has done.
 enum Launch {
-    /// This process is the new instance.
-    InChild(Role),
+    /// This process is the new instance, or the spare.
+    InChild(Newborn),
     /// It was made; to be told to the machine.
     Made(Event),
 }
@@ -103,7 +112,7 @@ struct Child {
 struct Supervisor {
     machine: Machine,
     inbox: Inbox,
-    child_signal: ChildSignal,
+    _child_signal: ChildSignal,
     slack: TimerSlack,
     log: Log,
     /// What is to be said when there is nothing more urgent to do.
@@ -117,6 +126,8 @@ struct Supervisor {
     /// Where the administrator asks for it.
     group: Option<Group>,
     child: Option<Child>,
+    /// Those that have ended: what is left of them is put away when there is nothing more urgent to do.
+    ended: Vec<Child>,
     /// The next instance, waiting.
     spare: Option<Child>,
     /// The page of the next instance, made while there is memory. No instance has ever had it: it is made after
@@ -133,16 +144,16 @@ impl Supervisor {
         let notifier = || Notifier::open(program::variable, process::own_pid());
         let inbox = Inbox::new().map_err(refused)?;
         let group = if settings.kill_group { Some(Group::new().map_err(refused)?) } else { None };
-        let child_signal = ChildSignal::set_aside().map_err(refused)?;
+        let _child_signal = ChildSignal::set_aside().map_err(refused)?;
         let corosync = match rules.quorum || rules.cmap {
-            true => Some(Link::new(rules).inspect_err(|_| child_signal.restore())?),
+            true => Some(Link::new(rules)?),
             false => None,
         };
         Ok(Supervisor {
             machine: Machine::new(rules, warn_signal),
             inbox,
             group,
-            child_signal,
+            _child_signal,
             slack: TimerSlack::current(),
             log: Log::open(settings.log),
             untold: Vec::new(),
@@ -151,6 +162,7 @@ impl Supervisor {
             showcase: Showcase::open(),
             notifier: if settings.notify { notifier() } else { None },
             child: None,
+            ended: Vec::new(),
             spare: None,
             next_board: None,
             corosync,
@@ -163,12 +175,14 @@ impl Supervisor {
             if process::is_alive(spare.pid) {
                 spare.board.hold_lifeline();
                 spare.board.release(id, warn_signal);
+                // It may have been woken on this processor, and there is much to do here.
+                spare.board.wait_until_risen(PATIENCE);
                 return Ok(self.watch(spare));
             }
             self.showcase.free(spare.board);
         }
         let supervisor = process::own_pid();
-        let board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
+        let mut board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
         board.set_warn_signal(warn_signal);
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         board.hold_lifeline();
@@ -177,32 +191,26 @@ impl Supervisor {
                 self.showcase.free(board);
                 Err(errno)
             }
-            Ok(Forked::Child) => Ok(self.become_instance(supervisor, id, board)),
-            Ok(Forked::Parent(pid)) => Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false })),
+            Ok(Forked::Child) => Ok(Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell()))),
+            Ok(Forked::Parent(pid)) => {
+                board.keep_from_others();
+                Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false }))
+            }
         }
     }
 
     /// Forks a spare: the next instance, which waits here until it is to take over.
     fn prepare(&mut self) -> nix::Result<Launch> {
         let supervisor = process::own_pid();
-        let board = self.showcase.board()?;
+        let mut board = self.showcase.board()?;
         match self.fork() {
             Err(errno) => {
                 self.showcase.free(board);
                 Err(errno)
             }
-            Ok(Forked::Child) => {
-                process::signal_on_death_of_parent(libc::SIGKILL);
-                if process::parent() != supervisor {
-                    process::exit_now(0);
-                }
-                process::leave_group();
-                self.child = None;
-                let id = board.await_release();
-                process::join_group_of(supervisor);
-                Ok(self.become_instance(supervisor, id, board))
-            }
+            Ok(Forked::Child) => Ok(Launch::InChild(Newborn::spare(supervisor, board, self.take_bell()))),
             Ok(Forked::Parent(pid)) => {
+                board.keep_from_others();
                 self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
                 Ok(Launch::Made(Event::SpareMade))
             }
@@ -219,15 +227,8 @@ impl Supervisor {
         forked
     }
 
-    fn become_instance(&mut self, supervisor: i32, id: u32, board: Board) -> Launch {
-        process::signal_on_death_of_parent(libc::SIGTERM);
-        if process::parent() != supervisor {
-            signals::send_to_self(libc::SIGTERM);
-        }
-        self.child_signal.restore();
-        self.showcase.leave();
-        let bell = self.corosync.take().map(Link::into_bell);
-        Launch::InChild(Role::Instance { id, board, bell })
+    fn take_bell(&mut self) -> Option<Doorbell> {
+        self.corosync.take().map(Link::into_bell)
     }
 
     fn watch(&mut self, child: Child) -> Launch {
@@ -237,7 +238,7 @@ impl Supervisor {
     }
 
     /// Until the end of the supervisor, or in a new instance.
-    fn run(&mut self, first: Event) -> Role {
+    fn run(&mut self, first: Event) -> Outcome {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
         }
@@ -250,12 +251,12 @@ impl Supervisor {
                 for effect in self.step(event) {
                     match effect {
                         Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
-                            Ok(Launch::InChild(role)) => return role,
+                            Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_front(event),
                             Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
                         },
                         Effect::Prepare => match self.prepare() {
-                            Ok(Launch::InChild(role)) => return role,
+                            Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_back(event),
                             Err(_) => events.push_back(Event::SpareLost),
                         },
@@ -305,17 +306,19 @@ impl Supervisor {
                             if let Some(spare) = self.spare.take() {
                                 let _ = signals::send(spare.pid, libc::SIGKILL);
                             }
-                            self.child_signal.restore();
                             self.tell();
                             if let Some(corosync) = self.corosync.take() {
                                 corosync.close();
                             }
-                            return Role::Supervisor(status);
+                            return Outcome::Over(status);
                         }
                     }
                 }
             }
             self.tell();
+            for Child { board, .. } in self.ended.drain(..) {
+                self.showcase.free(board);
+            }
             if self.next_board.is_none() {
                 self.next_board = self.showcase.board().ok();
             }
@@ -333,9 +336,7 @@ impl Supervisor {
         let effects = self.machine.step(clock::now(), event, &view);
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
             // Its pid may soon be another's; and the next instance never has its page.
-            if let Some(child) = self.child.take() {
-                self.showcase.free(child.board);
-            }
+            self.ended.extend(self.child.take());
         }
         effects
     }

@@ -23,7 +23,7 @@ impl Showcase {
     pub fn open() -> Showcase {
         let open = || {
             let mut file = PageFile::create(status::FILE)?;
-            let page = file.page()?;
+            let mut page = file.page()?;
             // No instance may say how it stands with it.
             page.keep_to_this_process()?;
             nix::Result::Ok(Open { file, page, shown: None })
@@ -54,13 +54,6 @@ impl Showcase {
         if open.shown.as_ref() != Some(status) {
             status::page::write(status, &open.page);
             open.shown = Some(status.clone());
-        }
-    }
-
-    /// In a new instance: it shall not have the file, and has no such page.
-    pub fn leave(&mut self) {
-        if let Some(Open { page, .. }) = self.0.take() {
-            std::mem::forget(page);
         }
     }
 }

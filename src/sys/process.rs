@@ -176,6 +176,12 @@ impl TimerSlack {
     /// As little as there is.
     pub const LEAST: TimerSlack = TimerSlack(1);
 
+    /// So many ns; at least 1.
+    pub fn of(ns: u64) -> TimerSlack {
+        // 0 would ask for the slack that the thread began with.
+        TimerSlack(libc::c_ulong::try_from(ns.max(1)).unwrap_or(libc::c_ulong::MAX))
+    }
+
     /// What is in force.
     pub fn current() -> TimerSlack {
         // SAFETY: PR_GET_TIMERSLACK takes no argument.

@@ -13,6 +13,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::unistd::ftruncate;
 
+use super::process;
+
 /// How the page is divided: whatever it is used for, it holds atomic words only, so no content is invalid and
 /// no write by another process a data race.
 #[repr(C)]
@@ -27,6 +29,8 @@ struct Layout {
 pub struct SharedPage {
     layout: NonNull<Layout>,
     place: Option<u64>,
+    /// The process that has it alone, where one has.
+    keeper: Option<i32>,
 }
 
 // SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
@@ -47,7 +51,7 @@ impl SharedPage {
     pub fn new() -> nix::Result<SharedPage> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED)? };
-        Ok(SharedPage { layout: address.cast(), place: None })
+        Ok(SharedPage { layout: address.cast(), place: None, keeper: None })
     }
 
     /// Where in a PageFile it is.
@@ -56,9 +60,12 @@ impl SharedPage {
     }
 
     /// Keeps the page from the processes that this one forks.
-    pub fn keep_to_this_process(&self) -> nix::Result<()> {
+    /// A forked process can do nothing with it but drop it.
+    pub fn keep_to_this_process(&mut self) -> nix::Result<()> {
         // SAFETY: nobody reads it in a forked process, which has no such page.
-        unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK) }
+        unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK)? };
+        self.keeper = Some(process::own_pid());
+        Ok(())
     }
 
     fn layout(&self) -> &Layout {
@@ -88,6 +95,9 @@ impl SharedPage {
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
+        if self.keeper.is_some_and(|keeper| keeper != process::own_pid()) {
+            return;
+        }
         self.lifeline().let_go();
         // SAFETY: the mapping was made by new(), and every borrow of it ended with self. A failure leaves it
         // mapped, which harms nobody.
@@ -136,7 +146,7 @@ impl PageFile {
             mmap(None, SharedPage::LENGTH, SharedPage::PROTECTION, MapFlags::MAP_SHARED, &self.fd, offset)?
         };
         self.next += 1;
-        Ok(SharedPage { layout: address.cast(), place: Some(place) })
+        Ok(SharedPage { layout: address.cast(), place: Some(place), keeper: None })
     }
 
     /// Frees the memory behind a place.

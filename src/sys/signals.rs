@@ -53,8 +53,8 @@ pub(super) fn forget_pending(number: i32) {
     }
 }
 
-/// The application's disposition of SIGCHLD, set aside: while it is ignored the kernel throws the status of dead
-/// children away.
+/// The application's disposition of SIGCHLD, set aside until this is dropped: while it is ignored the kernel throws
+/// the status of dead children away.
 #[derive(Debug)]
 pub struct ChildSignal(SigAction);
 
@@ -65,9 +65,10 @@ impl ChildSignal {
         // SAFETY: the default disposition runs no code.
         unsafe { sigaction(Signal::SIGCHLD, &default) }.map(ChildSignal)
     }
+}
 
-    /// Gives the application its disposition back.
-    pub fn restore(&self) {
+impl Drop for ChildSignal {
+    fn drop(&mut self) {
         // SAFETY: it was in force before, for the same process image.
         let _ = unsafe { sigaction(Signal::SIGCHLD, &self.0) };
     }
