@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::session::{self, Session};
 use crate::sys::foreign::HealthCheck;
+use crate::sys::process::TimerSlack;
 use crate::sys::{clock, futex, signals, thread};
 
 /// Heartbeats per interval.
 const BEATS: u64 = 4;
+/// How far a heartbeat may be put off, in parts of an interval: the kernel wakes many threads at once.
+const SLACK: u64 = 8;
 
 /// The thread's alarm clock: every change that it must look at counts up the word.
 #[derive(Debug, Default)]
@@ -48,20 +51,21 @@ pub fn spawn() -> Result<(), i32> {
     thread::spawn_detached(|| {
         signals::unblock_faults();
         if let Some(session) = session::current() {
-            while serve(session) {}
+            let slack = TimerSlack::current();
+            while serve(session, slack) {}
         }
     })
 }
 
 /// Works while health checking is started, then sleeps until something has changed. False when the session is
 /// over.
-fn serve(session: &Session) -> bool {
+fn serve(session: &Session, slack: TimerSlack) -> bool {
     let seen = session.alarm().rings();
     if session.is_over() {
         return false;
     }
     if let Some(check) = session.check_to_run() {
-        if !watch(session, check, seen) {
+        if !watch(session, check, slack, seen) {
             session.report_unhealthy(|| session.alarm().rings() == seen);
         }
     }
@@ -69,16 +73,24 @@ fn serve(session: &Session) -> bool {
     true
 }
 
-/// Beats and asks until the alarm rings (true), or the callback says that the instance is not well (false).
-fn watch(session: &Session, check: HealthCheck, seen: u32) -> bool {
+/// Beats and asks until the alarm rings (true), or the callback says that the instance is not well (false). The callback
+/// has the timer slack of the application.
+fn watch(session: &Session, check: HealthCheck, slack: TimerSlack, seen: u32) -> bool {
     let pause = (session.interval() / BEATS).max(1);
+    let slack_of_beats = TimerSlack::of(session.interval() / SLACK);
+    slack_of_beats.set();
     let mut due = clock::now() + pause;
     for beat in 1.. {
         if session.alarm().sleep(seen, Some(due)) {
             break;
         }
-        if beat % BEATS == 0 && !check.is_healthy() {
-            return false;
+        if beat % BEATS == 0 {
+            slack.set();
+            let is_healthy = check.is_healthy();
+            slack_of_beats.set();
+            if !is_healthy {
+                return false;
+            }
         }
         // The callback may have stopped the health checks; a heartbeat would then be refused.
         let _ = session.heartbeat();
