@@ -7,8 +7,9 @@ use crate::corosync::Node;
 use crate::program::Program;
 use crate::{CMAP, QUIT, QUORUM, RESTART, now, watch_for};
 
-/// How late anything may be on a busy machine, in ms.
-const LATE: u64 = 500;
+/// How late anything may be on a busy machine, in ms. A lateness of the supervisor counts twice: it grants it to the
+/// instance. Who waits for corosync here waits for ever.
+const LATE: u64 = 2000;
 
 const INTERVAL: u64 = 500;
 
