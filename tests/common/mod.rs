@@ -20,7 +20,7 @@ use std::{
 use nix::{
     sys::{
         prctl,
-        signal::{Signal, killpg},
+        signal::{SigHandler, Signal, killpg, signal},
         wait::{WaitPidFlag, waitpid},
     },
     unistd::Pid,
@@ -98,6 +98,15 @@ pub struct Program {
     command: Vec<String>,
 }
 
+/// Takes back what nohup(1), or a shell that starts something in the background, has the tests ignore.
+fn heed_the_terminal() -> io::Result<()> {
+    for number in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default disposition runs no code.
+        unsafe { signal(number, SigHandler::SigDfl)? };
+    }
+    Ok(())
+}
+
 impl Program {
     /// `command`: the name of the program and its arguments.
     pub fn new(built: Built, command: &[&str]) -> Program {
@@ -128,6 +137,8 @@ impl Program {
         // The log of ours: shown when a test fails.
         command.env("SAM_LOG", "stderr");
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: sigaction is allowed between fork and exec.
+        unsafe { command.pre_exec(heed_the_terminal) };
         command
     }
 
