@@ -258,10 +258,10 @@ pub fn store(bytes: &[u8]) {
     // Something to be spoilt.
     store.store([7; 5000][..].into()).expect("room for a little");
     // What a mapping may have found at some time.
-    let mut most = allocated(&store);
+    let mut most = allocated(&mut store);
     while !input.is_empty() {
         let (header, files) = store.exposed();
-        let file = files[usize::from(input.byte() % 2)].exposed();
+        let file = files[usize::from(input.byte()) % files.len()].exposed();
         match input.byte() % 8 {
             0 | 1 => {
                 let place = if input.byte() % 8 == 0 { 1 } else { 0 };
@@ -285,7 +285,7 @@ pub fn store(bytes: &[u8]) {
             }
             _ => {}
         }
-        most = most.max(allocated(&store));
+        most = most.max(allocated(&mut store));
         let size = store.size().expect("a size, whatever is there");
         assert!(size <= most, "{size} bytes said to be stored");
         let mut room = [0xee; ROOM + 1];
@@ -296,8 +296,8 @@ pub fn store(bytes: &[u8]) {
     }
 }
 
-/// How many bytes the larger of the two files has.
-fn allocated(store: &Store) -> usize {
+/// How many bytes the largest of the files has.
+fn allocated(store: &mut Store) -> usize {
     let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
     blocks.max().map_or(0, |blocks| blocks as usize * 512)
 }

@@ -28,8 +28,9 @@
 //!    before the next tick, so it is never seen late and needs no wake-up.
 //! 3. A deadline or a death: [`supervisor::event_loop`] turns kernel facts (timer, pidfd, signals) into events,
 //!    [`supervisor::machine`] answers with effects, the loop carries them out. All policy is in the machine.
-//! 4. User data: [`session`] → [`store`]: two buffers in memory files, one flip commits. The supervisor never
-//!    copies it.
+//! 4. User data: [`session`] → [`store`]: buffers in memory files, one word commits. The supervisor never copies it. A
+//!    lock without a system call ([`sys::reentrant`]) keeps other threads out and lets in the signal handlers of the
+//!    thread that holds it: for them there is a third buffer.
 //! 5. Event driven checks: [`callback`], a thread in the instance that asks the application and sends the
 //!    heartbeats. When the callback objects, the instance warns itself and leaves word on the board; the kill
 //!    comes from the supervisor at its next tick, which is never later than one interval after that.

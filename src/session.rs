@@ -1,7 +1,7 @@
 //! The one session of this process: which call is legal when, and what each does.
 //!
 //! What changes more than one word is done under the session's lock, with all signals blocked: so a signal
-//! handler may call anything, whatever it interrupts. The heartbeat takes no lock.
+//! handler may call anything, whatever it interrupts. The heartbeat takes no lock, and the store has one of its own.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -58,19 +58,13 @@ pub struct Session {
     warn_signal: AtomicI32,
     alarm: Alarm,
     has_thread: AtomicBool,
-    guarded: Mutex<Guarded>,
-}
-
-/// What is used under the lock.
-#[derive(Debug)]
-struct Guarded {
     store: Store,
-    check: Option<HealthCheck>,
+    check: Mutex<Option<HealthCheck>>,
 }
 
 /// The lock. Fields are dropped in order: unlocked before signals arrive again.
 struct Locked<'a> {
-    state: MutexGuard<'a, Guarded>,
+    check: MutexGuard<'a, Option<HealthCheck>>,
     _blocked: Blocked,
 }
 
@@ -132,17 +126,17 @@ pub fn set_warn_signal(number: i32) -> Result<()> {
 
 /// See `sam_data_getsize`.
 pub fn stored_size() -> Result<usize> {
-    existing()?.with_store(Store::size)
+    existing()?.store()?.size()
 }
 
 /// See `sam_data_store`.
 pub fn store(data: Bytes<'_>) -> Result<()> {
-    existing()?.with_store(|store| store.store(data))
+    existing()?.store()?.store(data)
 }
 
 /// See `sam_data_restore`.
 pub fn restore(room: Room<'_>) -> Result<()> {
-    existing()?.with_store(|store| store.restore(room))
+    existing()?.store()?.restore(room)
 }
 
 /// See `sam_mark_failed`.
@@ -182,13 +176,14 @@ impl Session {
             warn_signal: AtomicI32::new(libc::SIGTERM),
             alarm: Alarm::default(),
             has_thread: AtomicBool::new(false),
-            guarded: Mutex::new(Guarded { store: Store::new()?, check: None }),
+            store: Store::new()?,
+            check: Mutex::new(None),
         })
     }
 
     fn lock(&self) -> Locked<'_> {
         let _blocked = Blocked::all();
-        Locked { state: self.guarded.lock().unwrap_or_else(PoisonError::into_inner), _blocked }
+        Locked { check: self.check.lock().unwrap_or_else(PoisonError::into_inner), _blocked }
     }
 
     #[inline]
@@ -219,6 +214,7 @@ impl Session {
     }
 
     fn register(&self) -> Result<u32> {
+        let _turn = self.store.turn();
         let locked = self.lock();
         if self.stage() != Stage::Initialized {
             return Err(Error::WrongState);
@@ -351,14 +347,14 @@ impl Session {
     fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock();
         self.board_in(&[Stage::Registered, Stage::Stopped])?;
-        if self.interval == 0 || (check.is_none() && locked.state.check.is_none()) {
+        if self.interval == 0 || (check.is_none() && locked.check.is_none()) {
             return Err(Error::InvalidArgument);
         }
         if !self.has_thread.load(Ordering::Relaxed) {
             callback::spawn().map_err(Error::System)?;
             self.has_thread.store(true, Ordering::Relaxed);
         }
-        locked.state.check = check;
+        *locked.check = check;
         Ok(())
     }
 
@@ -375,10 +371,9 @@ impl Session {
         Ok(())
     }
 
-    fn with_store<T>(&self, work: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
-        let mut locked = self.lock();
+    fn store(&self) -> Result<&Store> {
         self.board_if_any()?;
-        work(&mut locked.state.store)
+        Ok(&self.store)
     }
 
     fn mark_failed(&self) -> Result<()> {
@@ -416,7 +411,7 @@ impl Session {
     /// The callback, while health checking is started.
     pub fn check_to_run(&self) -> Option<HealthCheck> {
         let locked = self.lock();
-        locked.state.check.filter(|_| self.stage() == Stage::Started)
+        locked.check.filter(|_| self.stage() == Stage::Started)
     }
 
     /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.

@@ -1,22 +1,40 @@
-//! User data that survives the instance: two files in memory, and one word that says which holds the data and
-//! how much. A store writes the other file, then flips the word: cut off before that, it never happened.
+//! User data that survives the instance: files in memory, and one word that says which holds the data and how much. A
+//! store writes another file, then changes the word: cut off before that, it never happened.
+//!
+//! There are three files: one that holds the data, one that is being written, and one more for a signal handler that
+//! stores while it interrupts the second.
 
 #![deny(unsafe_code)]
+
+use std::sync::atomic::{AtomicUsize, compiler_fence};
 
 use crate::error::{Error, Result};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::foreign::{Bytes, Room};
 use crate::sys::memory_file::MemoryFile;
+use crate::sys::reentrant::{Entered, Reentrant};
 use crate::sys::shared_page::SharedPage;
+
+const SLOTS: usize = 3;
 
 /// The data of a session, shared by the supervisor and all its instances.
 #[derive(Debug)]
 pub struct Store {
     header: SharedPage,
-    slots: [MemoryFile; 2],
+    slots: Reentrant<Slots>,
 }
 
-/// What the header's word says: the number of the slot in the lowest bit, the size in bytes in the others.
+#[derive(Debug)]
+struct Slots {
+    files: [MemoryFile; SLOTS],
+    /// What the thread that is here reads or writes: a signal handler that interrupts it leaves it as it is.
+    busy: AtomicUsize,
+}
+
+/// No slot.
+const NONE: usize = usize::MAX;
+
+/// What the header's word says: the number of the slot in the lowest bits, the size in bytes in the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Committed {
     slot: usize,
@@ -24,28 +42,67 @@ struct Committed {
 }
 
 impl Committed {
+    const BITS: u32 = 2;
+
+    /// The word may be anything. In a slot that does not exist nothing is stored.
     fn from_word(word: u64) -> Committed {
-        Committed { slot: (word & 1) as usize, size: (word >> 1) as usize }
+        match (word & ((1 << Committed::BITS) - 1)) as usize {
+            slot if slot < SLOTS => Committed { slot, size: (word >> Committed::BITS) as usize },
+            _ => Committed { slot: 0, size: 0 },
+        }
     }
 
     fn to_word(self) -> u64 {
-        (self.size as u64) << 1 | self.slot as u64
+        (self.size as u64) << Committed::BITS | self.slot as u64
+    }
+}
+
+/// A thread's turn with the store: until it is dropped no other thread has one, but a signal handler of this thread may.
+#[derive(Debug)]
+pub struct Turn<'a>(Entered<'a, Slots>);
+
+impl Turn<'_> {
+    /// What is in use by whom this has interrupted.
+    fn in_use(&self) -> usize {
+        if self.0.is_nested() { self.0.busy.load(Ordering::Relaxed) } else { NONE }
+    }
+
+    /// From now on a signal handler knows. Nobody interrupts one that has interrupted this.
+    fn uses(&self, slot: usize) {
+        if !self.0.is_nested() {
+            self.0.busy.store(slot, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.uses(NONE);
     }
 }
 
 impl Store {
     /// An empty store.
     pub fn new() -> Result<Store> {
-        Ok(Store {
-            header: SharedPage::new()?,
-            slots: [MemoryFile::create(c"sam-data-0")?, MemoryFile::create(c"sam-data-1")?],
-        })
+        let files = [
+            MemoryFile::create(c"sam-data-0")?,
+            MemoryFile::create(c"sam-data-1")?,
+            MemoryFile::create(c"sam-data-2")?,
+        ];
+        let slots = Reentrant::new(Slots { files, busy: AtomicUsize::new(NONE) });
+        Ok(Store { header: SharedPage::new()?, slots })
     }
 
     /// Header and slots, as an instance that is not trusted has them.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn exposed(&self) -> (&SharedPage, &[MemoryFile; 2]) {
-        (&self.header, &self.slots)
+    pub(crate) fn exposed(&mut self) -> (&SharedPage, &[MemoryFile]) {
+        (&self.header, &self.slots.inside().files)
+    }
+
+    /// Waits for other threads. To be held by who forks: the new process has none of them.
+    pub fn turn(&self) -> Turn<'_> {
+        Turn(self.slots.enter())
     }
 
     fn word(&self) -> &AtomicU64 {
@@ -57,39 +114,65 @@ impl Store {
     }
 
     /// Bytes stored. What an earlier instance claims to have stored but did not counts as nothing.
-    pub fn size(&mut self) -> Result<usize> {
-        Ok(self.readable()?.size)
+    pub fn size(&self) -> Result<usize> {
+        Ok(self.readable(&self.turn())?.size)
     }
 
-    fn readable(&mut self) -> Result<Committed> {
-        let committed = self.committed();
-        match self.slots[committed.slot].reach(committed.size) {
+    fn readable(&self, turn: &Turn<'_>) -> Result<Committed> {
+        let (committed, _) = self.choose(turn, |committed| committed.slot);
+        let file = &turn.0.files[committed.slot];
+        // Who is interrupted has stored it, or reads it: there is no need to grow, unless the word lies.
+        let reached = match committed.slot == turn.in_use() && !file.reaches(committed.size) {
+            true => Err(Error::Internal),
+            false => file.reach(committed.size),
+        };
+        match reached {
             Ok(()) => Ok(committed),
             Err(Error::Internal) => Ok(Committed { size: 0, ..committed }),
             Err(error) => Err(error),
         }
     }
 
+    /// Chooses a slot to use by what is committed; a signal handler may commit another before it knows of the choice.
+    fn choose(&self, turn: &Turn<'_>, by: impl Fn(Committed) -> usize) -> (Committed, usize) {
+        loop {
+            let committed = self.committed();
+            let slot = by(committed);
+            turn.uses(slot);
+            if self.committed() == committed {
+                return (committed, slot);
+            }
+        }
+    }
+
     /// Keeps `data` in place of what was stored; no bytes forget it. After an error what was stored is intact.
-    pub fn store(&mut self, data: Bytes<'_>) -> Result<()> {
+    pub fn store(&self, data: Bytes<'_>) -> Result<()> {
         if data.len() >= isize::MAX as usize {
             return Err(Error::TooBig);
         }
-        let slot = 1 - self.committed().slot;
+        let turn = self.turn();
+        let (_, slot) = self.choose(&turn, |committed| {
+            let mut slot = 0;
+            while slot == committed.slot || slot == turn.in_use() {
+                slot += 1;
+            }
+            slot
+        });
         if !data.is_empty() {
-            self.slots[slot].write(data)?;
+            turn.0.files[slot].write(data)?;
         }
         self.word().store(Committed { slot, size: data.len() }.to_word(), Ordering::Release);
         Ok(())
     }
 
     /// Copies what is stored to the start of `room`; nothing when nothing is stored.
-    pub fn restore(&mut self, room: Room<'_>) -> Result<()> {
-        let Committed { slot, size } = self.readable()?;
+    pub fn restore(&self, room: Room<'_>) -> Result<()> {
+        let turn = self.turn();
+        let Committed { slot, size } = self.readable(&turn)?;
         if size > room.len() {
             return Err(Error::InvalidArgument);
         }
-        self.slots[slot].read(room, size)
+        turn.0.files[slot].read(room, size)
     }
 }
 
@@ -97,11 +180,11 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn store(store: &mut Store, data: &[u8]) -> Result<()> {
+    fn store(store: &Store, data: &[u8]) -> Result<()> {
         store.store(data.into())
     }
 
-    fn restore(store: &mut Store, room: usize) -> Result<Vec<u8>> {
+    fn restore(store: &Store, room: usize) -> Result<Vec<u8>> {
         let mut data = vec![0xee; room];
         store.restore(data[..].as_mut().into())?;
         Ok(data)
@@ -109,24 +192,24 @@ mod tests {
 
     #[test]
     fn the_last_store_is_what_is_restored() {
-        let mut kept = Store::new().unwrap();
+        let kept = Store::new().unwrap();
         assert_eq!(kept.size(), Ok(0));
-        assert_eq!(restore(&mut kept, 3).unwrap(), [0xee; 3], "nothing stored, nothing written");
+        assert_eq!(restore(&kept, 3).unwrap(), [0xee; 3], "nothing stored, nothing written");
         for data in [&b"one"[..], b"a longer second", b"3", &[9; 100_000], b"four"] {
-            store(&mut kept, data).unwrap();
+            store(&kept, data).unwrap();
             assert_eq!(kept.size(), Ok(data.len()));
-            assert_eq!(restore(&mut kept, data.len()).unwrap(), data);
-            assert_eq!(restore(&mut kept, data.len() - 1), Err(Error::InvalidArgument));
+            assert_eq!(restore(&kept, data.len()).unwrap(), data);
+            assert_eq!(restore(&kept, data.len() - 1), Err(Error::InvalidArgument));
         }
-        store(&mut kept, b"").unwrap();
+        store(&kept, b"").unwrap();
         assert_eq!(kept.size(), Ok(0));
     }
 
     #[test]
     #[allow(unsafe_code)]
     fn what_cannot_be_stored_leaves_what_was() {
-        let mut kept = Store::new().unwrap();
-        store(&mut kept, b"precious").unwrap();
+        let kept = Store::new().unwrap();
+        store(&kept, b"precious").unwrap();
         for (size, error) in [
             (usize::MAX, Error::TooBig),
             (isize::MAX as usize, Error::TooBig),
@@ -136,32 +219,82 @@ mod tests {
             // SAFETY: the store is refused, so nothing is promised.
             let data = unsafe { Bytes::new(b"x".as_ptr(), size) };
             assert_eq!(kept.store(data), Err(error), "{size} bytes");
-            assert_eq!(restore(&mut kept, 8).unwrap(), b"precious");
+            assert_eq!(restore(&kept, 8).unwrap(), b"precious");
         }
     }
 
     #[test]
     fn a_file_that_is_longer_than_its_memory_is_an_empty_store() {
         let mut kept = Store::new().unwrap();
-        nix::unistd::ftruncate(kept.slots[0].exposed(), 1 << 40).unwrap();
+        nix::unistd::ftruncate(kept.exposed().1[0].exposed(), 1 << 40).unwrap();
         for size in [1, 5000, 1 << 40] {
-            kept.word().store(size << 1, Ordering::Relaxed);
+            kept.word().store(Committed { slot: 0, size }.to_word(), Ordering::Relaxed);
             assert_eq!(kept.size(), Ok(0), "{size} bytes");
         }
-        store(&mut kept, b"def").unwrap();
-        assert_eq!(restore(&mut kept, 3).unwrap(), b"def");
+        store(&kept, b"def").unwrap();
+        assert_eq!(restore(&kept, 3).unwrap(), b"def");
     }
 
     #[test]
     fn a_header_that_lies_is_an_empty_store() {
-        let mut kept = Store::new().unwrap();
-        store(&mut kept, b"abc").unwrap();
-        for word in [u64::MAX, u64::MAX - 1, 1 << 40, 100_000 << 1] {
+        let kept = Store::new().unwrap();
+        store(&kept, b"abc").unwrap();
+        for word in [u64::MAX, u64::MAX - 1, u64::MAX - 2, 1 << 40, 100_000 << 2] {
             kept.word().store(word, Ordering::Relaxed);
             assert_eq!(kept.size(), Ok(0), "word {word:x}");
-            restore(&mut kept, 10).unwrap();
-            store(&mut kept, b"def").unwrap();
-            assert_eq!(restore(&mut kept, 3).unwrap(), b"def");
+            restore(&kept, 10).unwrap();
+            store(&kept, b"def").unwrap();
+            assert_eq!(restore(&kept, 3).unwrap(), b"def");
+        }
+    }
+
+    /// A signal handler interrupts what uses slot `busy` while slot `committed` holds the data.
+    #[test]
+    fn who_interrupts_leaves_what_is_in_use() {
+        for (busy, committed) in
+            (0..SLOTS).flat_map(|busy| (0..SLOTS).map(move |committed| (busy, committed)))
+        {
+            let mut kept = Store::new().unwrap();
+            for file in kept.exposed().1 {
+                file.write(b"used"[..].into()).unwrap();
+            }
+            kept.word().store(Committed { slot: committed, size: 4 }.to_word(), Ordering::Relaxed);
+            let outer = kept.turn();
+            outer.uses(busy);
+            assert_eq!(restore(&kept, 4).unwrap(), b"used");
+            for data in [&b"one"[..], b"second", b"", &[3; 10_000]] {
+                store(&kept, data).unwrap();
+                assert_ne!(kept.committed().slot, busy, "committed before: {committed}");
+                assert_eq!(restore(&kept, data.len()).unwrap(), data);
+            }
+            let mut found = [0; 4];
+            outer.0.files[busy].read(found[..].as_mut().into(), 4).unwrap();
+            assert_eq!(&found, b"used", "slot {busy}, committed before: {committed}");
+
+            kept.word().store(Committed { slot: busy, size: 5000 }.to_word(), Ordering::Relaxed);
+            outer.0.files[busy].write(b"u"[..].into()).unwrap();
+            assert_eq!(kept.size(), Ok(0), "what is in use is not mapped anew, whatever the word says");
+            drop(outer);
+            assert_eq!(kept.turn().0.busy.load(Ordering::Relaxed), NONE);
+        }
+    }
+
+    /// A signal handler commits the slot that was just chosen.
+    #[test]
+    fn who_is_interrupted_while_it_chooses_chooses_again() {
+        for committed in 0..SLOTS {
+            let kept = Store::new().unwrap();
+            kept.word().store(Committed { slot: committed, size: 0 }.to_word(), Ordering::Relaxed);
+            let outer = kept.turn();
+            let (seen, chosen) = kept.choose(&outer, |seen| {
+                if seen.size == 0 {
+                    store(&kept, b"handler").unwrap();
+                }
+                // As a store chooses.
+                usize::from(seen.slot == 0)
+            });
+            assert_eq!(seen, kept.committed());
+            assert_ne!(chosen, seen.slot, "committed before: {committed}");
         }
     }
 }

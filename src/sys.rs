@@ -16,6 +16,7 @@ mod package_note;
 pub mod process;
 pub mod program;
 pub mod quorum;
+pub mod reentrant;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;

@@ -265,6 +265,13 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["1000 handlers, all answers right"]),
         ),
         fault(
+            "handlers that store inside stores, and crashes",
+            "what is restored is what one store has written, whoever interrupted whom",
+            &["store_interrupted"],
+            shows(Never, &[]),
+            shows(Exit(0), &["instance 6, all was whole"]),
+        ),
+        fault(
             "heartbeats of one thread during a store of another",
             "heartbeats of one thread get into the middle of another's data on the C library's pipe",
             &["heartbeat_in_store"],

@@ -39,6 +39,7 @@ pub mod machine {
 #[path = "../../src/sys/foreign.rs"]
 pub mod foreign;
 pub mod memory_file;
+pub mod reentrant;
 pub mod shared_page;
 
 pub mod futex {

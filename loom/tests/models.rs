@@ -10,7 +10,7 @@ use sam::store::Store;
 use sam::sys::machine;
 
 /// What the next instance finds.
-fn restored(store: &mut Store) -> Vec<u8> {
+fn restored(store: &Store) -> Vec<u8> {
     let mut room = [0xee; 2];
     store.restore(room[..].as_mut().into()).expect("room for all there is");
     room.into_iter().take_while(|&byte| byte != 0xee).collect()
@@ -22,20 +22,20 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
     for store_in_new_thread in [false, true] {
         loom::model(move || {
             machine::boot();
-            let mut instance = Store::new().expect("memory");
+            let instance = Store::new().expect("memory");
             machine::fork();
-            let mut next = Store::new().expect("the same memory");
+            let next = Store::new().expect("the same memory");
             for &data in before {
                 instance.store(data.into()).expect("room");
             }
             let old = before.last().copied().unwrap_or_default();
-            let mut store = move || instance.store(during.into()).expect("room");
+            let store = move || instance.store(during.into()).expect("room");
             let look = move || {
-                let found = restored(&mut next);
+                let found = restored(&next);
                 assert!(found == old || found == during, "{found:?} of {old:?} and {during:?}");
                 next
             };
-            let mut next = if store_in_new_thread {
+            let next = if store_in_new_thread {
                 let storing = thread::spawn(store);
                 let next = look();
                 storing.join().expect("a store");
@@ -45,7 +45,7 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
                 store();
                 looking.join().expect("a look")
             };
-            assert_eq!(restored(&mut next), during, "after the store");
+            assert_eq!(restored(&next), during, "after the store");
         });
     }
 }

@@ -1,5 +1,6 @@
 //! Memory that outlives the process that wrote it: a memfd, mapped, that only grows.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -13,16 +14,20 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::fstat;
 
 use super::foreign::{Bytes, Room};
+use super::signals::Blocked;
 use crate::error::{Error, Result};
 
 /// A file in memory. Its descriptor is close-on-exec and kept open for the life of the process; the application
 /// may close it all the same, so it is checked before each use.
+///
+/// A signal handler may use it while it is in use, unless both write or one has to grow what the other reads.
 #[derive(Debug)]
 pub struct MemoryFile {
     fd: RawFd,
     identity: (libc::dev_t, libc::ino_t),
-    mapping: NonNull<u8>,
-    mapped: usize,
+    /// What is mapped changes while all signals are blocked.
+    mapping: Cell<NonNull<u8>>,
+    mapped: Cell<usize>,
 }
 
 // SAFETY: descriptor and mapping belong to the process, not to a thread.
@@ -39,8 +44,8 @@ impl MemoryFile {
         Ok(MemoryFile {
             fd: fd.into_raw_fd(),
             identity: (stat.st_dev, stat.st_ino),
-            mapping: NonNull::dangling(),
-            mapped: 0,
+            mapping: Cell::new(NonNull::dangling()),
+            mapped: Cell::new(0),
         })
     }
 
@@ -65,29 +70,30 @@ impl MemoryFile {
     }
 
     /// Writes to the start of the file, which grows when it has to. On an error the earlier content may be gone.
-    pub fn write(&mut self, data: Bytes<'_>) -> Result<()> {
-        if data.len() > self.mapped {
+    pub fn write(&self, data: Bytes<'_>) -> Result<()> {
+        if !self.reaches(data.len()) {
             self.reserve(data.len())?;
         }
         // SAFETY: the mapping has room for the data, its pages are reserved, and the data cannot lie in it: it is
         // never handed out.
-        unsafe { data.copy_to(self.mapping.as_ptr()) };
+        unsafe { data.copy_to(self.mapping.get().as_ptr()) };
         Ok(())
     }
 
     /// Reads `length` bytes from the start of the file; on an error nothing was read.
-    pub fn read(&mut self, mut room: Room<'_>, length: usize) -> Result<()> {
+    pub fn read(&self, mut room: Room<'_>, length: usize) -> Result<()> {
         self.reach(length)?;
         // SAFETY: the mapping covers length bytes of a file that cannot shrink, and is never handed out.
-        unsafe { room.fill(self.mapping.as_ptr(), length) };
+        unsafe { room.fill(self.mapping.get().as_ptr(), length) };
         Ok(())
     }
 
     /// Makes sure that the first `length` bytes can be read; an error when the file is shorter.
-    pub fn reach(&mut self, length: usize) -> Result<()> {
-        if length <= self.mapped {
+    pub fn reach(&self, length: usize) -> Result<()> {
+        if self.reaches(length) {
             return Ok(());
         }
+        let _blocked = Blocked::all();
         let (file, size) = self.checked()?;
         if size < length {
             return Err(Error::Internal);
@@ -95,8 +101,14 @@ impl MemoryFile {
         self.map(&file, length, MapFlags::empty())
     }
 
+    /// Whether the first `length` bytes can be read and written as it is.
+    pub fn reaches(&self, length: usize) -> bool {
+        length <= self.mapped.get()
+    }
+
     /// Gives the file at least `length` bytes of memory that is really there, so that writing cannot fail later.
-    fn reserve(&mut self, length: usize) -> Result<()> {
+    fn reserve(&self, length: usize) -> Result<()> {
+        let _blocked = Blocked::all();
         let (file, _) = self.checked()?;
         let memory = available_memory();
         if length > memory {
@@ -116,21 +128,22 @@ impl MemoryFile {
         }
     }
 
-    fn map(&mut self, file: &Borrowed, length: usize, how: MapFlags) -> Result<()> {
+    fn map(&self, file: &Borrowed, length: usize, how: MapFlags) -> Result<()> {
         let room = NonZeroUsize::new(length).ok_or(Error::Internal)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
         let mapping = unsafe { mmap(None, room, protection, MapFlags::MAP_SHARED | how, file, 0)? };
         self.unmap();
-        (self.mapping, self.mapped) = (mapping.cast(), length);
+        self.mapping.set(mapping.cast());
+        self.mapped.set(length);
         Ok(())
     }
 
-    fn unmap(&mut self) {
-        if self.mapped > 0 {
+    fn unmap(&self) {
+        if self.mapped.get() > 0 {
             // SAFETY: mapped by map(), and no reference into it is ever kept.
-            let _ = unsafe { munmap(self.mapping.cast(), self.mapped) };
-            self.mapped = 0;
+            let _ = unsafe { munmap(self.mapping.get().cast(), self.mapped.get()) };
+            self.mapped.set(0);
         }
     }
 }
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_growing_keeps_it() {
-        let mut file = MemoryFile::create(c"sam-test").unwrap();
+        let file = MemoryFile::create(c"sam-test").unwrap();
         for data in [&b"small"[..], &[7; 300_000], b"", b"again small"] {
             let mut back = vec![0; data.len()];
             file.write(data.into()).unwrap();

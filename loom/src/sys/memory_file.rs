@@ -19,7 +19,7 @@ impl MemoryFile {
         Ok(MemoryFile(super::machine::memory(|| std::array::from_fn(|_| AtomicU8::new(0)))))
     }
 
-    pub fn write(&mut self, data: Bytes<'_>) -> Result<()> {
+    pub fn write(&self, data: Bytes<'_>) -> Result<()> {
         if data.len() > LENGTH {
             return Err(Error::NoMemory);
         }
@@ -32,7 +32,7 @@ impl MemoryFile {
         Ok(())
     }
 
-    pub fn read(&mut self, mut room: Room<'_>, length: usize) -> Result<()> {
+    pub fn read(&self, mut room: Room<'_>, length: usize) -> Result<()> {
         self.reach(length)?;
         let bytes: Vec<u8> = self.0[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         // SAFETY: there are that many bytes.
@@ -40,7 +40,11 @@ impl MemoryFile {
         Ok(())
     }
 
-    pub fn reach(&mut self, length: usize) -> Result<()> {
-        if length > LENGTH { Err(Error::Internal) } else { Ok(()) }
+    pub fn reach(&self, length: usize) -> Result<()> {
+        if self.reaches(length) { Ok(()) } else { Err(Error::Internal) }
+    }
+
+    pub fn reaches(&self, length: usize) -> bool {
+        length <= LENGTH
     }
 }

@@ -1,0 +1,122 @@
+/* Handlers store and restore while they interrupt a store or a restore, in two threads, and instances are killed
+ * meanwhile: what is restored is always what one store has written. */
+#include "observe.h"
+
+#include <pthread.h>
+#include <sys/time.h>
+
+#define INSTANCES 6
+#define HANDLERS 300
+#define MOST (256 << 10)
+
+static volatile sig_atomic_t handled;
+static volatile sig_atomic_t strange;
+
+/* In use by a thread, and by a handler that interrupts it. */
+struct room {
+	char stored[MOST];
+	char restored[MOST];
+};
+
+static void store(struct room *room, char letter, size_t size)
+{
+	memset(room->stored, letter, size);
+	if (sam_data_store(room->stored, size) != CS_OK) {
+		strange = 1;
+	}
+}
+
+/* The data may have changed since its size was asked for: then it is not larger than the room. */
+static void restore(struct room *room)
+{
+	size_t size, i;
+
+	memset(room->restored, 0, MOST);
+	if (sam_data_getsize(&size) != CS_OK || size == 0 || size > MOST ||
+	    sam_data_restore(room->restored, MOST) != CS_OK) {
+		strange = 2;
+	}
+	for (size = MOST; size > 1 && room->restored[size - 1] == 0; size--) {
+	}
+	for (i = 0; i < size; i++) {
+		if (room->restored[i] != room->restored[0]) {
+			strange = 3;
+		}
+	}
+}
+
+/* The next interruption; counted from the end of this one, so that what is interrupted gets on. */
+static void interrupt_soon(void)
+{
+	struct itimerval soon = {{0, 0}, {0, 200}};
+
+	setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+static void handler(int signal_number)
+{
+	static struct room room;
+	size_t size = 1 + (size_t)rand() % MOST;
+
+	(void)signal_number;
+	store(&room, 'H', size);
+	restore(&room);
+	store(&room, 'h', size / 2 + 1);
+	restore(&room);
+	handled++;
+	interrupt_soon();
+}
+
+static void work(struct room *room, char letter, unsigned int seed)
+{
+	while (handled < HANDLERS) {
+		store(room, letter, 1 + (size_t)rand_r(&seed) % MOST);
+		restore(room);
+	}
+}
+
+static void *beside(void *unused)
+{
+	static struct room room;
+	sigset_t alarm;
+
+	(void)unused;
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	work(&room, 'T', 1);
+	return NULL;
+}
+
+int main(void)
+{
+	static struct room room;
+	unsigned int instance;
+	pthread_t thread;
+
+	on_signal(SIGALRM, handler);
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	if (instance > 1) {
+		restore(&room);
+	}
+	MUST(sam_start());
+	if (instance < INSTANCES && strange == 0) {
+		store(&room, 'M', MOST);
+		if (pthread_create(&thread, NULL, beside, NULL) != 0) {
+			return 2;
+		}
+		interrupt_soon();
+		work(&room, 'M', instance);
+		if (strange == 0) {
+			raise(SIGKILL);
+		}
+	}
+	if (strange != 0) {
+		observe("instance %u: strange, %d", instance, (int)strange);
+	} else {
+		observe("instance %u, all was whole", instance);
+	}
+	MUST(sam_finalize());
+	_exit(0);
+}
