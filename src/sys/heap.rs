@@ -23,23 +23,26 @@ struct Heap {
 }
 
 /// Blocks of equal size, each used as a whole.
-#[repr(C, align(64))]
+#[repr(C)]
 struct Blocks<const SIZE: usize> {
-    blocks: UnsafeCell<[[u8; SIZE]; BLOCKS]>,
     /// A bit for each block.
     used: AtomicU64,
+    blocks: Aligned<UnsafeCell<[[u8; SIZE]; BLOCKS]>>,
 }
+
+#[repr(align(64))]
+struct Aligned<T>(T);
 
 // SAFETY: a block is used by whoever set its bit, alone, until they clear it.
 unsafe impl<const SIZE: usize> Sync for Blocks<SIZE> {}
 
 impl<const SIZE: usize> Blocks<SIZE> {
     const fn new() -> Self {
-        Blocks { blocks: UnsafeCell::new([[0; SIZE]; BLOCKS]), used: AtomicU64::new(0) }
+        Blocks { used: AtomicU64::new(0), blocks: Aligned(UnsafeCell::new([[0; SIZE]; BLOCKS])) }
     }
 
     fn start(&self) -> *mut u8 {
-        self.blocks.get().cast()
+        self.blocks.0.get().cast()
     }
 
     fn take(&self, layout: Layout) -> Option<*mut u8> {
