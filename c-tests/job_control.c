@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 #include <termios.h>
 
-#define INTERVAL 400
+#define INTERVAL 1000
 
 static volatile sig_atomic_t interrupts;
 

@@ -90,7 +90,7 @@ int main(void)
     struct pollfd wait;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    must(sam_initialize(300, SAM_RECOVERY_POLICY_RESTART) == CS_OK, "sam_initialize");
+    must(sam_initialize(500, SAM_RECOVERY_POLICY_RESTART) == CS_OK, "sam_initialize");
     must(sam_warn_signal_set(SIGUSR1) == CS_OK, "sam_warn_signal_set");
     wait.fd = listen_on_loopback(); /* before the fork: kept open by the supervisor */
     wait.events = POLLIN;
