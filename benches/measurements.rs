@@ -12,6 +12,10 @@ pub enum Contender {
     OursWithSpare,
     /// A program that links nothing but the C library.
     NoLibrary,
+    /// One reading of the clock.
+    Clock,
+    /// One copy of as many bytes.
+    OneCopy,
     /// A service of runit.
     Runit,
     /// A service of s6.
@@ -19,7 +23,7 @@ pub enum Contender {
     /// The watchdog datagram of systemd's services.
     SdNotify,
 }
-use Contender::{Libsam4, NoLibrary, Ours, OursWithSpare, Runit, S6, SdNotify};
+use Contender::{Clock, Libsam4, NoLibrary, OneCopy, Ours, OursWithSpare, Runit, S6, SdNotify};
 
 impl Contender {
     pub fn name(self) -> &'static str {
@@ -28,6 +32,8 @@ impl Contender {
             Ours => "ours",
             OursWithSpare => "ours, warm spare",
             NoLibrary => "no library",
+            Clock => "clock_gettime",
+            OneCopy => "memcpy",
             Runit => "runit",
             S6 => "s6",
             SdNotify => "sd_notify",
@@ -117,7 +123,9 @@ pub fn all() -> Vec<Measurement> {
         Measurement::new(5, "heartbeat_flood 10 100000", both)
             .and(SdNotify, "sd_notify 10000 0")
             .line("sam_hc_send, flood", Time, Median, RatioAtMost(1.0 / 18.0))
-            .line_of("sam_hc_send, flood", Time, Median, (SdNotify, Ours), Goal::None),
+            .and(Clock, "clock_read 10 100000")
+            .line_of("sam_hc_send, flood", Time, Median, (SdNotify, Ours), Goal::None)
+            .line_of("sam_hc_send, flood", Time, Median, (Clock, Ours), Goal::None),
         Measurement::new(5, "heartbeat_asleep 5000", both)
             .and(SdNotify, "sd_notify 5000 100")
             .line("sam_hc_send, supervisor asleep", Time, Median, RatioAtMost(1.0 / 60.0))
@@ -162,10 +170,14 @@ pub fn all() -> Vec<Measurement> {
             .line("sam_data_store, 4 KiB", Time, Best, RatioAtMost(1.0 / 20.0))
             .line("sam_data_store, 4 KiB", Time, Median, Goal::None),
         Measurement::new(5, "data_store 1048576 300", both)
+            .and(OneCopy, "copy 1048576 300")
             .line("sam_data_store, 1 MiB", Time, Best, RatioAtMost(1.0 / 12.0))
+            .line_of("sam_data_store, 1 MiB", Time, Best, (OneCopy, Ours), Goal::None)
             .line("sam_data_store, 1 MiB", Time, Median, Goal::None),
         Measurement::new(5, "data_store 67108864 10", both)
+            .and(OneCopy, "copy 67108864 10")
             .line("sam_data_store, 64 MiB", Time, Best, RatioAtMost(1.0 / 25.0))
+            .line_of("sam_data_store, 64 MiB", Time, Best, (OneCopy, Ours), Goal::None)
             .line("sam_data_store, 64 MiB", Time, Median, Goal::None),
         Measurement::new(5, "start_up 300 ./empty-linked", both)
             .and(NoLibrary, "start_up 300 ./empty")
