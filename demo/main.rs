@@ -155,7 +155,8 @@ impl Demo {
     fn request(&self, request: &str) -> Outcome<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        writeln!(stream, "{request}")?;
+        // In one piece: the daemon reads once, and what it has not read when it closes would reset the connection.
+        stream.write_all(format!("{request}\n").as_bytes())?;
         Ok(stream)
     }
 
