@@ -51,21 +51,20 @@ pub fn spawn() -> Result<(), i32> {
     thread::spawn_detached(|| {
         signals::unblock_faults();
         if let Some(session) = session::current() {
-            let slack = TimerSlack::current();
-            while serve(session, slack) {}
+            while serve(session) {}
         }
     })
 }
 
 /// Works while health checking is started, then sleeps until something has changed. False when the session is
 /// over.
-fn serve(session: &Session, slack: TimerSlack) -> bool {
+fn serve(session: &Session) -> bool {
     let seen = session.alarm().rings();
     if session.is_over() {
         return false;
     }
     if let Some(check) = session.check_to_run() {
-        if !watch(session, check, slack, seen) {
+        if !watch(session, check, seen) {
             session.report_unhealthy(|| session.alarm().rings() == seen);
         }
     }
@@ -75,19 +74,19 @@ fn serve(session: &Session, slack: TimerSlack) -> bool {
 
 /// Beats and asks until the alarm rings (true), or the callback says that the instance is not well (false). The callback
 /// has the timer slack of the application.
-fn watch(session: &Session, check: HealthCheck, slack: TimerSlack, seen: u32) -> bool {
+fn watch(session: &Session, check: HealthCheck, seen: u32) -> bool {
     let pause = (session.interval() / BEATS).max(1);
-    let slack_of_beats = TimerSlack::of(session.interval() / SLACK);
-    slack_of_beats.set();
+    let slack = TimerSlack::of(session.interval() / SLACK);
+    slack.set();
     let mut due = clock::now() + pause;
     for beat in 1.. {
         if session.alarm().sleep(seen, Some(due)) {
             break;
         }
         if beat % BEATS == 0 {
-            slack.set();
+            TimerSlack::INHERITED.set();
             let is_healthy = check.is_healthy();
-            slack_of_beats.set();
+            slack.set();
             if !is_healthy {
                 return false;
             }

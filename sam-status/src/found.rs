@@ -7,6 +7,7 @@ use std::path::Path;
 
 use sam::board::View;
 use sam::status::{self, Status, Words};
+use sam::sys::process;
 use sam::sys::shared_page::PageFile;
 
 /// How often to read what is being written.
@@ -114,15 +115,9 @@ fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
     if pid == 0 {
         return None;
     }
-    for thread in fs::read_dir(supervisor.join("task")).ok()?.flatten() {
-        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        for child in children.split_whitespace() {
-            if own_pid(&Path::new("/proc").join(child)) == Some(pid) {
-                return child.parse().ok();
-            }
-        }
-    }
-    None
+    let mut children = process::children(supervisor).into_iter();
+    let child = children.find(|child| own_pid(&Path::new("/proc").join(child.to_string())) == Some(pid));
+    child?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -182,49 +182,48 @@ impl Supervisor {
             self.showcase.free(spare.board);
         }
         let supervisor = process::own_pid();
-        let mut board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
+        let board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
         board.set_warn_signal(warn_signal);
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         board.hold_lifeline();
-        match self.fork() {
-            Err(errno) => {
-                self.showcase.free(board);
-                Err(errno)
-            }
-            Ok(Forked::Child) => Ok(Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell()))),
-            Ok(Forked::Parent(pid)) => {
-                board.keep_from_others();
-                Ok(self.watch(Child { pid, board, pidfd: None, was_spare: false }))
-            }
-        }
+        Ok(match self.fork(board)? {
+            (Forked::Child, board) => Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell())),
+            (Forked::Parent(pid), board) => self.watch(Child { pid, board, pidfd: None, was_spare: false }),
+        })
     }
 
     /// Forks a spare: the next instance, which waits here until it is to take over.
     fn prepare(&mut self) -> nix::Result<Launch> {
         let supervisor = process::own_pid();
-        let mut board = self.showcase.board()?;
-        match self.fork() {
+        let board = self.showcase.board()?;
+        Ok(match self.fork(board)? {
+            (Forked::Child, board) => Launch::InChild(Newborn::spare(supervisor, board, self.take_bell())),
+            (Forked::Parent(pid), board) => {
+                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
+                Launch::Made(Event::SpareMade)
+            }
+        })
+    }
+
+    /// Forks a process that alone shares `board` with this one.
+    fn fork(&self, mut board: Board) -> nix::Result<(Forked, Board)> {
+        // Children inherit it.
+        self.slack.set();
+        let forked = process::fork();
+        if forked == Ok(Forked::Child) {
+            return Ok((Forked::Child, board));
+        }
+        TimerSlack::LEAST.set();
+        match forked {
+            Ok(parent) => {
+                board.keep_from_others();
+                Ok((parent, board))
+            }
             Err(errno) => {
                 self.showcase.free(board);
                 Err(errno)
             }
-            Ok(Forked::Child) => Ok(Launch::InChild(Newborn::spare(supervisor, board, self.take_bell()))),
-            Ok(Forked::Parent(pid)) => {
-                board.keep_from_others();
-                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
-                Ok(Launch::Made(Event::SpareMade))
-            }
         }
-    }
-
-    fn fork(&self) -> nix::Result<Forked> {
-        // Children inherit it.
-        self.slack.set();
-        let forked = process::fork();
-        if forked != Ok(Forked::Child) {
-            TimerSlack::LEAST.set();
-        }
-        forked
     }
 
     fn take_bell(&mut self) -> Option<Doorbell> {
@@ -392,6 +391,7 @@ impl Supervisor {
     }
 
     fn wake_at(&self) -> Option<u64> {
+        // One by one: what the compiler makes of an array of options, valgrind takes for a use of what was never set.
         let mut wake_at = self.machine.wake_at();
         if let Some(link) = &self.corosync {
             wake_at = wake_at.into_iter().chain([link.wake_at()]).min();

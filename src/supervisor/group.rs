@@ -2,11 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
 use crate::sys::process::{self, Subreaper};
 use crate::sys::{clock, signals};
 
 /// How long to wait for processes that were killed, in ns. What the kernel holds for longer cannot be ended.
 const PATIENCE: u64 = 1_000_000_000;
+
+fn children() -> Vec<i32> {
+    process::children(Path::new("/proc/self"))
+}
 
 /// The children of the supervisor. The kernel hands it those of its instances when their parents have died.
 #[derive(Debug)]
@@ -19,7 +25,7 @@ pub struct Group {
 impl Group {
     /// Of a supervisor that is about to make its first instance: its children so far are not touched.
     pub fn new() -> nix::Result<Group> {
-        let spared = process::children();
+        let spared = children();
         Ok(Group { _adopts: Subreaper::become_one()?, spared })
     }
 
@@ -34,7 +40,7 @@ impl Group {
         let until = clock::now().saturating_add(PATIENCE);
         let (mut ended, mut left) = (0, 0);
         loop {
-            let mut found = process::children();
+            let mut found = children();
             found.retain(|pid| !self.spared.contains(pid) && !others.contains(pid));
             if found.is_empty() || clock::now() >= until {
                 return (ended, left + found.len());

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -122,10 +123,10 @@ pub fn reap_until(child: i32, until: u64) -> bool {
     }
 }
 
-/// The pids of the children of the calling process, dead ones that are not reaped among them. Empty where the kernel
-/// does not say.
-pub fn children() -> Vec<i32> {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+/// The pids of the children of a process, dead ones that are not reaped among them. `process` is its folder in /proc.
+/// Empty where the kernel does not say.
+pub fn children(process: &Path) -> Vec<i32> {
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
@@ -176,9 +177,11 @@ impl TimerSlack {
     /// As little as there is.
     pub const LEAST: TimerSlack = TimerSlack(1);
 
+    /// What the thread began with: that of the thread which made it.
+    pub const INHERITED: TimerSlack = TimerSlack(0);
+
     /// So many ns; at least 1.
     pub fn of(ns: u64) -> TimerSlack {
-        // 0 would ask for the slack that the thread began with.
         TimerSlack(libc::c_ulong::try_from(ns.max(1)).unwrap_or(libc::c_ulong::MAX))
     }
 
