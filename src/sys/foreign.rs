@@ -19,6 +19,13 @@ impl Bytes<'_> {
         Bytes { start, length, _lent: PhantomData }
     }
 
+    /// So many bytes that are not there, for a call that has to refuse them.
+    #[cfg(test)]
+    pub fn pretended(length: usize) -> Self {
+        // SAFETY: the call is refused, so nothing is promised.
+        unsafe { Bytes::new(b"x".as_ptr(), length) }
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.length
