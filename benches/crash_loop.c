@@ -13,12 +13,10 @@ int main(int argc, char **argv)
 	unsigned long blocks = argument(argc, argv, 1);
 	unsigned long restarts = argument(argc, argv, 2);
 	struct record *record = shared(sizeof(*record));
-	unsigned int id = 0;
+	unsigned int id;
 
 	MUST(blocks <= sizeof(record->rates) / sizeof(*record->rates));
-	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART) == CS_OK);
-	MUST(sam_register(&id) == CS_OK);
-	MUST(sam_start() == CS_OK);
+	id = start_supervised(0);
 	if (id % restarts == 1) {
 		uint64_t time = now();
 

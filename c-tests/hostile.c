@@ -215,25 +215,6 @@ static void stop_and_continue(pid_t supervisor)
 	(void)supervisor;
 }
 
-static long processor_ms(pid_t pid)
-{
-	char path[64], line[1024], *after_name;
-	unsigned long user = 0, system = 0;
-	FILE *stat;
-
-	sprintf(path, "/proc/%d/stat", (int)pid);
-	stat = fopen(path, "r");
-	if (stat == NULL) {
-		return -1;
-	}
-	if (fgets(line, sizeof(line), stat) == NULL || (after_name = strrchr(line, ')')) == NULL ||
-	    sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
-		user = 0;
-	}
-	fclose(stat);
-	return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
-}
-
 /* Somebody else in the same group: not to be signalled. Says in the end how busy the supervisor was. */
 static void stand_by(pid_t supervisor)
 {

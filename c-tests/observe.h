@@ -116,21 +116,45 @@ static inline void *shared_memory(size_t size)
 	return memory;
 }
 
-/* The state of a process as in /proc: S for asleep, T for stopped. '-': there is none. */
-static inline char process_state(pid_t process)
+/* What /proc/PID/stat says behind the name, put into `line`. NULL: there is no such process. */
+static inline const char *process_stat(pid_t process, char line[1024])
 {
-	char path[32], line[512] = "";
-	const char *end;
+	char path[32];
+	char *end = NULL;
 	FILE *file;
 
 	sprintf(path, "/proc/%ld/stat", (long)process);
 	file = fopen(path, "r");
-	if (file == NULL || fgets(line, sizeof(line), file) == NULL) {
-		return '-';
+	if (file == NULL) {
+		return NULL;
+	}
+	if (fgets(line, 1024, file) != NULL) {
+		end = strrchr(line, ')');
 	}
 	fclose(file);
-	end = strrchr(line, ')');
-	return end == NULL ? '-' : end[2];
+	return end == NULL ? NULL : end + 2;
+}
+
+/* The state of a process: S for asleep, T for stopped. '-': there is none. */
+static inline char process_state(pid_t process)
+{
+	char line[1024];
+	const char *stat = process_stat(process, line);
+
+	return stat == NULL ? '-' : stat[0];
+}
+
+/* The processor time that a process has used. -1: there is none. */
+static inline long processor_ms(pid_t process)
+{
+	char line[1024];
+	const char *stat = process_stat(process, line);
+	unsigned long user, system;
+
+	if (stat == NULL || sscanf(stat, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+		return -1;
+	}
+	return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
 }
 
 #endif

@@ -98,6 +98,15 @@ pub struct Program {
     command: Vec<String>,
 }
 
+/// What whoever runs the tests has set is not part of them.
+pub fn forget_settings(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("SAM_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// Takes back what nohup(1), or a shell that starts something in the background, has the tests ignore.
 fn heed_the_terminal() -> io::Result<()> {
     for number in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
@@ -128,12 +137,7 @@ impl Program {
         let mut words = others.iter().copied().chain([path]);
         let mut command = with_library(Command::new(words.next().expect("a command")), library);
         command.args(words).args(&self.command[1..]);
-        // What whoever runs the tests has set is not part of them.
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("SAM_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         // The log of ours: shown when a test fails.
         command.env("SAM_LOG", "stderr");
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::prefix;
+use super::{forget_settings, prefix};
 
 /// Far longer than anything here takes, also on a machine that is busy with other things.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -22,11 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A command that uses the library under test, whatever is set up outside.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SAM_") {
-            command.env_remove(name);
-        }
-    }
+    forget_settings(&mut command);
     command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "off");
     command
 }
