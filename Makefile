@@ -22,11 +22,15 @@ api    = 3.1.10
 soname = libsam.so.4
 real   = libsam.so.4.4.0
 
+# release, or dev for builds that are quick to make.
+PROFILE = release
+
 target  = $(or $(CARGO_TARGET_DIR),target)
-archive = $(target)/release/libsam.a
-library = $(target)/release/$(real)
-program = $(target)/release/sam-status
-stage   = $(abspath $(target))/prefix
+built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+archive = $(built)/libsam.a
+library = $(built)/$(real)
+program = $(built)/sam-status
+stage   = $(abspath $(target))/$(if $(filter dev,$(PROFILE)),dev-prefix,prefix)
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
 sections = 3 8
@@ -39,7 +43,7 @@ TESTS =
 DEB_FLAGS =
 RPM_FLAGS =
 
-.PHONY: all install install-strip uninstall header demo check test faults soak models miri fuzz test-packages \
+.PHONY: all install install-strip uninstall header demo check test try faults soak models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages clean stage FORCE
 
 all: $(library) $(program)
@@ -60,7 +64,7 @@ $(library): $(archive) src/capi/exports.map Makefile
 
 # cargo knows best when the archive is out of date.
 $(archive): FORCE
-	$(CARGO) build --release --workspace --lib --bins
+	$(CARGO) build --profile $(PROFILE) --workspace --lib --bins
 
 $(program): $(archive) ;
 
@@ -113,25 +117,27 @@ soak: SECONDS = 60
 soak: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak
 
-check: test-packages models miri
-	$(MAKE) test
-	SAM_PREFIX='$(stage)' CARGO='$(CARGO)' tests/run-cluster
+# All tests, also after one that failed; what each has printed is in target/check.log.
+check: test-packages
+	@$(MAKE) -s --no-print-directory stage
+	@SAM_PREFIX='$(stage)' tests/check $(target)/check.log '$(CARGO) test --workspace' \
+	    "env RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) test --manifest-path loom/Cargo.toml --target-dir $(target)/loom"
 
 test: stage
-	SAM_PREFIX='$(stage)' $(CARGO) test --workspace $(TESTS)
+	SAM_PREFIX='$(stage)' $(CARGO) test --workspace --no-fail-fast $(TESTS)
+
+# A few tests, with a library that is built without optimisation: make try TESTS='--test faults "SIGCHLD ignored"'.
+try:
+	@$(MAKE) -s --no-print-directory PROFILE=dev test
 
 # The page and the store in every order that the memory model allows.
 models:
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) test --quiet --manifest-path loom/Cargo.toml --target-dir $(target)/loom
 
-# The rooms without system calls, interpreted. Part of check where the toolchain has Miri.
+# The modules without system calls, interpreted. Needs a nightly toolchain with Miri (rustup component add miri).
 miri:
-	@if $(CARGO) miri --version >/dev/null 2>&1; then \
-	    MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
-	        policy error environment supervisor::machine supervisor::restarts supervisor::notice; \
-	else \
-	    echo 'left out: miri: this toolchain does not have it (rustup component add miri, for a nightly one)'; \
-	fi
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
+	    policy error environment supervisor::machine supervisor::restarts supervisor::notice
 
 # Installs what the tests need and this machine does not have.
 test-packages:

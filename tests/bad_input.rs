@@ -41,7 +41,6 @@ fn is_ended_on_time(outcome: &Outcome) -> bool {
         && outcome.time_after("scribbled") < 2 * INTERVAL + Duration::from_secs(2)
 }
 
-#[test]
 fn rubbish_does_not_keep_a_hang_from_being_ended() {
     let patterns = ["zeros", "ones", "random", "future0", "future1", "future2", "future3"];
     let mut started = scribble_all(&patterns, "restart");
@@ -52,13 +51,11 @@ fn rubbish_does_not_keep_a_hang_from_being_ended() {
     }
 }
 
-#[test]
 fn rubbish_alone_does_not_disturb_the_supervisor() {
     // What the rubbish says may be that the instance has stopped: then it is as if it had called sam_stop.
     scribble_all(&["zeros", "ones", "random", "random", "random"], "leave");
 }
 
-#[test]
 fn a_time_to_come_extends_no_deadline() {
     let outcomes = scribble_all(&["future0", "future1", "future2", "future3"], "leave");
     // One of them says that the instance is started, and will be for another hour.
@@ -66,7 +63,6 @@ fn a_time_to_come_extends_no_deadline() {
     assert!(outcomes.iter().any(is_ended_on_time), "none ended on time:\n{seen}");
 }
 
-#[test]
 fn a_lack_of_memory_is_an_error_and_not_the_end() {
     let outcome = Program::new(Built::WithOurs, &["no_memory"]).run(Library::Ours);
     assert_eq!(
@@ -75,3 +71,10 @@ fn a_lack_of_memory_is_an_error_and_not_the_end() {
         "{outcome}"
     );
 }
+
+common::runner::tests![
+    rubbish_does_not_keep_a_hang_from_being_ended,
+    rubbish_alone_does_not_disturb_the_supervisor,
+    a_time_to_come_extends_no_deadline,
+    a_lack_of_memory_is_an_error_and_not_the_end,
+];

@@ -142,22 +142,25 @@ fn check(interval: &str, policy: &str) {
     );
 }
 
-#[test]
 fn quit_with_an_interval() {
     check("10000", "QUIT");
 }
 
-#[test]
 fn quit_without_an_interval() {
     check("0", "QUIT");
 }
 
-#[test]
 fn restart_with_an_interval() {
     check("10000", "RESTART");
 }
 
-#[test]
 fn restart_without_an_interval() {
     check("0", "RESTART");
 }
+
+common::runner::tests![
+    quit_with_an_interval,
+    quit_without_an_interval,
+    restart_with_an_interval,
+    restart_without_an_interval,
+];

@@ -1,6 +1,8 @@
 //! What the dynamic linker finds in the installed library. A program that runs proves nothing of this: a library
 //! without symbol versions runs too.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::{env, fs};
@@ -72,7 +74,6 @@ fn dynamic(data: &[u8], tag: u32) -> Vec<String> {
         .collect()
 }
 
-#[test]
 fn exactly_the_twelve_functions_are_exported_at_their_version() {
     let expected: BTreeSet<_> =
         FUNCTIONS.iter().map(|&name| (name.to_owned(), "COROSYNC_SAM_1.0".to_owned())).collect();
@@ -82,14 +83,12 @@ fn exactly_the_twelve_functions_are_exported_at_their_version() {
     assert_eq!(exported, expected);
 }
 
-#[test]
 fn it_is_libsam_4_and_needs_the_c_library_alone() {
     let data = read();
     assert_eq!(dynamic(&data, elf::DT_SONAME), ["libsam.so.4"]);
     assert_eq!(dynamic(&data, elf::DT_NEEDED), ["libc.so.6"]);
 }
 
-#[test]
 fn whatever_it_uses_is_the_c_librarys() {
     let strangers: Vec<_> = symbols(&read(), false)
         .into_iter()
@@ -99,7 +98,6 @@ fn whatever_it_uses_is_the_c_librarys() {
     assert!(strangers.is_empty(), "undefined and not from the C library: {strangers:?}");
 }
 
-#[test]
 fn it_stays_mapped_and_is_small() {
     const LIMIT: u64 = 400 * 1024;
     let data = read();
@@ -122,7 +120,6 @@ fn it_stays_mapped_and_is_small() {
     assert!(size <= LIMIT, "{size} bytes stripped, at most {LIMIT}");
 }
 
-#[test]
 fn packagers_can_read_what_it_opens_at_run_time() {
     const DLOPEN: u32 = 0x407c_0c0a;
     let data = read();
@@ -141,10 +138,18 @@ fn packagers_can_read_what_it_opens_at_run_time() {
     assert!(notes.next().unwrap().is_none());
 }
 
-#[test]
 fn the_links_lead_to_the_real_file() {
     let directory = library().parent().unwrap().to_owned();
     let link = |name: &str| fs::read_link(directory.join(name)).unwrap();
     assert_eq!(link("libsam.so"), PathBuf::from("libsam.so.4"));
     assert_eq!(link("libsam.so.4"), PathBuf::from("libsam.so.4.4.0"));
 }
+
+common::runner::tests![
+    exactly_the_twelve_functions_are_exported_at_their_version,
+    it_is_libsam_4_and_needs_the_c_library_alone,
+    whatever_it_uses_is_the_c_librarys,
+    it_stays_mapped_and_is_small,
+    packagers_can_read_what_it_opens_at_run_time,
+    the_links_lead_to_the_real_file,
+];

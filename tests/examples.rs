@@ -30,7 +30,6 @@ fn prints(example: Command, exit: i32, lines: &[&str]) {
     );
 }
 
-#[test]
 fn every_example_is_tested() {
     let there: BTreeSet<String> = fs::read_dir(example(""))
         .unwrap()
@@ -49,7 +48,6 @@ fn every_example_is_tested() {
     assert_eq!(there, tested.map(str::to_owned).into());
 }
 
-#[test]
 fn the_daemon_is_restarted() {
     let scratch = Scratch::new("daemon");
     let mut daemon = c(&scratch, "daemon.c");
@@ -57,7 +55,6 @@ fn the_daemon_is_restarted() {
     prints(daemon, 0, &["instance 1 works", "instance 2 works", "instance 2 is done"]);
 }
 
-#[test]
 fn a_poll_loop_that_hangs_is_restarted() {
     let scratch = Scratch::new("poll_loop");
     let says = [
@@ -70,7 +67,6 @@ fn a_poll_loop_that_hangs_is_restarted() {
     prints(c(&scratch, "poll_loop.c"), 0, &says);
 }
 
-#[test]
 fn state_survives_and_poison_is_left_out() {
     let scratch = Scratch::new("state");
     let says = [
@@ -83,7 +79,6 @@ fn state_survives_and_poison_is_left_out() {
     prints(c(&scratch, "state.c"), 0, &says);
 }
 
-#[test]
 fn the_warning_handler_saves_what_is_whole() {
     let scratch = Scratch::new("warning");
     let says = [
@@ -95,7 +90,6 @@ fn the_warning_handler_saves_what_is_whole() {
     prints(c(&scratch, "warning.c"), 0, &says);
 }
 
-#[test]
 fn quorum_is_waited_for_or_said_to_be_out_of_reach() {
     let scratch = Scratch::new("quorum");
     let (status, text) = run(c(&scratch, "quorum.c"));
@@ -108,7 +102,6 @@ fn quorum_is_waited_for_or_said_to_be_out_of_reach() {
     }
 }
 
-#[test]
 fn cxx_stops_when_an_exception_leaves_the_block() {
     let scratch = Scratch::new("raii");
     compile(&scratch, &["clang++", "-std=c++11"], "raii.cpp");
@@ -123,7 +116,6 @@ fn cxx_stops_when_an_exception_leaves_the_block() {
     prints(compile(&scratch, &["g++", "-std=c++11"], "raii.cpp"), 3, &says);
 }
 
-#[test]
 fn python_is_restarted_with_its_data() {
     let mut python = command("/usr/bin/python3");
     python.arg(example("supervised.py"));
@@ -137,7 +129,6 @@ fn verify(unit: &Path) -> (ExitStatus, String) {
     run(verify)
 }
 
-#[test]
 fn systemd_takes_the_unit() {
     let scratch = Scratch::new("unit");
     let text = fs::read_to_string(example("supervised.service")).unwrap();
@@ -154,3 +145,15 @@ fn systemd_takes_the_unit() {
     let (status, said) = verify(&unit);
     assert!(status.success() && said.is_empty(), "{status}\n{said}");
 }
+
+common::runner::tests![
+    every_example_is_tested,
+    the_daemon_is_restarted,
+    a_poll_loop_that_hangs_is_restarted,
+    state_survives_and_poison_is_left_out,
+    the_warning_handler_saves_what_is_whole,
+    quorum_is_waited_for_or_said_to_be_out_of_reach,
+    cxx_stops_when_an_exception_leaves_the_block,
+    python_is_restarted_with_its_data,
+    systemd_takes_the_unit,
+];

@@ -7,9 +7,9 @@
 mod common;
 
 use std::{
-    env, fmt,
+    env,
     process::ExitCode,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -18,11 +18,9 @@ use common::{
     Built, Ended,
     Ended::{By, ByRealTime, Exit, Never},
     Library, Outcome, Program,
+    runner::{self, skip},
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
-
-/// In how many rows the original fails at least, or the programs do not show the faults any more.
-const FAILURES_OF_THE_ORIGINAL: usize = 12;
 
 /// How long to look at a program that is expected never to get further, and at one that should.
 const STUCK: Duration = Duration::from_secs(5);
@@ -91,65 +89,49 @@ impl Fault {
         program.start_as(command).finish(patience)
     }
 
-    fn show(&self) -> Row {
+    /// Runs the row with both libraries, and puts what they did into `table`. Fails unless both do what is written here.
+    fn check(self, table: &Table) {
         let patience = match self.original {
             Original::Shows(Shown(Never, _)) | Original::GoesWrong => STUCK,
             _ => PATIENCE,
         };
         let original = self.run(Library::Original, patience);
         let ours = self.run(Library::Ours, PATIENCE);
-        let verdict = |outcome: &Outcome| match left_out(outcome) {
-            Some(why) => Verdict::LeftOut(why),
-            None if outcome.is(self.ours.0, self.ours.1) => Verdict::Holds(seen(outcome, self.ours)),
-            None => Verdict::Fails(seen(outcome, self.ours)),
+        if let Some(reason) = original.left_out().or(ours.left_out()) {
+            skip(reason);
+        }
+        let row = Row {
+            fault: self.fault,
+            original_holds: original.is(self.ours.0, self.ours.1),
+            original: seen(&original, self.ours),
+            ours_holds: ours.is(self.ours.0, self.ours.1),
+            ours: seen(&ours, self.ours),
         };
-        let mut row =
-            Row { fault: self.fault, original: verdict(&original), ours: verdict(&ours), problems: vec![] };
-        if let Verdict::Fails(_) = row.ours {
-            let Shown(ended, says) = self.ours;
-            row.problems.push(format!("{}: expected {ended:?} after {says:#?}, but {ours}", self.promise));
-        }
-        let as_written = match (&row.original, self.original) {
-            (Verdict::LeftOut(_), _) | (_, Original::LeftToChance) => true,
-            (verdict, Original::GoesWrong) => matches!(verdict, Verdict::Fails(_)),
-            (_, Original::Shows(Shown(ended, says))) => original.is(ended, says),
+        let (original_holds, ours_holds) = (row.original_holds, row.ours_holds);
+        table.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+
+        let Shown(ended, says) = self.ours;
+        assert!(ours_holds, "{}: expected {ended:?} after {says:#?}, but {ours}", self.promise);
+        let as_written = match self.original {
+            Original::LeftToChance => true,
+            Original::GoesWrong => !original_holds,
+            Original::Shows(Shown(ended, says)) => original.is(ended, says),
         };
-        if !as_written {
-            row.problems.push(format!("the original does not do what is written here: {original}"));
-        }
-        row
-    }
-}
-
-/// How a library came through a fault.
-enum Verdict {
-    Holds(String),
-    Fails(String),
-    LeftOut(String),
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Holds(seen) => write!(f, "holds: {seen}"),
-            Verdict::Fails(seen) => write!(f, "fails: {seen}"),
-            Verdict::LeftOut(why) => write!(f, "left out: {why}"),
-        }
+        assert!(as_written, "the original does not do what is written here: {original}");
     }
 }
 
 /// A line of the printed table.
 struct Row {
     fault: &'static str,
-    original: Verdict,
-    ours: Verdict,
-    problems: Vec<String>,
+    original_holds: bool,
+    original: String,
+    ours_holds: bool,
+    ours: String,
 }
 
-/// Why a program could not do what it is for on this machine.
-fn left_out(outcome: &Outcome) -> Option<String> {
-    outcome.says().iter().find_map(|line| line.strip_prefix("left out: ").map(str::to_owned))
-}
+/// The rows that have run, in the order in which they ended.
+type Table = Mutex<Vec<Row>>;
 
 /// What a program did, in a few words: its end, or where it left the way that ours goes.
 fn seen(outcome: &Outcome, ours: Shown) -> String {
@@ -168,68 +150,40 @@ fn seen(outcome: &Outcome, ours: Shown) -> String {
 }
 
 fn main() -> ExitCode {
-    // As with other tests: words select the rows whose fault contains one of them.
-    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let selected = |fault: &Fault| words.is_empty() || words.iter().any(|word| fault.fault.contains(word));
-    let faults: Vec<Fault> = faults().into_iter().filter(selected).collect();
-    let rows = run(&faults);
-    print(&rows);
-
-    let originals_failures = rows.iter().filter(|row| matches!(row.original, Verdict::Fails(_))).count();
-    let enough = !words.is_empty() || originals_failures >= FAILURES_OF_THE_ORIGINAL;
-    if !enough {
-        println!("the original should fail {FAILURES_OF_THE_ORIGINAL} times or more");
-    }
-    if enough && rows.iter().all(|row| row.problems.is_empty()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
-/// Runs them, several at a time: most of them sleep most of the time.
-fn run(faults: &[Fault]) -> Vec<Row> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let mine = numbers.map_while(|number| Some((number, faults.get(number)?.show())));
-        mine.collect::<Vec<(usize, Row)>>()
-    };
+    static TABLE: Table = Mutex::new(Vec::new());
+    let faults = faults();
+    let order: Vec<&str> = faults.iter().map(|fault| fault.fault).collect();
+    let test = |fault: Fault| (fault.fault.to_owned(), Box::new(|| fault.check(&TABLE)) as Box<_>);
+    let tests = faults.into_iter().map(test).collect();
+    // Most of them sleep most of the time.
     let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 1;
-    let mut rows: Vec<(usize, Row)> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("a row of the table")).collect()
-    });
-    rows.sort_by_key(|(number, _)| *number);
-    rows.into_iter().map(|(_, row)| row).collect()
+    let code = runner::run(tests, Some(threads));
+
+    let mut rows = std::mem::take(&mut *TABLE.lock().unwrap_or_else(PoisonError::into_inner));
+    rows.sort_by_key(|row| order.iter().position(|fault| *fault == row.fault));
+    print(&rows);
+    code
 }
 
 fn print(rows: &[Row]) {
-    let lines: Vec<[String; 3]> = [["fault", "libsam4", "ours"].map(str::to_owned)]
-        .into_iter()
-        .chain(rows.iter().map(|row| [row.fault.to_owned(), row.original.to_string(), row.ours.to_string()]))
-        .collect();
+    let verdict = |holds, seen: &str| format!("{}: {seen}", if holds { "holds" } else { "fails" });
+    let head = ["fault", "libsam4", "ours"].map(str::to_owned);
+    let cells = rows.iter().map(|row| {
+        [row.fault.to_owned(), verdict(row.original_holds, &row.original), verdict(row.ours_holds, &row.ours)]
+    });
+    let lines: Vec<[String; 3]> = [head].into_iter().chain(cells).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or_default();
     let (fault, original) = (width(0), width(1));
     for line in &lines {
         println!("{:fault$}  {:original$}  {}", line[0], line[1], line[2]);
     }
-    let count = |is: fn(&Verdict) -> bool| {
-        let count = |of: fn(&Row) -> &Verdict| rows.iter().filter(|row| is(of(row))).count();
-        format!("{} of libsam4, {} of ours", count(|row| &row.original), count(|row| &row.ours))
-    };
+    let fails = |holds: fn(&Row) -> bool| rows.iter().filter(|row| !holds(row)).count();
     println!(
-        "\n{} faults; fails: {}; holds: {}; left out: {}",
+        "\n{} faults; libsam4 fails {}, ours fails {}",
         rows.len(),
-        count(|verdict| matches!(verdict, Verdict::Fails(_))),
-        count(|verdict| matches!(verdict, Verdict::Holds(_))),
-        count(|verdict| matches!(verdict, Verdict::LeftOut(_))),
+        fails(|row| row.original_holds),
+        fails(|row| row.ours_holds)
     );
-    for row in rows {
-        for problem in &row.problems {
-            println!("\n{}\n{problem}", row.fault);
-        }
-    }
 }
 
 fn faults() -> Vec<Fault> {

@@ -1,5 +1,7 @@
 //! The headers: as generated, and as C and C++ programs use them.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io::Write};
@@ -83,7 +85,6 @@ int main(void)
     )
 }
 
-#[test]
 fn committed_headers_are_what_cbindgen_makes_of_the_source() {
     for (name, generated) in GENERATED {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/corosync").join(name);
@@ -95,7 +96,6 @@ fn committed_headers_are_what_cbindgen_makes_of_the_source() {
     }
 }
 
-#[test]
 fn each_header_compiles_alone_in_every_c() {
     for header in ["sam", "corotypes"] {
         compiles(
@@ -107,7 +107,6 @@ fn each_header_compiles_alone_in_every_c() {
     compiles(&C, &include_directory(), &user("#include <corosync/sam.h>"));
 }
 
-#[test]
 fn each_header_compiles_alone_in_every_cxx() {
     for header in ["sam", "corotypes"] {
         compiles(&CXX, &include_directory(), &format!("#include <corosync/{header}.h>\n"));
@@ -115,7 +114,6 @@ fn each_header_compiles_alone_in_every_cxx() {
     compiles(&CXX, &include_directory(), &user("#include <corosync/sam.h>"));
 }
 
-#[test]
 fn ours_stands_in_for_corosyncs_corotypes() {
     for neighbour in NEIGHBOURS {
         let neighbour = format!("#include <corosync/{neighbour}.h>\n");
@@ -126,7 +124,6 @@ fn ours_stands_in_for_corosyncs_corotypes() {
     }
 }
 
-#[test]
 fn sam_h_does_with_corosyncs_corotypes() {
     let directory = env::temp_dir().join(format!("libsam-headers-{}", std::process::id()));
     fs::create_dir_all(directory.join("corosync")).unwrap();
@@ -176,10 +173,18 @@ fn values(include: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-#[test]
 fn every_value_and_size_is_corosyncs() {
     let ours = values(&include_directory());
     let theirs = values(Path::new("/usr/include"));
     assert_eq!(ours, theirs);
     assert!(ours.contains("CS_ERR_SECURITY 100\n") && ours.contains("CONFDB 16\n"), "{ours}");
 }
+
+common::runner::tests![
+    committed_headers_are_what_cbindgen_makes_of_the_source,
+    each_header_compiles_alone_in_every_c,
+    each_header_compiles_alone_in_every_cxx,
+    ours_stands_in_for_corosyncs_corotypes,
+    sam_h_does_with_corosyncs_corotypes,
+    every_value_and_size_is_corosyncs,
+];

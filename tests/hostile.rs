@@ -9,7 +9,8 @@ use std::{thread, time::Duration};
 use common::{
     Built,
     Ended::{By, ByRealTime, Exit},
-    Library, Outcome, Program, left_out,
+    Library, Outcome, Program,
+    machine::{Ability, require},
 };
 
 /// As in `c-tests/hostile.c`.
@@ -18,15 +19,12 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// How long the instances do what harm they can.
 const HARM: Duration = Duration::from_secs(4);
 
-/// What such instances did, or None where there is no root to be.
-fn run(harm: &str, seed: u64, time: Duration) -> Option<Outcome> {
+/// What such instances did.
+fn run(harm: &str, seed: u64, time: Duration) -> Outcome {
     let command = ["hostile", harm, &seed.to_string(), &time.as_millis().to_string()];
     let outcome = Program::new(Built::WithOurs, &command).run(Library::Ours);
-    if outcome.says() == ["not root"] {
-        return None;
-    }
     assert!(outcome.left_behind.is_empty(), "seed {seed}: {outcome}");
-    Some(outcome)
+    outcome
 }
 
 /// Whether the instances came as far as to fall silent, and all went well then.
@@ -43,9 +41,9 @@ fn was_replaced(seed: u64, outcome: &Outcome) -> bool {
     true
 }
 
-#[test]
 fn rubbish_at_random_moments() {
     const SEEDS: u64 = 24;
+    require(&[Ability::OtherUser]);
     let outcomes: Vec<_> = thread::scope(|scope| {
         let start = |seed| scope.spawn(move || (seed, run("words", seed, HARM)));
         let running: Vec<_> = (1..=SEEDS).map(start).collect();
@@ -53,7 +51,6 @@ fn rubbish_at_random_moments() {
     });
     let mut replaced = 0;
     for (seed, outcome) in outcomes {
-        let Some(outcome) = outcome else { return left_out("only root can have instances that are not") };
         if was_replaced(seed, &outcome) {
             replaced += 1;
         } else {
@@ -72,10 +69,10 @@ fn rubbish_at_random_moments() {
     assert!(replaced > 0, "no instance came far enough to fall silent");
 }
 
-#[test]
 fn signals_and_children_without_end() {
-    let Some(outcome) = run("signals", 1, Duration::from_secs(1)) else {
-        return left_out("only root can have instances that are not");
-    };
+    require(&[Ability::OtherUser]);
+    let outcome = run("signals", 1, Duration::from_secs(1));
     assert!(was_replaced(1, &outcome), "{outcome}");
 }
+
+common::runner::tests![rubbish_at_random_moments, signals_and_children_without_end,];

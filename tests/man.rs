@@ -48,7 +48,6 @@ const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
     ("sam_mark_failed", &["CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_LIBRARY"], &[]),
 ];
 
-#[test]
 fn every_function_has_an_installed_page_and_there_are_no_others() {
     let man = prefix().join("share/man");
     let mut wanted: BTreeSet<String> = FUNCTIONS.iter().map(|(name, ..)| format!("{name}.3")).collect();
@@ -69,7 +68,6 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
     assert_eq!(overview("8"), overview("3"));
 }
 
-#[test]
 fn the_formatters_have_nothing_to_complain_about() {
     let scratch = Scratch::new("lint");
     let broken = scratch.path("broken.3");
@@ -87,7 +85,6 @@ fn the_formatters_have_nothing_to_complain_about() {
     }
 }
 
-#[test]
 fn the_sections_come_in_the_usual_order() {
     let usual = [
         "NAME",
@@ -126,7 +123,6 @@ fn the_sections_come_in_the_usual_order() {
     assert_eq!(names, usual);
 }
 
-#[test]
 fn the_page_of_sam_status_has_its_options_and_its_columns() {
     let page = Page::read(&sam_status_page());
     let sam_status = prefix().join("bin/sam-status");
@@ -156,7 +152,6 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).filter(|word| !word.is_empty())
 }
 
-#[test]
 fn every_page_that_is_referred_to_exists() {
     let pages = pages();
     let names: BTreeSet<String> =
@@ -177,7 +172,6 @@ fn every_page_that_is_referred_to_exists() {
     }
 }
 
-#[test]
 fn initialize_lists_the_variables_that_the_overview_explains() {
     let explained = tags(Page::named("sam_overview").section("ENVIRONMENT"));
     assert!(explained.contains("SAM_LOG"), "{explained:?}");
@@ -191,7 +185,6 @@ fn initialize_lists_the_variables_that_the_overview_explains() {
     assert_eq!(listed, explained);
 }
 
-#[test]
 fn the_synopsis_is_what_the_header_declares() {
     let scratch = Scratch::new("synopsis");
     for page in pages() {
@@ -210,7 +203,6 @@ fn the_synopsis_is_what_the_header_declares() {
     }
 }
 
-#[test]
 fn every_example_compiles_and_runs_when_copied_from_the_page() {
     let scratch = Scratch::new("examples");
     let mut failed = Vec::new();
@@ -227,7 +219,6 @@ fn every_example_compiles_and_runs_when_copied_from_the_page() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-#[test]
 fn the_pages_list_exactly_the_codes_of_each_function() {
     for (function, usual, rare) in FUNCTIONS {
         let page = Page::named(function);
@@ -243,7 +234,6 @@ fn the_pages_list_exactly_the_codes_of_each_function() {
     }
 }
 
-#[test]
 fn the_functions_return_exactly_the_codes_that_the_pages_list() {
     let scratch = Scratch::new("codes");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/man/codes.c");
@@ -418,3 +408,16 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     assert!(status.success(), "{name}: {text}\n{program}");
     binary
 }
+
+common::runner::tests![
+    every_function_has_an_installed_page_and_there_are_no_others,
+    the_formatters_have_nothing_to_complain_about,
+    the_sections_come_in_the_usual_order,
+    the_page_of_sam_status_has_its_options_and_its_columns,
+    every_page_that_is_referred_to_exists,
+    initialize_lists_the_variables_that_the_overview_explains,
+    the_synopsis_is_what_the_header_declares,
+    every_example_compiles_and_runs_when_copied_from_the_page,
+    the_pages_list_exactly_the_codes_of_each_function,
+    the_functions_return_exactly_the_codes_that_the_pages_list,
+];

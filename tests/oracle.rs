@@ -6,7 +6,8 @@ mod common;
 use common::{
     Built, Ended,
     Ended::{By, Exit},
-    Library, Outcome, Program, left_out,
+    Library, Outcome, Program,
+    machine::{Ability, require},
 };
 use nix::sys::signal::Signal::SIGKILL;
 
@@ -33,23 +34,19 @@ fn both(command: &[&str], ended: Ended, says: &[&str]) -> Both {
     Both { original, ours }
 }
 
-#[test]
 fn register_returns_in_a_new_process() {
     both(&["register"], Exit(0), &["instance 1: a new pid, the parent is the caller"]);
 }
 
-#[test]
 fn register_without_a_place_for_the_id() {
     both(&["register", "null"], Exit(0), &["instance 77: a new pid, the parent is the caller"]);
 }
 
-#[test]
 fn register_that_fails_can_be_tried_again() {
     let says = ["sam_register: 2, Resource temporarily unavailable", "sam_start: 9", "instance 1"];
     both(&["register_fails"], Exit(3), &says);
 }
 
-#[test]
 fn exit_code_of_the_last_instance() {
     both(&["die", "RESTART", "300", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
     both(&["die", "QUIT", "0", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
@@ -59,7 +56,6 @@ fn exit_code_of_the_last_instance() {
     both(&["die", "QUIT", "300", "started", "exit", "0"], Exit(0), &["instance 1: started"]);
 }
 
-#[test]
 fn restart_however_the_instance_went() {
     let instances = [
         "instance 1: memory as it was at sam_register, the same supervisor",
@@ -74,12 +70,10 @@ fn restart_however_the_instance_went() {
     }
 }
 
-#[test]
 fn instance_ids_count_the_restarts() {
     both(&["restart_often", "20"], Exit(0), &["20 instances, counted one by one"]);
 }
 
-#[test]
 fn a_hang_is_warned_then_killed_then_restarted() {
     let says = ["instance 1", "warned by SIGTERM", "instance 2"];
     both(&["hang", "RESTART"], Exit(0), &says).each(|outcome| {
@@ -92,12 +86,10 @@ fn a_hang_is_warned_then_killed_then_restarted() {
     });
 }
 
-#[test]
 fn heartbeats_keep_the_instance() {
     both(&["alive"], Exit(0), &["instance 1: alive after three intervals"]);
 }
 
-#[test]
 fn silence_counts_from_start_to_stop() {
     let program = Program::new(Built::WithOurs, &["start"]);
     let says = [
@@ -109,52 +101,43 @@ fn silence_counts_from_start_to_stop() {
     program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
-#[test]
 fn no_interval_no_limit() {
     let says = ["instance 1: silent for a second", "instance 2"];
     both(&["no_limit", "0"], Exit(0), &says);
     both(&["no_limit", "-1"], Exit(0), &says);
 }
 
-#[test]
 fn late_heartbeat_calls_the_kill_off() {
     both(&["late_heartbeat"], Exit(0), &["instance 1", "warned", "alive three intervals after the warning"]);
 }
 
-#[test]
 fn stop_in_the_warning_handler_calls_the_recovery_off() {
     both(&["stop_in_warning"], Exit(3), &["warned, sam_stop: 1", "instance 1: alive"]);
 }
 
-#[test]
 fn warning_signal_set_before_register() {
     let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
     both(&["warning_signal", "10", "before"], Exit(0), &says);
 }
 
-#[test]
 fn warning_signal_set_by_an_instance_holds_for_the_next() {
     let says = ["instance 1", "warned by 12", "instance 2", "warned by 12", "instance 3"];
     both(&["warning_signal", "12", "after"], Exit(0), &says);
 }
 
-#[test]
 fn warning_signal_0_is_no_warning() {
     both(&["warning_signal", "0", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
     both(&["warning_signal", "0", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-#[test]
 fn a_warning_that_kills_brings_the_next_instance() {
     both(&["default_warning", "hang"], Exit(0), &["instance 1", "instance 2"]);
 }
 
-#[test]
 fn a_stopped_instance_is_killed() {
     both(&["default_warning", "stop"], Exit(0), &["instance 1", "instance 2"]);
 }
 
-#[test]
 fn callback_is_called_while_started_and_keeps_the_instance() {
     let says = [
         "instance 1: alive, called never before the start, about once per interval while started, never after the stop",
@@ -162,17 +145,14 @@ fn callback_is_called_while_started_and_keeps_the_instance() {
     both(&["callback_healthy"], Exit(0), &says);
 }
 
-#[test]
 fn callback_finds_the_program_unhealthy() {
     both(&["callback_unhealthy"], Exit(0), &["instance 1", "unhealthy", "warned", "instance 2"]);
 }
 
-#[test]
 fn callback_hangs() {
     both(&["callback_hangs"], Exit(0), &["instance 1", "checking", "warned", "instance 2"]);
 }
 
-#[test]
 fn callback_removed() {
     let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
@@ -180,7 +160,6 @@ fn callback_removed() {
     program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
 }
 
-#[test]
 fn callback_calls_every_function() {
     let says = [
         "sam_initialize: 9",
@@ -202,7 +181,6 @@ fn callback_calls_every_function() {
     both(&["callback_calls"], Exit(6), &says);
 }
 
-#[test]
 fn data_survives() {
     let says = [
         "instance 0: 0 bytes, \"\"",
@@ -219,7 +197,6 @@ fn data_survives() {
     both(&["data"], Exit(0), &says);
 }
 
-#[test]
 fn restore_writes_the_data_and_no_byte_more() {
     let says = [
         "restore into 8 bytes: 1, --------",
@@ -239,23 +216,19 @@ fn restore_writes_the_data_and_no_byte_more() {
     both(&["data_buffer"], Exit(0), &says);
 }
 
-#[test]
 fn large_data_survives() {
     both(&["data_large"], Exit(0), &["8 MiB, intact", "6 bytes, small"]);
 }
 
-#[test]
 fn a_file_size_limit_does_not_break_a_store() {
     both(&["store_file_limit"], Exit(0), &["instance 1", "stored or refused"]);
 }
 
-#[test]
 fn no_recovery_after_finalize() {
     both(&["finalize", "registered"], Exit(7), &["instance 1: alive"]);
     both(&["finalize", "started"], Exit(7), &["instance 1: alive"]);
 }
 
-#[test]
 fn instances_have_the_signals_of_the_program() {
     let signals = "1 blocked 2 handled 10 blocked 12 ignored 13 ignored 17 ignored";
     let says = ["initialized", "registered", "started", "registered", "started"];
@@ -263,26 +236,54 @@ fn instances_have_the_signals_of_the_program() {
     both(&["signals"], Exit(0), &says.each_ref().map(String::as_str));
 }
 
-#[test]
 fn exit_handlers_run_in_the_instance_and_once_in_the_supervisor() {
     let says = ["instance 1", "instance leaves", "instance 2", "instance leaves", "supervisor leaves"];
     both(&["exit_handlers", "exit"], Exit(4), &says);
 }
 
-#[test]
 fn a_stopped_supervisor_does_not_hurt_a_healthy_instance() {
     both(&["late_supervisor", "supervisor"], Exit(0), &["instance 1", "alive"]);
 }
 
-#[test]
 fn an_instance_without_rights_is_supervised() {
+    require(&[Ability::OtherUser]);
     let program = Program::new(Built::WithOurs, &["drop_rights"]);
     let original = program.run(Library::Original);
-    if original.says() == ["not root"] {
-        left_out("only root has rights to give up");
-        return;
-    }
     let says = ["instance 1: ", "instance 2: data of instance 1", "instance 3: data of instance 2"];
     original.expect(Exit(0), &says);
     program.run(Library::Ours).expect(Exit(0), &says);
 }
+
+common::runner::tests![
+    register_returns_in_a_new_process,
+    register_without_a_place_for_the_id,
+    register_that_fails_can_be_tried_again,
+    exit_code_of_the_last_instance,
+    restart_however_the_instance_went,
+    instance_ids_count_the_restarts,
+    a_hang_is_warned_then_killed_then_restarted,
+    heartbeats_keep_the_instance,
+    silence_counts_from_start_to_stop,
+    no_interval_no_limit,
+    late_heartbeat_calls_the_kill_off,
+    stop_in_the_warning_handler_calls_the_recovery_off,
+    warning_signal_set_before_register,
+    warning_signal_set_by_an_instance_holds_for_the_next,
+    warning_signal_0_is_no_warning,
+    a_warning_that_kills_brings_the_next_instance,
+    a_stopped_instance_is_killed,
+    callback_is_called_while_started_and_keeps_the_instance,
+    callback_finds_the_program_unhealthy,
+    callback_hangs,
+    callback_removed,
+    callback_calls_every_function,
+    data_survives,
+    restore_writes_the_data_and_no_byte_more,
+    large_data_survives,
+    a_file_size_limit_does_not_break_a_store,
+    no_recovery_after_finalize,
+    instances_have_the_signals_of_the_program,
+    exit_handlers_run_in_the_instance_and_once_in_the_supervisor,
+    a_stopped_supervisor_does_not_hurt_a_healthy_instance,
+    an_instance_without_rights_is_supervised,
+];

@@ -54,7 +54,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-#[test]
 fn install_use_and_uninstall() {
     let scratch = Scratch::new("readme");
     let stage = scratch.path("root");
@@ -82,7 +81,6 @@ fn install_use_and_uninstall() {
     assert_eq!(files(&stage), Vec::<PathBuf>::new());
 }
 
-#[test]
 fn run_an_existing_program() {
     let scratch = Scratch::new("existing");
     let stage = scratch.path("root");
@@ -108,7 +106,6 @@ fn run_an_existing_program() {
     assert_eq!(text.lines().filter(|line| line.contains(&ours)).count(), 2, "{text}");
 }
 
-#[test]
 fn links_lead_somewhere() {
     let mut documents: Vec<PathBuf> = files(&root().join("docs"));
     documents.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
@@ -124,3 +121,5 @@ fn links_lead_somewhere() {
     }
     assert!(seen > 5, "{seen} links: are they still found?");
 }
+
+common::runner::tests![install_use_and_uninstall, run_an_existing_program, links_lead_somewhere,];

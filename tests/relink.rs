@@ -15,12 +15,10 @@ fn unchanged(command: &[&str], exit: i32, says: &[&str]) {
     }
 }
 
-#[test]
 fn registers() {
     unchanged(&["register"], 0, &["instance 1: a new pid, the parent is the caller"]);
 }
 
-#[test]
 fn is_restarted_after_a_crash() {
     let says = [
         "instance 1: memory as it was at sam_register, the same supervisor",
@@ -31,23 +29,19 @@ fn is_restarted_after_a_crash() {
     unchanged(&["restart", "1000", "signal", "11"], 5, &says);
 }
 
-#[test]
 fn is_warned_and_restarted_after_a_hang() {
     unchanged(&["hang", "RESTART"], 0, &["instance 1", "warned by SIGTERM", "instance 2"]);
 }
 
-#[test]
 fn gets_its_own_warning_signal() {
     let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
     unchanged(&["warning_signal", "10", "before"], 0, &says);
 }
 
-#[test]
 fn is_checked_by_its_callback() {
     unchanged(&["callback_unhealthy"], 0, &["instance 1", "unhealthy", "warned", "instance 2"]);
 }
 
-#[test]
 fn keeps_its_data() {
     unchanged(&["data_large"], 0, &["8 MiB, intact", "6 bytes, small"]);
 }
@@ -63,7 +57,6 @@ fn mapped(pid: &str) -> BTreeSet<PathBuf> {
     paths.map(PathBuf::from).filter(is_library).collect()
 }
 
-#[test]
 fn the_original_is_not_even_mapped() {
     let program = Program::new(Built::WithOriginal, &["wait"]);
     let ours = BTreeSet::from([prefix().join("lib/libsam.so.4").canonicalize().unwrap()]);
@@ -79,3 +72,13 @@ fn the_original_is_not_even_mapped() {
         }
     }
 }
+
+common::runner::tests![
+    registers,
+    is_restarted_after_a_crash,
+    is_warned_and_restarted_after_a_hang,
+    gets_its_own_warning_signal,
+    is_checked_by_its_callback,
+    keeps_its_data,
+    the_original_is_not_even_mapped,
+];

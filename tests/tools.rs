@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    thread,
-};
+use std::thread;
 
-use common::{Built, Library, Outcome, PATIENCE, Program, SANITIZERS, left_out};
+use common::{
+    Built, Library, Outcome, PATIENCE, Program,
+    machine::{Ability, require},
+};
 
 /// Programs that call all functions between them, in threads and callbacks. None of them minds being slow.
 const PROGRAMS: [&[&str]; 9] = [
@@ -60,11 +59,8 @@ fn compare(programs: &[&[&str]], watched: impl Fn(&[&str]) -> Outcome + Sync) {
     }
 }
 
-#[test]
 fn valgrind_finds_no_error_and_no_leak_in_either_process() {
-    if !Command::new("valgrind").arg("--version").output().is_ok_and(|answer| answer.status.success()) {
-        return left_out("no valgrind");
-    }
+    require(&[Ability::Valgrind]);
     let valgrind = [
         "valgrind",
         "--quiet",
@@ -78,11 +74,8 @@ fn valgrind_finds_no_error_and_no_leak_in_either_process() {
     });
 }
 
-#[test]
 fn sanitizers_find_nothing_in_the_programs() {
-    if !sanitizers_work() {
-        return left_out("the C compiler has no sanitizers");
-    }
+    require(&[Ability::Sanitizers]);
     compare(&[&PROGRAMS[..], &FAST].concat(), |command| {
         let program = Program::new(Built::Sanitized, command);
         let mut command = program.command(Library::Ours);
@@ -92,17 +85,7 @@ fn sanitizers_find_nothing_in_the_programs() {
     });
 }
 
-fn sanitizers_work() -> bool {
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let mut compiler = Command::new(compiler)
-        .args(SANITIZERS)
-        .args(["-x", "c", "-", "-o", "/dev/null"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("run the C compiler");
-    let mut source = compiler.stdin.take().expect("a pipe");
-    source.write_all(b"int main(void) { return 0; }").expect("give it a program");
-    drop(source);
-    compiler.wait().expect("wait for it").success()
-}
+common::runner::tests![
+    valgrind_finds_no_error_and_no_leak_in_either_process,
+    sanitizers_find_nothing_in_the_programs,
+];

@@ -26,9 +26,7 @@ fn assert_state(keys: &BTreeMap<String, String>, state: &str) {
     assert_eq!(keys.get("state"), Some(&format!("(str) = {state}")), "{keys:?}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn the_four_keys_follow_every_step() {
+pub fn the_four_keys_follow_every_step() {
     let node = Node::alone();
     let before = now();
     let mut program = Program::steps(&node.namespace, &["initialize 1000 18", "register"]);
@@ -65,9 +63,7 @@ fn the_four_keys_follow_every_step() {
     node.wait_for_no_keys();
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_program_linked_against_the_original_runs_unchanged() {
+pub fn a_program_linked_against_the_original_runs_unchanged() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =
@@ -91,9 +87,7 @@ fn a_program_linked_against_the_original_runs_unchanged() {
     node.wait("the last state", || keys_of(&node, supervisor)["state"] == "(str) = failed");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_heartbeat_is_published_as_its_true_time() {
+pub fn a_heartbeat_is_published_as_its_true_time() {
     let node = Node::alone();
     let mut program = Program::steps(&node.namespace, &["initialize 4000 17", "register"]);
     let supervisor = program.hear("supervisor").number;
@@ -109,9 +103,7 @@ fn a_heartbeat_is_published_as_its_true_time() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn who_is_lost_for_good_leaves_the_state_failed() {
+pub fn who_is_lost_for_good_leaves_the_state_failed() {
     let node = Node::alone();
     for (policy, steps, status) in [
         (QUIT, vec!["start", "raise 11"], 128 + 11),
@@ -137,9 +129,7 @@ fn who_is_lost_for_good_leaves_the_state_failed() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn who_ends_in_order_leaves_nothing() {
+pub fn who_ends_in_order_leaves_nothing() {
     let node = Node::alone();
     for (policy, steps, status) in [
         (QUIT, vec!["exit 4"], 4),
@@ -159,9 +149,7 @@ fn who_ends_in_order_leaves_nothing() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn who_is_told_to_end_has_not_failed() {
+pub fn who_is_told_to_end_has_not_failed() {
     use nix::sys::signal::Signal::SIGTERM;
     let node = Node::alone();
     for (policy, handler, status) in [(QUIT, "leave", 0), (RESTART, "leave", 0), (RESTART, "beat", 128 + 15)]
@@ -176,9 +164,7 @@ fn who_is_told_to_end_has_not_failed() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn what_an_earlier_process_with_the_same_pid_left_is_cleared_away() {
+pub fn what_an_earlier_process_with_the_same_pid_left_is_cleared_away() {
     let node = Node::alone();
     let mut program = Program::steps(&node.namespace, &[]);
     let supervisor = program.does("initialize 1000 18").pid;
@@ -197,9 +183,7 @@ fn what_an_earlier_process_with_the_same_pid_left_is_cleared_away() {
     node.wait(&cleared, || node.log().contains(&cleared));
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn without_corosync_the_policies_that_need_it_are_refused() {
+pub fn without_corosync_the_policies_that_need_it_are_refused() {
     let machine = Namespace::new();
     let mut program = Program::steps(&machine, &[]);
     for policy in [QUIT | QUORUM, RESTART | QUORUM, QUIT | QUORUM | CMAP] {
@@ -223,9 +207,7 @@ fn without_corosync_the_policies_that_need_it_are_refused() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_first_instance_that_cannot_be_made_leaves_nothing_behind() {
+pub fn a_first_instance_that_cannot_be_made_leaves_nothing_behind() {
     let node = Node::alone();
     // The first fork is that of the side process.
     let strace = [
@@ -249,9 +231,7 @@ fn a_first_instance_that_cannot_be_made_leaves_nothing_behind() {
     assert_state(&keys_of(&node, caller.into()), "stopped");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn without_the_client_libraries_the_policies_that_need_them_are_not_supported() {
+pub fn without_the_client_libraries_the_policies_that_need_them_are_not_supported() {
     let node = Node::alone();
     for library in ["libquorum.so.5", "libcmap.so.4"] {
         let file = file_of(library);
@@ -275,9 +255,7 @@ fn file_of(library: &str) -> String {
     fs::canonicalize(path).unwrap().display().to_string()
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn instances_never_map_the_client_libraries() {
+pub fn instances_never_map_the_client_libraries() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =

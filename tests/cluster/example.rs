@@ -5,9 +5,7 @@ use crate::corosync::Node;
 use crate::program::Program;
 use crate::watch_for;
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn it_works_once_there_is_quorum() {
+pub fn it_works_once_there_is_quorum() {
     let scratch = Scratch::new("quorum");
     let binary = build_example(&scratch, &["gcc", "-std=c11", "-D_GNU_SOURCE"], "quorum.c");
     let node = Node::alone();

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::common::machine::{Ability, require};
+
 /// Far longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,6 +35,7 @@ pub struct Namespace {
 
 impl Namespace {
     pub fn new() -> Namespace {
+        require(&[Ability::Cluster]);
         let mut outside = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--", "bash", "-c", FIRST_PROCESS])
             .stdin(Stdio::piped())

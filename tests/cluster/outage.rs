@@ -105,21 +105,15 @@ fn supervision_goes_on(outage: Outage) {
     node.wait_for_no_keys();
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_frozen_corosync_delays_no_recovery() {
+pub fn a_frozen_corosync_delays_no_recovery() {
     supervision_goes_on(Outage::Frozen);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_dead_corosync_delays_no_recovery() {
+pub fn a_dead_corosync_delays_no_recovery() {
     supervision_goes_on(Outage::Dead);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn keys_are_written_again_for_a_corosync_that_was_restarted() {
+pub fn keys_are_written_again_for_a_corosync_that_was_restarted() {
     let mut node = Node::alone();
     let (mut running, running_pid) = register(&node, RESTART | CMAP);
     running.do_all(&["start", "beat"]);
@@ -135,9 +129,7 @@ fn keys_are_written_again_for_a_corosync_that_was_restarted() {
     assert_eq!(node.failures(), [""; 0], "{}", node.log());
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn while_corosync_is_frozen_its_last_word_on_quorum_holds() {
+pub fn while_corosync_is_frozen_its_last_word_on_quorum_holds() {
     let node = Node::alone();
     let (mut program, _) = register(&node, RESTART | QUORUM | CMAP);
     program.do_all(&["start", "beat"]);
@@ -154,9 +146,7 @@ fn while_corosync_is_frozen_its_last_word_on_quorum_holds() {
     assert_eq!(program.hear("start").number, 1);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_side_process_that_is_blocked_for_too_long_is_made_anew() {
+pub fn a_side_process_that_is_blocked_for_too_long_is_made_anew() {
     let node = Node::alone();
     let (mut program, supervisor) = register(&node, RESTART | CMAP);
     program.do_all(&["start", "beat"]);
@@ -176,9 +166,7 @@ fn a_side_process_that_is_blocked_for_too_long_is_made_anew() {
     assert_ne!(side_process(&node, supervisor), Some(side));
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn an_end_that_a_frozen_corosync_could_not_show_is_shown_when_it_is_back() {
+pub fn an_end_that_a_frozen_corosync_could_not_show_is_shown_when_it_is_back() {
     let node = Node::alone();
     let (mut clean, clean_pid) = register(&node, RESTART | CMAP);
     let (mut failed, failed_pid) = register(&node, QUIT | CMAP);
@@ -210,9 +198,7 @@ fn side_process(node: &Node, supervisor: i64) -> Option<i32> {
     children.find(|pid| read(format!("/proc/{pid}/comm")).trim() == "sam-corosync")?.parse().ok()
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn the_side_process_ends_with_its_supervisor_and_holds_nothing_of_the_application() {
+pub fn the_side_process_ends_with_its_supervisor_and_holds_nothing_of_the_application() {
     let node = Node::alone();
     let (program, supervisor) = register(&node, RESTART | CMAP | QUORUM);
     let side = side_process(&node, supervisor).expect("a side process");
@@ -227,9 +213,7 @@ fn the_side_process_ends_with_its_supervisor_and_holds_nothing_of_the_applicatio
     drop(program);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_frozen_corosync_holds_up_neither_initialize_nor_register_for_ever() {
+pub fn a_frozen_corosync_holds_up_neither_initialize_nor_register_for_ever() {
     let node = Node::alone();
     node.freeze();
     let mut program = Program::steps(&node.namespace, &[]);

@@ -19,9 +19,7 @@ fn beating(cluster: &Cluster) -> Vec<Program> {
     (0..3).map(start).collect()
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn who_is_cut_off_is_gone_in_time_and_the_others_run_on() {
+pub fn who_is_cut_off_is_gone_in_time_and_the_others_run_on() {
     let cluster = Cluster::of_three();
     let mut programs = beating(&cluster);
     for cut in 0..3 {
@@ -53,9 +51,7 @@ fn who_is_cut_off_is_gone_in_time_and_the_others_run_on() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_group_member_that_hangs_is_restarted_and_joins_again() {
+pub fn a_group_member_that_hangs_is_restarted_and_joins_again() {
     let cluster = Cluster::of_three();
     let program = build(Built::WithOurs, "group_member");
     let mut watcher = Program::start(&cluster.nodes[0].namespace, &program);

@@ -21,9 +21,7 @@ fn assert_takes(begin: u64, end: u64, expected: u64, program: &Program) {
     assert!((expected / 2..expected + LATE).contains(&took), "{took} ms, not {expected}\n{program}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
+pub fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
     let node = Node::alone();
     node.lose_quorum();
     let mut program = register(&node, 1000, RESTART | QUORUM);
@@ -53,9 +51,7 @@ fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
     program.logs("quorum regained");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn without_an_interval_an_instance_outlives_quorum_by_a_second() {
+pub fn without_an_interval_an_instance_outlives_quorum_by_a_second() {
     let node = Node::alone();
     let mut program = register(&node, 0, RESTART | QUORUM);
     program.do_all(&["start", "note"]);
@@ -65,9 +61,7 @@ fn without_an_interval_an_instance_outlives_quorum_by_a_second() {
     assert_takes(warned.at, next.at, 1000, &program);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_warm_spare_waits_for_quorum_as_well() {
+pub fn a_warm_spare_waits_for_quorum_as_well() {
     let node = Node::alone();
     let steps = build(Built::WithOurs, "steps");
     let mut program = Program::start_under(&node.namespace, &["SAM_STANDBY=1"], &steps);
@@ -86,9 +80,7 @@ fn a_warm_spare_waits_for_quorum_as_well() {
     }
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn under_quit_the_supervisor_ends_with_the_instance() {
+pub fn under_quit_the_supervisor_ends_with_the_instance() {
     let node = Node::alone();
     let mut program = register(&node, 500, QUIT | QUORUM);
     program.do_all(&["start", "note", "beat"]);
@@ -96,9 +88,7 @@ fn under_quit_the_supervisor_ends_with_the_instance() {
     assert_eq!(program.ends(), 128 + 9, "{program}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn stopping_in_the_warning_calls_it_off() {
+pub fn stopping_in_the_warning_calls_it_off() {
     let node = Node::alone();
     let mut program = register(&node, 500, RESTART | QUORUM);
     program.do_all(&["start"]);
@@ -115,9 +105,7 @@ fn stopping_in_the_warning_calls_it_off() {
     assert_eq!((start.number, start.pid), (1, stopped.pid), "{program}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn who_is_not_started_is_left_alone() {
+pub fn who_is_not_started_is_left_alone() {
     let node = Node::alone();
     let mut program = register(&node, 300, RESTART | QUORUM);
     program.does("note");
@@ -127,9 +115,7 @@ fn who_is_not_started_is_left_alone() {
     assert!(!program.text().contains("warned"), "{program}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn an_instance_that_waits_takes_signals_and_can_be_ended() {
+pub fn an_instance_that_waits_takes_signals_and_can_be_ended() {
     let node = Node::alone();
     node.lose_quorum();
     let mut program = register(&node, 1000, RESTART | QUORUM | CMAP);
@@ -147,9 +133,7 @@ fn an_instance_that_waits_takes_signals_and_can_be_ended() {
     assert_eq!(program.ends(), 128 + SIGTERM as i32, "{program}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
+pub fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
     let mut node = Node::alone();
     let mut program = register(&node, 500, RESTART | QUORUM);
     program.do_all(&["start", "note", "beat"]);

@@ -19,32 +19,24 @@ fn assert_unsuspected(node: &Node, steps: &[&str], ms: u64) {
     assert!(keys.contains_key(&format!("{supervisor}.state")), "{keys:?}");
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn registered_and_not_started_is_no_failure() {
+pub fn registered_and_not_started_is_no_failure() {
     let node = Node::alone();
     assert_unsuspected(&node, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"], 10_000);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn waiting_for_quorum_is_no_failure() {
+pub fn waiting_for_quorum_is_no_failure() {
     let node = Node::alone();
     node.lose_quorum();
     let initialize = format!("initialize 1000 {}", QUIT | CMAP | QUORUM);
     assert_unsuspected(&node, &[&initialize, "register", "start"], 10_000);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn idling_without_an_interval_is_no_failure() {
+pub fn idling_without_an_interval_is_no_failure() {
     let node = Node::alone();
     assert_unsuspected(&node, &[&format!("initialize 0 {}", QUIT | CMAP), "register", "start"], 15_000);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn stopped_and_started_again_with_heartbeats_is_no_failure() {
+pub fn stopped_and_started_again_with_heartbeats_is_no_failure() {
     let node = Node::alone();
     let mut program =
         Program::steps(&node.namespace, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"]);
@@ -76,20 +68,14 @@ fn assert_reported(policy: u32, steps: &[&str]) {
     node.wait(&report, || node.log().contains(&report));
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_hang_under_quit_is_reported() {
+pub fn a_hang_under_quit_is_reported() {
     assert_reported(QUIT, &["note", "start"]);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn a_crash_under_quit_is_reported() {
+pub fn a_crash_under_quit_is_reported() {
     assert_reported(QUIT, &["start", "raise 11"]);
 }
 
-#[test]
-#[ignore = "needs root, to make namespaces"]
-fn mark_failed_is_reported() {
+pub fn mark_failed_is_reported() {
     assert_reported(RESTART, &["start", "mark_failed"]);
 }

@@ -3,12 +3,14 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod machine;
+pub mod runner;
 pub mod tools;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     env, fmt, fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -116,6 +118,9 @@ fn heed_the_terminal() -> io::Result<()> {
     Ok(())
 }
 
+/// Puts signals of the calling process into the state that tests expect.
+pub fn reset_process_state() {}
+
 impl Program {
     /// `command`: the name of the program and its arguments.
     pub fn new(built: Built, command: &[&str]) -> Program {
@@ -144,6 +149,12 @@ impl Program {
         // SAFETY: sigaction is allowed between fork and exec.
         unsafe { command.pre_exec(heed_the_terminal) };
         command
+    }
+
+    /// The files that it needs to run with `library`: itself, the loader, and each shared library.
+    pub fn files(&self, library: Library) -> Vec<PathBuf> {
+        check_library(&self.path, library);
+        [vec![self.path.clone()], loaded(&self.path, library)].concat()
     }
 
     /// Starts it with `library`.
@@ -394,8 +405,16 @@ impl Outcome {
         self.ended == ended && self.says() == says && self.left_behind.is_empty()
     }
 
-    /// Fails unless it did.
+    /// Why the program could not do on this machine what it is for, as it says itself.
+    pub fn left_out(&self) -> Option<&str> {
+        self.says().into_iter().find_map(|line| line.strip_prefix("left out: "))
+    }
+
+    /// Fails unless it did. Ends the calling test as skipped if the program says that it cannot run here.
     pub fn expect(&self, ended: Ended, says: &[&str]) {
+        if let Some(reason) = self.left_out() {
+            runner::skip(reason);
+        }
         assert!(self.is(ended, says), "expected {ended:?} after {says:#?}, but {self}");
     }
 }
@@ -414,12 +433,6 @@ impl fmt::Display for Outcome {
         }
         Ok(())
     }
-}
-
-/// Says, also where the output of passed tests is not shown, that the calling test did not run.
-pub fn left_out(why: &str) {
-    let test = thread::current();
-    let _ = writeln!(io::stderr(), "left out: {}: {why}", test.name().unwrap_or_default());
 }
 
 /// What makes a compiler build programs that look after themselves.
@@ -489,20 +502,32 @@ fn with_library(mut command: Command, library: Library) -> Command {
     command
 }
 
-/// Asks the loader, once, which libsam the program gets: exactly one, and the right one.
-fn check_library(program: &Path, library: Library) {
-    static CHECKED: OnceLock<Mutex<HashMap<(PathBuf, Library), String>>> = OnceLock::new();
-    let mut checked = CHECKED.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
-    let answer = checked.entry((program.to_owned(), library)).or_insert_with(|| {
-        let mut loader = with_library(Command::new(program), library);
-        let output = loader.env("LD_TRACE_LOADED_OBJECTS", "1").output().expect("ask the loader");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+/// Asks the loader for the shared libraries that a program gets, itself among them.
+fn loaded(program: &Path, library: Library) -> Vec<PathBuf> {
+    let mut loader = with_library(Command::new(program), library);
+    let output = loader.env("LD_TRACE_LOADED_OBJECTS", "1").output().expect("ask the loader");
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Each line is "NAME => PATH (ADDRESS)" or "PATH (ADDRESS)"; what has no file has no path.
+    let paths = answer.lines().filter_map(|line| {
+        let (file, _address) = line.trim().rsplit_once(" (")?;
+        let path = file.split_once(" => ").map_or(file, |(_name, path)| path);
+        path.starts_with('/').then(|| PathBuf::from(path))
     });
-    let found: Vec<PathBuf> = answer
-        .split_whitespace()
-        .filter(|word| word.starts_with('/') && word.contains("libsam"))
-        .filter_map(|path| Path::new(path).canonicalize().ok())
-        .collect();
+    paths.collect()
+}
+
+/// Checks once that the loader gives the program exactly one libsam, and the right one.
+fn check_library(program: &Path, library: Library) {
+    static CHECKED: OnceLock<Mutex<HashSet<(PathBuf, Library)>>> = OnceLock::new();
+    let mut checked = CHECKED.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
+    if !checked.insert((program.to_owned(), library)) {
+        return;
+    }
+    let all = loaded(program, library);
+    let is_libsam =
+        |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libsam."));
+    let found: Vec<PathBuf> =
+        all.iter().filter(is_libsam).filter_map(|path| path.canonicalize().ok()).collect();
     let ours = prefix().join("lib/libsam.so.4").canonicalize().expect("our library");
     let right = match library {
         Library::Original => found.len() == 1 && found[0] != ours,
@@ -510,7 +535,7 @@ fn check_library(program: &Path, library: Library) {
     };
     assert!(
         right,
-        "{} would run with {found:?}, not {library:?} (is libsam4 installed?):\n{answer}",
+        "{} would run with {found:?}, not {library:?} (is libsam4 installed?): {all:#?}",
         program.display()
     );
 }

@@ -12,8 +12,7 @@ fn leave_children(variables: &[(&str, &str)]) -> Outcome {
     program.start_as(command).finish(PATIENCE)
 }
 
-#[test]
-fn what_a_dead_instance_left_behind_ends_before_the_next_begins() {
+pub fn what_a_dead_instance_left_behind_ends_before_the_next_begins() {
     // A spare is a child of the supervisor, too, and left by nobody.
     for standby in ["0", "1"] {
         let outcome = leave_children(&[("SAM_KILL_GROUP", "1"), ("SAM_STANDBY", standby)]);
@@ -33,8 +32,7 @@ fn what_a_dead_instance_left_behind_ends_before_the_next_begins() {
     }
 }
 
-#[test]
-fn children_are_nobodys_business_unless_that_is_asked_for() {
+pub fn children_are_nobodys_business_unless_that_is_asked_for() {
     for variables in [&[][..], &[("SAM_KILL_GROUP", "0")]] {
         let outcome = leave_children(variables);
         assert_eq!(

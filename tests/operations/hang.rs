@@ -12,7 +12,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::common::{Ended, Library, Running, left_out};
+use crate::common::{
+    Ended, Library, Running,
+    machine::{Ability, require, tracer_of},
+};
 use crate::{Folder, PATIENCE, same, start, troubled};
 
 /// Starts a program that may leave core files of this size, in `folder`.
@@ -24,18 +27,7 @@ fn start_with_cores(limit: &str, folder: &Folder, troubles: &[&str], variables: 
     program.start_as(command)
 }
 
-/// Whether core files are written to the folder of the process here.
-fn cores_are_plain_files() -> bool {
-    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let plain = !pattern.starts_with(['|', '@', '/']) && !pattern.trim().is_empty();
-    if !plain {
-        left_out(&format!("core files go elsewhere here: core_pattern is {pattern:?}"));
-    }
-    plain
-}
-
-#[test]
-fn a_hung_instance_gets_the_signal_that_was_asked_for() {
+pub fn a_hung_instance_gets_the_signal_that_was_asked_for() {
     for (name, signal) in [("USR2", Signal::SIGUSR2), ("SIGABRT", Signal::SIGABRT), ("24", Signal::SIGXCPU)] {
         let folder = Folder::new(&format!("hang-{name}"));
         let program = start_with_cores("0", &folder, &["200", "hang", "stop"], &[("SAM_HANG_SIGNAL", name)]);
@@ -58,11 +50,8 @@ fn a_hung_instance_gets_the_signal_that_was_asked_for() {
     }
 }
 
-#[test]
-fn a_hang_leaves_a_core_file() {
-    if !cores_are_plain_files() {
-        return;
-    }
+pub fn a_hang_leaves_a_core_file() {
+    require(&[Ability::CoreFiles]);
     let folder = Folder::new("core");
     let program =
         start_with_cores("unlimited", &folder, &["200", "hang", "stop"], &[("SAM_HANG_SIGNAL", "ABRT")]);
@@ -83,8 +72,7 @@ fn a_hang_leaves_a_core_file() {
     assert!(core.starts_with(b"\x7fELF") && core[16..18] == 4_u16.to_ne_bytes(), "{:?}", &core[..20]);
 }
 
-#[test]
-fn who_does_not_end_in_time_is_killed_all_the_same() {
+pub fn who_does_not_end_in_time_is_killed_all_the_same() {
     let variables = [("SAM_HANG_SIGNAL", "ABRT"), ("SAM_HANG_GRACE", "300")];
     let program = start(&["200", "deaf", "stop"], &variables);
     let supervisor = program.pid();
@@ -110,11 +98,8 @@ fn who_does_not_end_in_time_is_killed_all_the_same() {
     assert!(waited >= Duration::from_millis(200), "killed after {waited:?}");
 }
 
-#[test]
-fn a_core_file_that_takes_too_long_is_cut_short() {
-    if !cores_are_plain_files() {
-        return;
-    }
+pub fn a_core_file_that_takes_too_long_is_cut_short() {
+    require(&[Ability::CoreFiles]);
     let folder = Folder::new("huge");
     let variables = [("SAM_HANG_SIGNAL", "ABRT"), ("SAM_HANG_GRACE", "1500")];
     let program = start_with_cores("unlimited", &folder, &["200", "huge", "stop"], &variables);
@@ -128,23 +113,17 @@ fn a_core_file_that_takes_too_long_is_cut_short() {
 struct Tracer(Child);
 
 impl Tracer {
-    /// None where processes must not be traced.
-    fn of(pid: &str) -> Option<Tracer> {
+    fn of(pid: &str) -> Tracer {
         let mut strace = Command::new("strace");
         strace.args(["-qq", "-o", "/dev/null", "-p", pid]);
         let child = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut tracer = Tracer(child.expect("strace"));
-        let deadline = Instant::now() + PATIENCE;
-        let mine = format!("TracerPid:\t{}", tracer.0.id());
-        while !fs::read_to_string(format!("/proc/{pid}/status")).unwrap().lines().any(|line| line == mine) {
-            if tracer.0.try_wait().unwrap().is_some() {
-                left_out("strace may not trace here");
-                return None;
-            }
+        let tracer = Tracer(child.expect("strace"));
+        let (pid, deadline) = (pid.parse().unwrap(), Instant::now() + PATIENCE);
+        while tracer_of(pid) != tracer.0.id() {
             assert!(Instant::now() < deadline, "strace does not trace {pid}");
             thread::sleep(Duration::from_millis(5));
         }
-        Some(tracer)
+        tracer
     }
 }
 
@@ -160,11 +139,11 @@ fn tell(pid: &str) {
     kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGUSR1).unwrap();
 }
 
-#[test]
-fn an_instance_in_a_debugger_is_left_alone_where_that_is_asked_for() {
+pub fn an_instance_in_a_debugger_is_left_alone_where_that_is_asked_for() {
+    require(&[Ability::Tracing]);
     let program = start(&["400", "wait", "stop"], &[("SAM_DEBUG_HOLD", "1")]);
     let pid = program.wait_for("# pid of 1 ");
-    let Some(tracer) = Tracer::of(&pid) else { return };
+    let tracer = Tracer::of(&pid);
     program.wait_for_error("is traced by a debugger, health checks held");
     let held = Instant::now();
     tell(&pid);
@@ -186,12 +165,12 @@ fn an_instance_in_a_debugger_is_left_alone_where_that_is_asked_for() {
     assert!(errors[0].ends_with("held") && errors[1].ends_with("go on"), "{outcome}");
 }
 
-#[test]
-fn a_debugger_does_not_save_a_hung_instance_unless_that_is_asked_for() {
+pub fn a_debugger_does_not_save_a_hung_instance_unless_that_is_asked_for() {
+    require(&[Ability::Tracing]);
     for variables in [&[][..], &[("SAM_DEBUG_HOLD", "0")]] {
         let program = start(&["400", "wait", "stop"], variables);
         let pid = program.wait_for("# pid of 1 ");
-        let Some(_tracer) = Tracer::of(&pid) else { return };
+        let _tracer = Tracer::of(&pid);
         tell(&pid);
         program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "hangs", "instance 2"]);
     }

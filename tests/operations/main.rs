@@ -15,7 +15,7 @@ use std::{
     os::{
         fd::OwnedFd,
         unix::{
-            fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+            fs::{OpenOptionsExt, PermissionsExt, chown},
             net::{UnixDatagram, UnixStream},
         },
     },
@@ -30,7 +30,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Built, Ended, Library, Outcome, Program, Running, prefix};
+use common::{
+    Built, Ended, Library, Outcome, Program, Running,
+    machine::{Ability, require, words_in_root},
+    prefix,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, mkfifo},
@@ -42,10 +46,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A program whose instances get into trouble.
 fn troubled(troubles: &[&str]) -> Program {
     Program::new(Built::WithOriginal, &[&["troubled"], troubles].concat())
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 fn start(troubles: &[&str], variables: &[(&str, &str)]) -> Running {
@@ -93,8 +93,20 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("libsam-{}-{name}", std::process::id()));
-        fs::create_dir_all(path.join("dev")).unwrap();
+        fs::create_dir_all(&path).unwrap();
         Folder(path)
+    }
+
+    /// Where syslog's socket is for a program whose root folder is this one.
+    fn syslog(&self) -> PathBuf {
+        fs::create_dir_all(self.0.join("dev")).unwrap();
+        self.0.join("dev/log")
+    }
+
+    /// Where the journal's socket is for a program whose root folder is this one.
+    fn journal(&self) -> PathBuf {
+        fs::create_dir_all(self.0.join("run/systemd/journal")).unwrap();
+        self.0.join("run/systemd/journal/socket")
     }
 }
 
@@ -164,38 +176,22 @@ impl Daemon {
     }
 }
 
-/// Starts a program where /dev/log and the journal's socket are those in `folder`, or are missing if it has none.
-/// The rest of the machine is as it was.
+/// Starts a program whose root folder is `folder`: its /dev/log and the journal's socket are those that the test has
+/// made there, or are missing.
 fn start_with_sockets(folder: &Folder, troubles: &[&str], variables: &[(&str, &str)]) -> Running {
-    const SETUP: &str = r#"
-        set -e
-        mount --rbind /dev "$FOLDER/dev"
-        mount -t tmpfs none /dev
-        : > /dev/null
-        mount --bind "$FOLDER/dev/null" /dev/null
-        mount -t tmpfs none /run
-        mkdir -p /run/systemd/journal
-        if [ -e "$FOLDER/log" ]; then
-            : > /dev/log
-            mount --bind "$FOLDER/log" /dev/log
-        fi
-        if [ -e "$FOLDER/journal" ]; then
-            : > /run/systemd/journal/socket
-            mount --bind "$FOLDER/journal" /run/systemd/journal/socket
-        fi
-        exec "$@"
-    "#;
+    require(&[Ability::Chroot]);
     let program = troubled(troubles);
-    // Who is not root becomes it, in a namespace of users.
-    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
-    let others =
-        [&["unshare"], user, &["--mount", "--propagation", "private", "sh", "-c", SETUP, "sh"]].concat();
-    let mut command = program.command_through(&others, Library::Ours);
-    command.env_remove("SAM_LOG").env("FOLDER", &folder.0).envs(variables.iter().copied());
+    for file in program.files(Library::Ours) {
+        let copy = folder.0.join(file.strip_prefix("/").expect("an absolute path"));
+        fs::create_dir_all(copy.parent().expect("a folder")).unwrap();
+        fs::copy(&file, &copy).unwrap();
+    }
+    let root = folder.0.to_str().expect("a path in UTF-8");
+    let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
+    command.env_remove("SAM_LOG").envs(variables.iter().copied());
     program.start_as(command)
 }
 
-#[test]
 fn each_step_of_a_recovery_is_a_line() {
     let program = start(&["200", "exit=3", "signal=9", "hang", "recover"], &[]);
     let supervisor = program.pid();
@@ -220,7 +216,6 @@ fn each_step_of_a_recovery_is_a_line() {
     );
 }
 
-#[test]
 fn the_silence_in_the_log_is_the_silence_there_was() {
     let outcome = run(&["300", "hang", "stop"], &[]);
     let silence = |line: &String| line.split_once("silent for ")?.1.split_once(" ms")?.0.parse::<u64>().ok();
@@ -229,12 +224,10 @@ fn the_silence_in_the_log_is_the_silence_there_was() {
     assert!(warned >= 300 && killed >= warned + 300, "{outcome}");
 }
 
-#[test]
 fn syslog_is_where_the_log_goes_unless_told_otherwise() {
     for variables in [&[][..], &[("SAM_LOG", "syslog")]] {
         let folder = Folder::new(&format!("syslog-{}", variables.len()));
-        let (syslog, journal) =
-            (Daemon::listen(folder.0.join("log")), Daemon::listen(folder.0.join("journal")));
+        let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
         let program = start_with_sockets(&folder, &["200", "signal=9", "hang", "stop"], variables);
         let supervisor = program.pid();
         let outcome = program.finish(PATIENCE);
@@ -270,10 +263,9 @@ fn syslog_is_where_the_log_goes_unless_told_otherwise() {
     }
 }
 
-#[test]
 fn the_journal_gets_fields() {
     let folder = Folder::new("journal");
-    let (syslog, journal) = (Daemon::listen(folder.0.join("log")), Daemon::listen(folder.0.join("journal")));
+    let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
     let program = start_with_sockets(&folder, &["200", "exit=3", "hang", "stop"], &[("SAM_LOG", "journal")]);
     let supervisor = program.pid();
     let outcome = program.finish(PATIENCE);
@@ -304,10 +296,9 @@ fn the_journal_gets_fields() {
     );
 }
 
-#[test]
 fn off_is_off() {
     let folder = Folder::new("off");
-    let (syslog, journal) = (Daemon::listen(folder.0.join("log")), Daemon::listen(folder.0.join("journal")));
+    let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
     let troubles = ["0", "exit=3", "stop"];
     let outcome = start_with_sockets(&folder, &troubles, &[("SAM_LOG", "off")]).finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2"]);
@@ -315,7 +306,6 @@ fn off_is_off() {
     assert_eq!((syslog.end(), journal.end()), (vec![], vec![]));
 }
 
-#[test]
 fn without_a_daemon_the_lines_are_lost_and_nothing_else() {
     for route in ["syslog", "journal"] {
         let folder = Folder::new(&format!("absent-{route}"));
@@ -355,10 +345,9 @@ fn expect_all_lines_accounted_for(lines: &[String]) {
     assert_eq!(lines.len() - about_lost + lost, 2 * STORM + 2, "{lines:#?}");
 }
 
-#[test]
 fn a_full_syslog_socket_never_holds_up_the_supervisor() {
     let folder = Folder::new("full");
-    let socket = UnixDatagram::bind(folder.0.join("log")).unwrap();
+    let socket = UnixDatagram::bind(folder.syslog()).unwrap();
     let storm = storm();
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start_with_sockets(&folder, &storm, &[]);
@@ -394,7 +383,6 @@ fn lines_of(file: File) -> mpsc::Receiver<String> {
     receiver
 }
 
-#[test]
 fn a_full_stderr_never_holds_up_the_supervisor() {
     let folder = Folder::new("stderr");
     let path = folder.0.join("fifo");
@@ -435,7 +423,6 @@ fn a_full_stderr_never_holds_up_the_supervisor() {
     }
 }
 
-#[test]
 fn a_reader_of_stderr_that_goes_away_harms_nobody() {
     let (ours, theirs) = nix::unistd::pipe().unwrap();
     drop(ours);
@@ -445,7 +432,6 @@ fn a_reader_of_stderr_that_goes_away_harms_nobody() {
     program.start_as(command).finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2"]);
 }
 
-#[test]
 fn lines_in_a_file_are_kept_beside_those_of_the_program() {
     let folder = Folder::new("file");
     let path = folder.0.join("errors");
@@ -462,10 +448,9 @@ fn lines_in_a_file_are_kept_beside_those_of_the_program() {
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-#[test]
 fn the_instance_has_nothing_of_the_log() {
     let folder = Folder::new("descriptors");
-    let _syslog = Daemon::listen(folder.0.join("log"));
+    let _syslog = Daemon::listen(folder.syslog());
     let program = start_with_sockets(&folder, &["0", "exit=3", "hang"], &[]);
     for id in 1..=2 {
         let pid = program.wait_for(&format!("# pid of {id} "));
@@ -485,7 +470,6 @@ fn the_instance_has_nothing_of_the_log() {
     }
 }
 
-#[test]
 fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
     for (variable, values, allowed) in [
         (
@@ -520,11 +504,10 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
     }
 }
 
-#[test]
 fn a_malformed_route_is_told_to_syslog() {
     for value in ["", "Syslog", "stdout", "off "] {
         let folder = Folder::new(&format!("route-{}", value.len()));
-        let syslog = Daemon::listen(folder.0.join("log"));
+        let syslog = Daemon::listen(folder.syslog());
         let outcome = start_with_sockets(&folder, &["0", "stop"], &[("SAM_LOG", value)]).finish(PATIENCE);
         outcome.expect(Ended::Exit(99), &["sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART): 7"]);
         let lines = syslog.end();
@@ -533,12 +516,8 @@ fn a_malformed_route_is_told_to_syslog() {
     }
 }
 
-#[test]
 fn a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment() {
-    if !is_root() {
-        eprintln!("left out: only root can make a setuid program of somebody else");
-        return;
-    }
+    require(&[Ability::OtherUser]);
     let folder = Folder::new("setuid");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
     // Such a program finds its library by the path built in only.
@@ -565,7 +544,6 @@ fn a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment() {
     assert_eq!(run(), (Some(0), "instance 1".to_owned()));
 }
 
-#[test]
 fn a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did() {
     for (trouble, ended) in
         [("exit=3", Ended::Exit(3)), ("exit=0", Ended::Exit(0)), ("signal=9", Ended::By(Signal::SIGKILL))]
@@ -579,14 +557,12 @@ fn a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did() {
     }
 }
 
-#[test]
 fn restarts_that_are_rare_enough_go_on() {
     let troubles = ["0", "run=1100", "run=1100", "run=1100", "stop"];
     let outcome = run(&troubles, &[("SAM_RESTART_LIMIT", "1/1")]);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3", "instance 4"]);
 }
 
-#[test]
 fn the_pause_before_a_restart_doubles_and_is_kept() {
     let variables = [("SAM_RESTART_DELAY", "100..400")];
     let outcome = run(&["0", "exit=1", "exit=1", "exit=1", "exit=1", "stop"], &variables);
@@ -608,7 +584,6 @@ fn the_pause_before_a_restart_doubles_and_is_kept() {
     assert!(outcome.lived >= Duration::from_millis(1100), "{outcome}");
 }
 
-#[test]
 fn a_pause_can_be_called_off() {
     let variables = [("SAM_RESTART_DELAY", "86400000")];
     let program = start(&["0", "exit=1"], &variables);
@@ -619,7 +594,6 @@ fn a_pause_can_be_called_off() {
 }
 
 /// The supervisor ends by the signal of its instance, but the core file that says why is the instance's.
-#[test]
 fn the_supervisor_leaves_no_core_file() {
     let folder = Folder::new("crash_dump");
     let path = folder.0.to_str().expect("a path in UTF-8");
@@ -627,3 +601,54 @@ fn the_supervisor_leaves_no_core_file() {
     outcome.expect(Ended::By(Signal::SIGSEGV), &[]);
     assert!(!outcome.core_dumped, "{outcome}");
 }
+
+common::runner::tests![
+    each_step_of_a_recovery_is_a_line,
+    the_silence_in_the_log_is_the_silence_there_was,
+    syslog_is_where_the_log_goes_unless_told_otherwise,
+    the_journal_gets_fields,
+    off_is_off,
+    without_a_daemon_the_lines_are_lost_and_nothing_else,
+    a_full_syslog_socket_never_holds_up_the_supervisor,
+    a_full_stderr_never_holds_up_the_supervisor,
+    a_reader_of_stderr_that_goes_away_harms_nobody,
+    lines_in_a_file_are_kept_beside_those_of_the_program,
+    the_instance_has_nothing_of_the_log,
+    a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed,
+    a_malformed_route_is_told_to_syslog,
+    a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment,
+    a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did,
+    restarts_that_are_rare_enough_go_on,
+    the_pause_before_a_restart_doubles_and_is_kept,
+    a_pause_can_be_called_off,
+    the_supervisor_leaves_no_core_file,
+    group::what_a_dead_instance_left_behind_ends_before_the_next_begins,
+    group::children_are_nobodys_business_unless_that_is_asked_for,
+    hang::a_hung_instance_gets_the_signal_that_was_asked_for,
+    hang::a_hang_leaves_a_core_file,
+    hang::who_does_not_end_in_time_is_killed_all_the_same,
+    hang::a_core_file_that_takes_too_long_is_cut_short,
+    hang::an_instance_in_a_debugger_is_left_alone_where_that_is_asked_for,
+    hang::a_debugger_does_not_save_a_hung_instance_unless_that_is_asked_for,
+    notes::a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone,
+    notes::the_command_lines_of_sam_status_are_right,
+    notes::every_variable_is_there,
+    notify::the_service_manager_is_told_at_every_change,
+    notify::the_service_manager_watches_the_watcher,
+    notify::the_watchdog_of_another_process_is_left_alone,
+    notify::nothing_is_told_unless_that_is_asked_for,
+    notify::a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor,
+    status::a_hundred_programs_are_listed_with_all_there_is_to_know,
+    status::what_happened_last_and_when_and_how_often_is_told,
+    status::heartbeats_are_seen_as_they_come,
+    status::what_needs_a_look_is_not_well,
+    status::scripts_are_told_by_the_exit_code,
+    status::people_get_a_table,
+    status::watching_goes_on_until_nobody_reads_it,
+    status::programs_that_come_and_go_meanwhile_break_nothing,
+    status::a_restart_leaves_no_memory_behind,
+    status::a_program_in_a_container_is_seen_from_outside,
+    status::where_there_can_be_no_file_all_goes_on_unseen,
+    status::the_files_of_others_are_not_believed,
+    status::other_users_see_nothing,
+];

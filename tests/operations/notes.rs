@@ -3,7 +3,10 @@
 use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
 
 use crate::Folder;
-use crate::common::{left_out, prefix};
+use crate::common::{
+    machine::{Ability, require},
+    prefix,
+};
 
 fn notes() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap()
@@ -29,8 +32,7 @@ fn same(line: &str) -> String {
     words.join(" ").split_once("]: ").unwrap().1.to_owned()
 }
 
-#[test]
-fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone() {
+pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone() {
     let notes = notes();
     let [(_, commands), (_, log)] = blocks(&notes, "A program that was made for corosync's libsam")[..]
     else {
@@ -47,12 +49,8 @@ fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone()
     assert_eq!(said, shown, "{errors}");
 }
 
-#[test]
-fn the_command_lines_of_sam_status_are_right() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        left_out("there is no python3");
-        return;
-    }
+pub fn the_command_lines_of_sam_status_are_right() {
+    require(&[Ability::Python]);
     let notes = notes();
     let (_, commands) = blocks(&notes, "What runs now").into_iter().find(|(kind, _)| *kind == "sh").unwrap();
     let path = format!("{}/bin:{}", prefix().display(), std::env::var("PATH").unwrap());
@@ -67,8 +65,7 @@ fn the_command_lines_of_sam_status_are_right() {
     );
 }
 
-#[test]
-fn every_variable_is_there() {
+pub fn every_variable_is_there() {
     let notes = notes();
     let table: Vec<&str> = notes
         .lines()

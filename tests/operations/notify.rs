@@ -75,8 +75,7 @@ fn sockets(folder: &Folder) -> [(SocketAddr, String); 2] {
     ]
 }
 
-#[test]
-fn the_service_manager_is_told_at_every_change() {
+pub fn the_service_manager_is_told_at_every_change() {
     let folder = Folder::new("notify");
     for (address, name) in sockets(&folder) {
         let manager = Manager::listen(&address);
@@ -112,8 +111,7 @@ fn the_service_manager_is_told_at_every_change() {
     }
 }
 
-#[test]
-fn the_service_manager_watches_the_watcher() {
+pub fn the_service_manager_watches_the_watcher() {
     let folder = Folder::new("watchdog");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -133,8 +131,7 @@ fn the_service_manager_watches_the_watcher() {
     while manager.receive(Duration::from_millis(500)).is_some() {}
 }
 
-#[test]
-fn the_watchdog_of_another_process_is_left_alone() {
+pub fn the_watchdog_of_another_process_is_left_alone() {
     let folder = Folder::new("other");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -145,8 +142,7 @@ fn the_watchdog_of_another_process_is_left_alone() {
     assert!(messages.iter().all(|message| message.starts_with("STATUS=")), "{messages:#?}");
 }
 
-#[test]
-fn nothing_is_told_unless_that_is_asked_for() {
+pub fn nothing_is_told_unless_that_is_asked_for() {
     let folder = Folder::new("silent");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -157,8 +153,7 @@ fn nothing_is_told_unless_that_is_asked_for() {
     assert_eq!(manager.receive(Duration::from_millis(1)), None);
 }
 
-#[test]
-fn a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor() {
+pub fn a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor() {
     let folder = Folder::new("busy");
     let [(address, path), _] = sockets(&folder);
     let manager = Manager::listen(&address);

@@ -23,8 +23,13 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::common::{Ended, Library, Running, left_out, prefix};
-use crate::{Folder, PATIENCE, is_root, start, storm, troubled};
+use crate::common::{
+    Ended, Library, Running,
+    machine::{Ability, as_root, require},
+    prefix,
+    runner::skip,
+};
+use crate::{Folder, PATIENCE, start, storm, troubled};
 
 fn sam_status() -> PathBuf {
     prefix().join("bin/sam-status")
@@ -55,8 +60,7 @@ fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) -> (Value, i3
     }
 }
 
-#[test]
-fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
+pub fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
     let programs: Vec<Running> =
         (0..100).map(|_| start(&["86400000", "hang"], &[("SAM_LOG", "off")])).collect();
     let pids: Vec<String> = programs.iter().map(|program| program.wait_for("# pid of 1 ")).collect();
@@ -88,8 +92,7 @@ fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
     assert!(named.len() >= 100 && named.iter().all(|one| one["program"] == "troubled"), "{named:#?}");
 }
 
-#[test]
-fn what_happened_last_and_when_and_how_often_is_told() {
+pub fn what_happened_last_and_when_and_how_often_is_told() {
     let program = start(&["0", "exit=3", "signal=9", "hang"], &[]);
     let pid = program.wait_for("# pid of 3 ");
     let (one, code) = listed_when(&program, |one| one["restarts"] == 2 && one["state"] == "running");
@@ -106,8 +109,7 @@ fn what_happened_last_and_when_and_how_often_is_told() {
     );
 }
 
-#[test]
-fn heartbeats_are_seen_as_they_come() {
+pub fn heartbeats_are_seen_as_they_come() {
     let silent = start(&["86400000", "hang"], &[]);
     let lively = start(&["1000", "wait"], &[]);
     let age = |program: &Running| {
@@ -134,8 +136,7 @@ fn heartbeats_are_seen_as_they_come() {
     );
 }
 
-#[test]
-fn what_needs_a_look_is_not_well() {
+pub fn what_needs_a_look_is_not_well() {
     let day = "86400000";
     let hung = start(&["200", "deaf"], &[("SAM_HANG_SIGNAL", "ABRT"), ("SAM_HANG_GRACE", day)]);
     let (one, code) = listed_when(&hung, |one| one["state"] == "being killed");
@@ -154,8 +155,7 @@ fn what_needs_a_look_is_not_well() {
     assert!(left <= 3000 && one["heartbeat_age_ms"].as_u64() >= Some(3000) && code == 1, "{one}");
 }
 
-#[test]
-fn scripts_are_told_by_the_exit_code() {
+pub fn scripts_are_told_by_the_exit_code() {
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     let code = |arguments: &[&str]| {
@@ -177,8 +177,7 @@ fn scripts_are_told_by_the_exit_code() {
     assert_eq!(code(&[&pid]), Some(3), "it is over");
 }
 
-#[test]
-fn people_get_a_table() {
+pub fn people_get_a_table() {
     let program = start(&["0", "exit=3", "hang"], &[]);
     let pid = program.wait_for("# pid of 2 ");
     let (one, _) = listed_when(&program, |one| one["state"] == "running");
@@ -207,8 +206,7 @@ impl Drop for Watcher {
     }
 }
 
-#[test]
-fn watching_goes_on_until_nobody_reads_it() {
+pub fn watching_goes_on_until_nobody_reads_it() {
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     let mut command = Command::new(sam_status());
@@ -232,8 +230,7 @@ fn watching_goes_on_until_nobody_reads_it() {
     }
 }
 
-#[test]
-fn programs_that_come_and_go_meanwhile_break_nothing() {
+pub fn programs_that_come_and_go_meanwhile_break_nothing() {
     let storms: Vec<Running> = (0..4)
         .map(|_| start(&["0", "exit=3"], &[("SAM_LOG", "off"), ("SAM_RESTART_LIMIT", "3000/3600")]))
         .collect();
@@ -245,12 +242,10 @@ fn programs_that_come_and_go_meanwhile_break_nothing() {
     drop(storms);
 }
 
-#[test]
-fn a_restart_leaves_no_memory_behind() {
+pub fn a_restart_leaves_no_memory_behind() {
     let huge = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled").unwrap_or_default();
     if ["[always]", "[within_size]", "[force]"].iter().any(|choice| huge.contains(choice)) {
-        left_out("memory files have large pages here");
-        return;
+        skip("memory files have large pages here");
     }
     let storm = storm();
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
@@ -269,12 +264,11 @@ fn a_restart_leaves_no_memory_behind() {
     assert!(used > 0 && used <= 3 * page, "{used} bytes");
 }
 
-#[test]
-fn a_program_in_a_container_is_seen_from_outside() {
+pub fn a_program_in_a_container_is_seen_from_outside() {
+    require(&[Ability::PidNamespace]);
     let program = troubled(&["86400000", "exit=3", "hang"]);
-    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
-    let mut command = program
-        .command_through(&[&["unshare"], user, &["--pid", "--fork", "--kill-child"]].concat(), Library::Ours);
+    let others = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child"]].concat();
+    let mut command = program.command_through(&others, Library::Ours);
     command.env("SAM_LOG", "off");
     let program = program.start_as(command);
     // In there the first process is 1.
@@ -303,8 +297,7 @@ fn a_program_in_a_container_is_seen_from_outside() {
     }
 }
 
-#[test]
-fn where_there_can_be_no_file_all_goes_on_unseen() {
+pub fn where_there_can_be_no_file_all_goes_on_unseen() {
     let program = troubled(&["200", "exit=3", "hang", "recover"]);
     let command = program.command_through(&["prlimit", "--fsize=0"], Library::Ours);
     let program = program.start_as(command);
@@ -314,8 +307,7 @@ fn where_there_can_be_no_file_all_goes_on_unseen() {
     program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-#[test]
-fn the_files_of_others_are_not_believed() {
+pub fn the_files_of_others_are_not_believed() {
     let fake = |words: &[u8]| -> OwnedFd {
         let fd = memfd_create(c"sam-status", MFdFlags::MFD_CLOEXEC).unwrap();
         File::from(fd.try_clone().unwrap()).write_all(words).unwrap();
@@ -337,12 +329,8 @@ fn the_files_of_others_are_not_believed() {
     assert_eq!(listed(&[&supervisor.pid().to_string()]).0.len(), 1);
 }
 
-#[test]
-fn other_users_see_nothing() {
-    if !is_root() {
-        left_out("only root can become another user");
-        return;
-    }
+pub fn other_users_see_nothing() {
+    require(&[Ability::OtherUser]);
     let folder = Folder::new("nobody");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.0.join("sam-status");

@@ -1,0 +1,203 @@
+//! What this machine allows. Each answer is found by an attempt at the very operation that a test needs, once in a test
+//! program. Programs of `c-tests/` that need more than a test can find out in advance say it themselves, in a line
+//! `left out: REASON`.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::unistd::Uid;
+
+use super::{PATIENCE, runner::skip, tools::Scratch};
+
+/// Something that not every machine, container or user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ability {
+    /// To become another user, as root can.
+    OtherUser,
+    /// To change the root folder of a program: as root, or in a user namespace.
+    Chroot,
+    /// To make a namespace of processes: as root, or in a user namespace.
+    PidNamespace,
+    /// To make a machine for a corosync: namespaces of mounts, processes and the network.
+    Cluster,
+    /// To trace a process that the tracer did not start, as a debugger does.
+    Tracing,
+    /// To find a core file in the working folder of the process that crashed.
+    CoreFiles,
+    /// Valgrind, and a program that it can run.
+    Valgrind,
+    /// A C compiler with sanitizers, and a program made with them that runs.
+    Sanitizers,
+    /// Python 3.
+    Python,
+}
+
+/// Ends the calling test as skipped unless this machine has all of these.
+pub fn require(abilities: &[Ability]) {
+    static ANSWERS: Mutex<Option<HashMap<Ability, Answer>>> = Mutex::new(None);
+    for ability in abilities {
+        let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer =
+            answers.get_or_insert_default().entry(*ability).or_insert_with(|| ability.attempt()).clone();
+        drop(answers);
+        if let Err(reason) = answer {
+            skip(reason);
+        }
+    }
+}
+
+/// `Err` says why it cannot be done here.
+type Answer = Result<(), String>;
+
+impl Ability {
+    fn attempt(self) -> Answer {
+        match self {
+            Ability::OtherUser => attempt(
+                "become another user",
+                &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "true"],
+            ),
+            Ability::Chroot => attempt_chroot(),
+            Ability::PidNamespace => {
+                let words = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "true"]].concat();
+                attempt("make a namespace of processes", &words)
+            }
+            Ability::Cluster => {
+                let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add type veth";
+                let what = "make a namespace with mounts and a network";
+                attempt(what, &["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-c", script])?;
+                attempt("run corosync", &["corosync", "-v"])
+            }
+            Ability::Tracing => attempt_tracing(),
+            Ability::CoreFiles => attempt_core_file(),
+            Ability::Valgrind => attempt("run valgrind", &["valgrind", "--quiet", "true"]),
+            Ability::Sanitizers => attempt_sanitizers(),
+            Ability::Python => attempt("run python3", &["python3", "-c", ""]),
+        }
+    }
+}
+
+/// The options of unshare(1) with which every user may do what only root may otherwise.
+pub fn as_root() -> &'static [&'static str] {
+    if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] }
+}
+
+/// Runs a command that has to succeed.
+fn attempt(what: &str, words: &[&str]) -> Answer {
+    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output();
+    judge(what, output)
+}
+
+fn judge(what: &str, output: std::io::Result<Output>) -> Answer {
+    let output = output.map_err(|error| format!("cannot {what}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let reason = errors.lines().find(|line| !line.trim().is_empty()).map(str::to_owned);
+    Err(format!("cannot {what}: {}", reason.unwrap_or_else(|| output.status.to_string())))
+}
+
+fn attempt_chroot() -> Answer {
+    let scratch = Scratch::new("chroot");
+    let root = scratch.path("root");
+    fs::create_dir_all(&root).map_err(|error| error.to_string())?;
+    // There is nothing to run in an empty folder: the attempt has succeeded when chroot(1) gets as far as that.
+    let mut command = in_root(&root);
+    let output = command
+        .arg("/nothing")
+        .output()
+        .map_err(|error| format!("cannot change the root folder: {error}"))?;
+    if output.status.code() == Some(127) { Ok(()) } else { judge("change the root folder", Ok(output)) }
+}
+
+/// A command that runs the program named by its next arguments with `root` as its root folder.
+pub fn in_root(root: &Path) -> Command {
+    let mut command = Command::new(words_in_root()[0]);
+    command.args(&words_in_root()[1..]).arg(root);
+    command
+}
+
+/// The words of the command that takes a root folder and a program as its next arguments.
+pub fn words_in_root() -> Vec<&'static str> {
+    match as_root() {
+        [] => vec!["chroot"],
+        options => [&["unshare"], options, &["chroot"]].concat(),
+    }
+}
+
+fn attempt_tracing() -> Answer {
+    let mut target = Command::new("sleep").arg("1000").spawn().map_err(|error| error.to_string())?;
+    let pid = target.id();
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/dev/null", "-p", &pid.to_string()]);
+    let tracer = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let answer = tracer.map_err(|error| format!("cannot run strace: {error}")).and_then(|mut tracer| {
+        let traced = wait_until(|| {
+            tracer.try_wait().is_ok_and(|ended| ended.is_some()) || tracer_of(pid) == tracer.id()
+        });
+        let answer = match traced && tracer_of(pid) == tracer.id() {
+            true => Ok(()),
+            false => Err(()),
+        };
+        let _ = tracer.kill();
+        let output = tracer.wait_with_output();
+        answer.or_else(|()| judge("trace a process", output))
+    });
+    let _ = target.kill();
+    let _ = target.wait();
+    answer
+}
+
+/// Returns the pid of the process that traces `pid`, 0 if there is none.
+pub fn tracer_of(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok());
+    tracer.unwrap_or(0)
+}
+
+fn attempt_core_file() -> Answer {
+    let scratch = Scratch::new("core");
+    fs::create_dir_all(scratch.path("")).map_err(|error| error.to_string())?;
+    let crash = r#"ulimit -c unlimited && sh -c 'kill -SEGV $$'; ls core* >/dev/null"#;
+    let output = Command::new("sh").args(["-c", crash]).current_dir(scratch.path("")).output();
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let answer = judge("get a core file into the working folder", output);
+    answer.map_err(|reason| format!("{reason} (core_pattern is {:?})", pattern.trim()))
+}
+
+fn attempt_sanitizers() -> Answer {
+    let scratch = Scratch::new("sanitizers");
+    let program = scratch.path("program");
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let mut compiler = Command::new(compiler);
+    compiler.args(super::SANITIZERS).args(["-x", "c", "-", "-o"]).arg(&program);
+    let compiler = compiler.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let output = compiler.and_then(|mut compiler| {
+        compiler
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut source| source.write_all(b"int main(void) { return 0; }"))?;
+        compiler.wait_with_output()
+    });
+    judge("compile with sanitizers", output)?;
+    judge("run a program with sanitizers", Command::new(program).output())
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
+}

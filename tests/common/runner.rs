@@ -1,0 +1,89 @@
+//! Runs the tests of a test program. Rust's own test harness cannot skip a test while it runs; this one can.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    env,
+    panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind},
+    process::ExitCode,
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// A test: its name and what it does. It fails by a panic.
+pub type Test = (String, Box<dyn FnOnce() + Send>);
+
+/// Makes `main` of a test program from the paths of its tests, of which as many run at a time as there are processors,
+/// or as many as `threads` says where they wait more than they compute.
+#[allow(unused_macros)] // of no use to a program that makes its list itself
+macro_rules! tests {
+    (threads: $threads:expr, $($test:path),+ $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            let tests: Vec<$crate::common::runner::Test> =
+                vec![$((stringify!($test).replace(' ', ""), Box::new($test))),+];
+            $crate::common::runner::run(tests, $threads)
+        }
+    };
+    ($($test:path),+ $(,)?) => {
+        $crate::common::runner::tests![threads: None, $($test),+];
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use tests;
+
+/// The panic payload of a test that cannot run on this machine.
+struct Skipped(String);
+
+thread_local! {
+    /// Set in the threads that run tests, and in no thread that a test starts.
+    static RUNS_TESTS: Cell<bool> = const { Cell::new(false) };
+    /// The message of the last panic of such a thread.
+    static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Ends the calling test as skipped. To be called in the thread that runs the test.
+pub fn skip(reason: impl Into<String>) -> ! {
+    resume_unwind(Box::new(Skipped(reason.into())))
+}
+
+/// Runs the tests that the command line selects, so many at a time unless it says otherwise.
+pub fn run(tests: Vec<Test>, threads: Option<usize>) -> ExitCode {
+    super::reset_process_state();
+    keep_messages();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(threads);
+    let trials = tests.into_iter().map(|(name, body)| trial(name, body)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Keeps the message of a panic of a test, for the report at the end. Other panics are printed at once.
+fn keep_messages() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if RUNS_TESTS.get() {
+            MESSAGE.set(panic.to_string());
+        } else {
+            print(panic);
+        }
+    }));
+}
+
+fn trial(name: String, body: Box<dyn FnOnce() + Send>) -> Trial {
+    Trial::ignorable_test(name.clone(), move || {
+        RUNS_TESTS.set(true);
+        catch_unwind(AssertUnwindSafe(body))
+            .map(|()| Completion::Completed)
+            .or_else(|payload| skipped_or_failed(&name, payload))
+    })
+}
+
+fn skipped_or_failed(name: &str, payload: Box<dyn Any + Send>) -> Result<Completion, Failed> {
+    let Ok(skipped) = payload.downcast::<Skipped>() else { return Err(MESSAGE.take().into()) };
+    let reason = skipped.0;
+    if env::var_os("SAM_TESTS_REQUIRE").is_some_and(|required| required == "all") {
+        return Err(format!("SAM_TESTS_REQUIRE=all, but it cannot run here: {reason}").into());
+    }
+    // libtest-mimic counts skipped tests, but does not print why; tests/check collects these lines.
+    eprintln!("skipped {name}: {reason}");
+    Ok(Completion::ignored_with(reason))
+}
