@@ -17,16 +17,15 @@ use std::{
 use common::{
     Built, Ended,
     Ended::{By, ByRealTime, Exit, Never},
-    Library, Outcome, Program,
+    Library, Outcome, PATIENCE, Program, Running, reset_process_state,
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
 
 /// In how many rows the original fails at least, or the programs do not show the faults any more.
 const FAILURES_OF_THE_ORIGINAL: usize = 12;
 
-/// How long to look at a program that is expected never to get further, and at one that should.
-const STUCK: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to look at a program that is expected to go wrong.
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// How a program ends, and what it says until then.
 #[derive(Clone, Copy)]
@@ -81,23 +80,24 @@ impl Fault {
         Fault { variables, ..self }
     }
 
-    fn run(&self, library: Library, patience: Duration) -> Outcome {
+    fn start(&self, library: Library) -> Running {
         let program = Program::new(Built::WithOurs, self.command);
         let mut command = program.command(library);
         command.envs(self.variables.iter().copied());
         if let Some(standby) = env::var_os("SAM_STANDBY") {
             command.env("SAM_STANDBY", standby);
         }
-        program.start_as(command).finish(patience)
+        program.start_as(command)
     }
 
     fn show(&self) -> Row {
-        let patience = match self.original {
-            Original::Shows(Shown(Never, _)) | Original::GoesWrong => STUCK,
-            _ => PATIENCE,
+        let original = self.start(Library::Original);
+        let original = match self.original {
+            Original::Shows(Shown(Never, _)) => original.finish_when_stuck(),
+            Original::GoesWrong => original.finish(GLANCE),
+            _ => original.finish(PATIENCE),
         };
-        let original = self.run(Library::Original, patience);
-        let ours = self.run(Library::Ours, PATIENCE);
+        let ours = self.start(Library::Ours).finish(PATIENCE);
         let verdict = |outcome: &Outcome| match left_out(outcome) {
             Some(why) => Verdict::LeftOut(why),
             None if outcome.is(self.ours.0, self.ours.1) => Verdict::Holds(seen(outcome, self.ours)),
@@ -168,6 +168,7 @@ fn seen(outcome: &Outcome, ours: Shown) -> String {
 }
 
 fn main() -> ExitCode {
+    reset_process_state();
     // As with other tests: words select the rows whose fault contains one of them.
     let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let selected = |fault: &Fault| words.is_empty() || words.iter().any(|word| fault.fault.contains(word));
@@ -544,7 +545,7 @@ fn faults() -> Vec<Fault> {
             "a store that the supervisor has no memory for",
             "the supervisor never holds the data, so it cannot fail to",
             &["store_refused"],
-            shows(Never, &[]),
+            GOES_WRONG, // answers after half a minute, in which its supervisor does nothing else
             shows(Exit(0), &["answered"]),
         ),
         fault(
