@@ -26,6 +26,9 @@ real   = libsam.so.4.4.0
 PROFILE = release
 
 target  = $(or $(CARGO_TARGET_DIR),target)
+ifneq ($(words $(target)),1)
+$(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. One in the path of this folder does no harm)
+endif
 built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 archive = $(built)/libsam.a
 library = $(built)/$(real)
@@ -68,6 +71,10 @@ $(archive): FORCE
 
 $(program): $(archive) ;
 
+# pkg-config takes a space for the end of an option, unless a backslash is before it; sed takes two for one.
+space := $() $()
+in_pc = $(subst $(space),\\ ,$(1))
+
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
@@ -75,9 +82,10 @@ install: all
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
-	sed -e 's|@prefix@|$(prefix)|' -e 's|@exec_prefix@|$(exec_prefix)|' -e 's|@libdir@|$(libdir)|' \
-	    -e 's|@includedir@|$(includedir)|' -e 's|@api@|$(api)|' libsam.pc.in \
-	    > '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
+	sed -e 's|@prefix@|$(call in_pc,$(prefix))|' -e 's|@exec_prefix@|$(call in_pc,$(exec_prefix))|' \
+	    -e 's|@libdir@|$(call in_pc,$(libdir))|' -e 's|@includedir@|$(call in_pc,$(includedir))|' \
+	    -e 's|@api@|$(api)|' libsam.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
+	chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
 	$(INSTALL) -m 644 $(headers:%=include/corosync/%) '$(DESTDIR)$(includedir)/corosync'
 	for section in $(sections); do \
 	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \

@@ -67,7 +67,7 @@ static inline void sleep_ms(long ms)
 /* Says nothing to sam for so long that it must act; a program that gets past this is no longer supervised. */
 static inline void hang(void)
 {
-	sleep_ms(8000);
+	sleep_ms(30000);
 	say("nobody ended the hang\n");
 }
 

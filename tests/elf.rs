@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::{env, fs};
 
+use common::{prefix, reset_process_state};
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, SectionHeader, Sym};
 
@@ -26,14 +27,11 @@ const FUNCTIONS: [&str; 12] = [
 ];
 
 fn library() -> PathBuf {
-    let prefix = env::var_os("SAM_PREFIX")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
-    prefix.join("lib/libsam.so.4.4.0")
+    prefix().join("lib/libsam.so.4.4.0")
 }
 
 fn read() -> Vec<u8> {
-    let path = library();
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make stage`", path.display()))
+    fs::read(library()).unwrap()
 }
 
 /// Name and version of each dynamic symbol, by whether it is defined here.
@@ -109,6 +107,7 @@ fn it_stays_mapped_and_is_small() {
     assert_ne!(flags.d_val.get(endian) & u64::from(elf::DF_1_NODELETE), 0, "its thread outlives dlclose");
 
     let stripped = env::temp_dir().join(format!("libsam-stripped-{}", std::process::id()));
+    reset_process_state();
     let status = std::process::Command::new("strip")
         .args(["--strip-unneeded", "-o"])
         .args([&stripped, &library()])

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io::Write};
 
+use common::{prefix, reset_process_state};
+
 const GENERATED: [(&str, &str); 2] = [
     ("sam.h", include_str!(concat!(env!("OUT_DIR"), "/sam.h"))),
     ("corotypes.h", include_str!(concat!(env!("OUT_DIR"), "/corotypes.h"))),
@@ -18,14 +20,13 @@ const CXX: [&str; 5] = ["c++98", "c++11", "c++14", "c++17", "c++20"];
 const NEIGHBOURS: [&str; 5] = ["cpg", "cmap", "quorum", "votequorum", "cfg"];
 
 fn include_directory() -> PathBuf {
-    let prefix = env::var_os("SAM_PREFIX")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
-    prefix.join("include")
+    prefix().join("include")
 }
 
 /// Compiles `source` with all warnings as errors, and panics with what the compiler said.
 fn compile(compiler: &str, standard: &str, include: &Path, source: &str, output: &Path) {
     let language = if standard.contains("++") { "c++" } else { "c" };
+    reset_process_state();
     let mut child = Command::new(compiler)
         .args(["-x", language, "-", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-error=deprecated"])
         .arg(format!("-std={standard}"))

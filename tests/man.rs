@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::prefix;
-use common::tools::{Scratch, command, run};
+use common::tools::{Scratch, command, flags, run};
 
 /// Each function with the codes that it can return: those that tests/man/codes.c brings about, and those that
 /// need a corosync that is absent, busy or closed to this user.
@@ -393,17 +393,9 @@ fn files_in(folder: &Path) -> BTreeSet<String> {
 fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     let source = scratch.path(&format!("{name}.c"));
     fs::write(&source, program).unwrap();
-    let pkg_config = prefix().join("lib/pkgconfig");
-    assert!(pkg_config.join("libsam.pc").exists(), "{} has no libsam.pc", pkg_config.display());
-
     let binary = scratch.path(name);
-    let mut cc = command("sh");
-    cc.args([
-        "-c",
-        r#"cc -Wall -Wextra -Wpedantic -Werror "$0" -o "$1" $(pkg-config --cflags --libs libsam)"#,
-    ])
-    .args([&source, &binary])
-    .env("PKG_CONFIG_PATH", pkg_config);
+    let mut cc = command("cc");
+    cc.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]).arg(&source).arg("-o").arg(&binary).args(flags());
     let (status, text) = run(cc);
     assert!(status.success(), "{name}: {text}\n{program}");
     binary

@@ -10,10 +10,8 @@ mod common;
 use std::{
     collections::BTreeMap,
     env, fs,
-    io::Write,
-    os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    process::{Child, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,13 +23,11 @@ use std::{
 use common::{
     Built, Ended,
     Ended::{By, Exit},
-    Library, Program,
+    Library, PATIENCE, Program, Running,
+    runner::{self, Test},
 };
 use nix::{
-    fcntl::OFlag,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        prctl,
         resource::{Resource, setrlimit},
         signal::{
             Signal,
@@ -42,11 +38,9 @@ use nix::{
         },
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{Pid, pipe2, read},
+    unistd::Pid,
 };
 
-/// How long anything that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its time a warning or a restart may be seen, where many other things happen at once.
 const TOLERANCE_MS: i64 = 15_000;
 /// Bytes of the largest store.
@@ -105,11 +99,8 @@ const NOTHING: Data = (0, 0);
 /// A supervised program, and what must be true of it.
 struct Supervised<'a> {
     soak: &'a Soak,
-    transcript: Vec<String>,
-    child: Child,
+    running: Running,
     supervisor: i32,
-    output: OwnedFd,
-    unread: Vec<u8>,
     interval: i64,
     restarts: bool,
     has_spare: bool,
@@ -139,20 +130,14 @@ impl<'a> Supervised<'a> {
         let restarts = random.below(4) > 0;
         let policy = if restarts { "RESTART" } else { "QUIT" };
         let program = Program::new(Built::WithOurs, &["chaos", &interval.to_string(), policy]);
-        let (output, input) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
         let mut command = program.command(Library::Ours);
-        let log = input.try_clone().expect("a descriptor");
-        command.stdin(Stdio::piped()).stdout(input).stderr(log);
-        command.env("SAM_STANDBY", standby());
-        let child = command.spawn().expect("start a program");
+        command.stdin(Stdio::piped()).env("SAM_STANDBY", standby());
+        let running = Running::start_with_one_pipe(command);
         soak.count("supervisors");
         let mut supervised = Supervised {
             soak,
-            transcript: vec![format!("supervisor {}, interval {interval}, policy {policy}", child.id())],
-            supervisor: child.id() as i32,
-            child,
-            output,
-            unread: vec![],
+            supervisor: running.pid() as i32,
+            running,
             interval,
             restarts,
             has_spare: restarts && standby() == "1",
@@ -172,47 +157,20 @@ impl<'a> Supervised<'a> {
 
     // What it says
 
-    fn command(&mut self, command: &str) {
-        self.transcript.push(format!("> {command}"));
-        let commands = self.child.stdin.as_mut().expect("commands are never closed");
-        // In one write: the program reads a command at once.
-        commands.write_all(format!("{command}\n").as_bytes()).expect("command a program");
-    }
-
     fn signal(&mut self, process: i32, signal: Signal) {
-        self.transcript.push(format!("> {signal} to {process}"));
+        self.running.note(format!("{signal} to {process}"));
         kill(Pid::from_raw(process), signal).expect("send a signal");
     }
 
-    /// The next line of the instance; None at the end. The supervisor's log goes to the transcript.
+    /// The next line of the instance; None at the end. The supervisor's log is left to the transcript.
     fn listen(&mut self) -> Option<Said> {
         loop {
-            let line = self.line()?;
-            self.transcript.push(line.clone());
+            let line = self.running.next_line()?;
             if !line.starts_with("sam[") {
                 let mut words = line.split(' ');
                 let word = words.next().unwrap_or_default().to_owned();
                 return Some(Said { word, numbers: words.map_while(|number| number.parse().ok()).collect() });
             }
-        }
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.unread.drain(..=end).collect();
-                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
-            }
-            let mut fds = [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::from(1000u16)).is_ok_and(|ready| ready > 0) {
-                let mut buffer = [0; 4096];
-                match read(&self.output, &mut buffer).expect("read what a program says") {
-                    0 => return None,
-                    length => self.unread.extend(&buffer[..length]),
-                }
-            }
-            assert!(Instant::now() < deadline, "not a word for {PATIENCE:?}");
         }
     }
 
@@ -243,7 +201,7 @@ impl<'a> Supervised<'a> {
     }
 
     fn ask(&mut self, command: &str, code: i64) {
-        self.command(command);
+        self.running.tell(command);
         assert_eq!(self.hear("done"), [code], "the answer to {command:?}");
     }
 
@@ -284,26 +242,9 @@ impl<'a> Supervised<'a> {
         while let Some(said) = self.listen() {
             self.forgive(&said, "the end");
         }
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            match self.child.try_wait().expect("wait for a supervisor") {
-                Some(status) => break Ended::from(status),
-                None => thread::sleep(Duration::from_millis(2)),
-            }
-            assert!(Instant::now() < deadline, "the supervisor does not end");
-        };
-        assert_eq!(status, ended, "the end of the supervisor");
+        assert_eq!(self.running.end(), ended, "the end of the supervisor");
+        assert_eq!(self.running.left_behind(), [""; 0], "lives on without its supervisor");
         self.soak.count("supervisors that ended as they should");
-    }
-
-    /// Waits for a process that came to this one when its parent ended.
-    fn expect_orphans_end(&self, process: i32) {
-        let deadline = Instant::now() + PATIENCE;
-        while state(process).is_some_and(|state| state != 'Z') {
-            assert!(Instant::now() < deadline, "{process} lives on without its supervisor");
-            thread::sleep(Duration::from_millis(2));
-        }
-        let _ = waitpid(Pid::from_raw(process), None);
     }
 
     // The checker
@@ -421,7 +362,7 @@ impl<'a> Supervised<'a> {
 
     fn dies_storing(&mut self, random: &mut Random) -> bool {
         let data = self.new_data(random);
-        self.command(&format!("store {} {} {}", data.0, data.1, 1 + random.below(400)));
+        self.running.tell(&format!("store {} {} {}", data.0, data.1, 1 + random.below(400)));
         self.data.push(data);
         self.soak.count("deaths around a store");
         self.expect_next(By(SIGKILL)).is_some()
@@ -433,7 +374,7 @@ impl<'a> Supervised<'a> {
             By(signal) => format!("die {}", signal as i32),
             Ended::ByRealTime(_) | Ended::Never => unreachable!("nothing is ended like that"),
         };
-        self.command(&command);
+        self.running.tell(&command);
         self.soak.count("crashes and exits");
         self.expect_next(ended).is_some()
     }
@@ -461,7 +402,7 @@ impl<'a> Supervised<'a> {
         const CALL_ALL: u64 = 3;
         const LEAVE: u64 = 4;
         let how = random.below(5);
-        self.command(&format!("silent {how}"));
+        self.running.tell(&format!("silent {how}"));
         let silent = self.hear("silent")[0];
         let warning = self.hear("warned");
         self.in_time("the warning", warning[0] - silent, self.interval, self.interval);
@@ -540,32 +481,13 @@ impl<'a> Supervised<'a> {
     }
 
     fn loses_supervisor(&mut self) -> bool {
-        let children = children(self.supervisor);
         self.signal(self.supervisor, SIGKILL);
         assert_eq!(self.hear("signal"), [i64::from(SIGTERM as i32)]);
         self.ask("beat", 2);
-        self.command("exit 0");
+        self.running.tell("exit 0");
         self.soak.count("supervisors killed");
         self.expect_end(By(SIGKILL));
-        children.into_iter().for_each(|child| self.expect_orphans_end(child));
         false
-    }
-}
-
-impl Drop for Supervised<'_> {
-    /// Ends what is left, which is nothing unless the time was over or something went wrong.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let transcript = self.transcript.join("\n    ");
-            eprintln!("{}:\n    {transcript}", thread::current().name().unwrap_or_default());
-        }
-        let children = if let Ok(None) = self.child.try_wait() { children(self.supervisor) } else { vec![] };
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for child in children {
-            let _ = kill(Pid::from_raw(child), SIGKILL);
-            let _ = waitpid(Pid::from_raw(child), None);
-        }
     }
 }
 
@@ -707,16 +629,12 @@ fn kills_in_stores(seed: u64) -> bool {
     )
 }
 
-/// Waits for everything that came to this process when its supervisor ended. Whether nothing lives on.
-fn bury_orphans() -> bool {
-    let deadline = Instant::now() + PATIENCE;
+/// Whether nothing lives on, here where everything comes whose supervisor has ended.
+fn is_alone() -> bool {
     while let Ok(news) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         if news == WaitStatus::StillAlive {
-            if Instant::now() > deadline {
-                println!("left behind: {:?}", children(std::process::id() as i32));
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
+            println!("left behind: {:?}", children(std::process::id() as i32));
+            return false;
         }
     }
     true
@@ -735,12 +653,20 @@ fn number_from(variable: &str, default: u64) -> u64 {
 }
 
 fn main() -> ExitCode {
-    prctl::set_child_subreaper(true).expect("adopt what programs leave");
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("no core files");
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = number_from("SEED", time);
     println!("soak: SEED={seed}");
-    let one_slot_only = env::var_os("SOAK_SLOT").is_some();
-    let all_well = chaos(seed) && bury_orphans() && (one_slot_only || restarts() && kills_in_stores(seed));
-    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let test = |name: &str, body: Box<dyn FnOnce() -> bool + Send>| -> Test {
+        let body = move || {
+            setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("no core files");
+            assert!(body(), "see above");
+        };
+        (name.to_owned(), Box::new(body))
+    };
+    let mut tests = vec![test("random_attacks", Box::new(move || chaos(seed) && is_alone()))];
+    if env::var_os("SOAK_SLOT").is_none() {
+        tests.push(test("no_restart_is_lost", Box::new(restarts)));
+        tests.push(test("no_death_in_a_store_tears_data", Box::new(move || kills_in_stores(seed))));
+    }
+    runner::run(tests, Some(1))
 }

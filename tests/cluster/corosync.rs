@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::namespace::{Namespace, PATIENCE, only_child, wait_for};
+use crate::common::{PATIENCE, Running};
+use crate::namespace::{Namespace, only_child, wait_for};
 
 const CONFIG: &str = "/run/corosync/corosync.conf";
 const LOG: &str = "/run/corosync/corosync.log";
@@ -23,15 +23,8 @@ pub struct Node {
 }
 
 struct Daemon {
-    outside: Child,
+    _outside: Running,
     pid: Pid,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = kill(self.pid, Signal::SIGKILL);
-        let _ = self.outside.wait();
-    }
 }
 
 impl Node {
@@ -58,17 +51,12 @@ impl Node {
     /// Starts corosync and waits until it answers.
     pub fn start(&mut self) {
         // By a shell: nsenter itself would stop together with a child that is frozen, and never reap it then.
-        let outside = self
-            .namespace
-            .command("sh")
-            .args(["-c", "corosync -f -c \"$0\" & wait", CONFIG])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nsenter (util-linux)");
-        let pid = only_child(outside.id()).and_then(|shell| only_child(shell as u32));
+        let mut shell = self.namespace.command("sh");
+        shell.args(["-c", "corosync -f -c \"$0\" & wait", CONFIG]);
+        let outside = Running::start_with_one_pipe(shell);
+        let pid = only_child(outside.pid()).and_then(|shell| only_child(shell as u32));
         let pid = Pid::from_raw(pid.unwrap_or_else(|| panic!("corosync ended: {}", self.log())));
-        self.daemon = Some(Daemon { outside, pid });
+        self.daemon = Some(Daemon { _outside: outside, pid });
         self.wait("corosync to answer", || {
             self.namespace.run("corosync-quorumtool -s").status.code() != Some(1)
         });

@@ -1,34 +1,33 @@
-//! A machine of its own for a test: private processes, network, /run, /dev/shm and /var/lib/corosync. It ends, with
+//! A machine of its own for a test: private processes, network, /run, /dev/shm and /var/lib. It ends, with
 //! everything in it, when the value is dropped or the test process dies, however it dies: its first process reads
 //! from a pipe that the test holds, and the kernel ends the others together with it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-use crate::common::machine::{Ability, require};
-
-/// Far longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use crate::common::{
+    PATIENCE, Running, forget_settings,
+    machine::{Ability, require, with_corosync},
+};
 
 /// bash, because it reaps what is orphaned in there.
 const FIRST_PROCESS: &str = "
     mount -t proc proc /proc &&
     mount -t tmpfs tmpfs /run &&
     mount -t tmpfs tmpfs /dev/shm &&
-    mkdir -p /run/corosync /var/lib/corosync &&
-    mount -t tmpfs tmpfs /var/lib/corosync &&
+    mount -t tmpfs tmpfs /var/lib &&
+    mkdir /run/corosync /var/lib/corosync &&
     ip link set lo up &&
     echo ready
     while read -r _; do :; done";
 
 pub struct Namespace {
-    outside: Child,
+    _outside: Running,
     /// Its first process, as seen from outside.
     pub first: i32,
 }
@@ -36,18 +35,13 @@ pub struct Namespace {
 impl Namespace {
     pub fn new() -> Namespace {
         require(&[Ability::Cluster]);
-        let mut outside = Command::new("unshare")
-            .args(["--mount", "--net", "--pid", "--fork", "--", "bash", "-c", FIRST_PROCESS])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare (util-linux)");
-        let mut answer = String::new();
-        BufReader::new(outside.stdout.take().unwrap()).read_line(&mut answer).unwrap();
-        let first = only_child(outside.id()).unwrap_or(0);
-        let namespace = Namespace { outside, first };
-        assert_eq!(answer, "ready\n", "these tests need root, unshare, bash and ip (iproute2)");
-        namespace
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--net", "--pid", "--fork", "--", "bash", "-c", FIRST_PROCESS]);
+        unshare.stdin(Stdio::piped());
+        let outside = Running::start_with_one_pipe(unshare);
+        outside.wait_for("ready");
+        let first = only_child(outside.pid()).expect("the first process");
+        Namespace { _outside: outside, first }
     }
 
     /// A command that runs inside.
@@ -63,6 +57,8 @@ impl Namespace {
             "--",
             program,
         ]);
+        forget_settings(&mut command);
+        with_corosync(&mut command);
         command.stdin(Stdio::null());
         command
     }
@@ -96,22 +92,6 @@ impl Namespace {
     /// A path inside, as seen from outside.
     pub fn path(&self, inside: &str) -> String {
         format!("/proc/{}/root{inside}", self.first)
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        drop(self.outside.stdin.take());
-        for _ in 0..500 {
-            if !matches!(self.outside.try_wait(), Ok(None)) {
-                return;
-            }
-            sleep(Duration::from_millis(10));
-        }
-        if self.first > 0 {
-            let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
-        }
-        let _ = self.outside.wait();
     }
 }
 

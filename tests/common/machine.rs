@@ -73,7 +73,9 @@ impl Ability {
                 let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add type veth";
                 let what = "make a namespace with mounts and a network";
                 attempt(what, &["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-c", script])?;
-                attempt("run corosync", &["corosync", "-v"])
+                let mut command = Command::new("corosync");
+                with_corosync(&mut command);
+                judge("run corosync", command.arg("-v").output())
             }
             Ability::Tracing => attempt_tracing(),
             Ability::CoreFiles => attempt_core_file(),
@@ -87,6 +89,13 @@ impl Ability {
 /// The options of unshare(1) with which every user may do what only root may otherwise.
 pub fn as_root() -> &'static [&'static str] {
     if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] }
+}
+
+/// Has a command find corosync and its tools where tests/install-packages unpacks them, unless they are installed.
+pub fn with_corosync(command: &mut Command) {
+    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("corosync").join("usr/sbin");
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", unpacked.display()));
 }
 
 /// Runs a command that has to succeed.

@@ -1,56 +1,46 @@
 //! Commands that use the library under test, and a place for their files.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read;
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-
-use super::{forget_settings, prefix};
+use super::{Running, forget_settings, prefix, reset_process_state};
 
 /// Far longer than anything here takes, also on a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A command that uses the library under test, whatever is set up outside.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
+    reset_process_state();
     let mut command = Command::new(program);
     forget_settings(&mut command);
     command.env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "off");
     command
 }
 
-/// Runs a command until it and all that it left behind have closed its output, and returns its status and
-/// what it wrote. It is ended, and the test fails, when that takes too long.
+/// Runs a command to its end, and returns its status and what it wrote. The test fails when that takes too long. What the
+/// command leaves behind is ended.
 pub fn run(mut command: Command) -> (ExitStatus, String) {
-    let name = format!("{command:?}");
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-    drop(command); // and with it the writing ends of the pipe
+    command.stdin(Stdio::null());
+    let outcome = Running::start_with_one_pipe(command).finish(LIMIT);
+    let status = outcome.status.unwrap_or_else(|| panic!("still ran after {LIMIT:?}: {outcome}"));
+    (status, outcome.text())
+}
 
-    let (sender, receiver) = mpsc::channel();
-    let reading = thread::spawn(move || {
-        let mut output = Vec::new();
-        fs::File::from(reader).read_to_end(&mut output).unwrap();
-        let _ = sender.send(());
-        String::from_utf8_lossy(&output).into_owned()
-    });
-    let in_time = receiver.recv_timeout(LIMIT).is_ok();
-    if !in_time {
-        let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-    }
-    let status = child.wait().unwrap();
-    let output = reading.join().unwrap();
-    assert!(in_time, "{name} still ran after {LIMIT:?}; it wrote:\n{output}");
-    (status, output)
+/// Returns the options that our installed `libsam.pc` has for a compiler. As in a Makefile, a shell splits them: a path
+/// may have a space.
+pub fn flags() -> Vec<OsString> {
+    const SPLIT: &str =
+        r#"flags=$(pkg-config --cflags --libs libsam); eval "set -- $flags"; printf '%s\0' "$@""#;
+    let mut shell = command("sh");
+    shell.args(["-ec", SPLIT]).env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    let output = shell.output().expect("run pkg-config");
+    assert!(output.status.success(), "{output:?}");
+    let flags = output.stdout.strip_suffix(b"\0").expect("options").split(|byte| *byte == 0);
+    flags.map(|flag| OsString::from_vec(flag.to_vec())).collect()
 }
 
 /// A file of `examples/`.
@@ -61,12 +51,9 @@ pub fn example(file: &str) -> PathBuf {
 /// Compiles an example with `compiler` and every warning an error, against the installed library.
 pub fn build_example(scratch: &Scratch, compiler: &[&str], file: &str) -> PathBuf {
     let binary = scratch.path(file.split('.').next().expect("a name"));
-    let mut cc = command("sh");
-    cc.args(["-c", r#"out=$0 file=$1; shift; "$@" "$file" $(pkg-config --cflags --libs libsam) -o "$out""#])
-        .args([&binary, &example(file)])
-        .args(compiler)
-        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"])
-        .env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    let mut cc = command(compiler[0]);
+    cc.args(&compiler[1..]).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+    cc.arg(example(file)).args(flags()).arg("-o").arg(&binary);
     let (status, text) = run(cc);
     assert!(status.success(), "{compiler:?} {file}: {status}\n{text}");
     binary

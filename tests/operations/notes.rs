@@ -1,11 +1,18 @@
 //! docs/operations.md: what it shows happens.
 
-use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::Folder;
 use crate::common::{
+    forget_settings,
     machine::{Ability, require},
     prefix,
+    tools::run,
 };
 
 fn notes() -> String {
@@ -39,11 +46,14 @@ pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alo
         panic!("other blocks")
     };
     let folder = Folder::new("notes");
-    let commands = commands.replace("/opt/libsam", prefix().to_str().unwrap());
-    let output =
-        Command::new("sh").args(["-c", &commands]).current_dir(&folder.0).process_group(0).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{errors}");
+    // By a name without a space.
+    symlink(prefix(), folder.0.join("installed")).unwrap();
+    let commands = commands.replace("/opt/libsam", "installed");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &commands]).current_dir(&folder.0).stdin(Stdio::null());
+    forget_settings(&mut shell);
+    let (status, errors) = run(shell);
+    assert_eq!(status.code(), Some(3), "{errors}");
     let said: Vec<String> = errors.lines().map(same).collect();
     let shown: Vec<String> = log.lines().map(same).collect();
     assert_eq!(said, shown, "{errors}");
