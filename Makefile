@@ -112,7 +112,7 @@ stage: all
 demo: stage
 	$(CC) -std=c99 -D_GNU_SOURCE -Wall -Wextra -O2 -I'$(stage)/include' demo/counter.c -o $(target)/counter \
 	    -L'$(stage)/lib' -lsam -Wl,-rpath,'$(stage)/lib'
-	$(CARGO) run --quiet --release --example demo -- $(target)/counter
+	$(CARGO) run --quiet --example demo -- $(target)/counter
 
 # What is done to a supervised program, and what becomes of it: one table, also part of check.
 faults: test-packages stage

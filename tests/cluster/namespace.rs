@@ -3,7 +3,6 @@
 //! from a pipe that the test holds, and the kernel ends the others together with it.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
