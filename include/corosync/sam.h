@@ -155,7 +155,7 @@ cs_error_t sam_data_store(const void *data, size_t size);
 cs_error_t sam_mark_failed(void);
 
 #ifdef __cplusplus
-}  // extern "C"
+}
 #endif
 
 #endif
