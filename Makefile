@@ -64,6 +64,11 @@ $(archive): FORCE
 
 $(program): $(archive) ;
 
+# Paths in libsam.pc begin with its own ${prefix} and ${exec_prefix} where they are below these, so that pkg-config can
+# relocate them. patsubst would take a path with a space for two; ^ marks the beginning and the end of the path.
+under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix)^,$${prefix},^$(1)^)))
+under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
+
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
@@ -71,9 +76,11 @@ install: all
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
-	sed -e 's|@prefix@|$(prefix)|' -e 's|@exec_prefix@|$(exec_prefix)|' -e 's|@libdir@|$(libdir)|' \
-	    -e 's|@includedir@|$(includedir)|' -e 's|@api@|$(api)|' libsam.pc.in \
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@exec_prefix@|$(call under_prefix,$(exec_prefix))|' \
+	    -e 's|@libdir@|$(call under_prefix,$(call under_exec_prefix,$(libdir)))|' \
+	    -e 's|@includedir@|$(call under_prefix,$(includedir))|' -e 's|@api@|$(api)|' libsam.pc.in \
 	    > '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
+	chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
 	$(INSTALL) -m 644 $(headers:%=include/corosync/%) '$(DESTDIR)$(includedir)/corosync'
 	for section in $(sections); do \
 	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \
