@@ -418,3 +418,26 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     assert!(status.success(), "{name}: {text}\n{program}");
     binary
 }
+
+#[test]
+fn the_pages_tell_what_programs_have_to_know() {
+    for (page, facts) in [
+        (
+            "sam_overview",
+            &["cpg_overview(3)", "initialises anything else", "three quarters of the interval"][..],
+        ),
+        ("sam_initialize", &["before the program initialises anything else"]),
+        ("sam_warn_signal_set", &["SIGKILL means no warning"]),
+        ("sam_data_store", &["with NULL, size may be anything"]),
+        ("sam_hc_callback_register", &["four times per interval", "three quarters of the interval"]),
+        ("sam_finalize", &["can be read in cmap when the call returns"]),
+        ("sam_register", &["A restart does not wait for corosync"]),
+    ] {
+        let page = Page::named(page);
+        let text: String = page.sections.iter().map(|(_, body)| format!("{body} ")).collect();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for fact in facts {
+            assert!(text.contains(fact), "{fact:?} is not in:\n{text}");
+        }
+    }
+}

@@ -145,6 +145,12 @@ fn warning_signal_0_is_no_warning() {
 }
 
 #[test]
+fn warning_signal_sigkill_is_no_warning() {
+    both(&["warning_signal", "9", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    both(&["warning_signal", "9", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+}
+
+#[test]
 fn a_warning_that_kills_brings_the_next_instance() {
     both(&["default_warning", "hang"], Exit(0), &["instance 1", "instance 2"]);
 }
