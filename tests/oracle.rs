@@ -86,9 +86,9 @@ fn a_hang_is_warned_then_killed_then_restarted() {
         let interval = outcome.note("interval");
         let warned = outcome.note("warned");
         let killed = outcome.note("killed");
-        // To the millisecond below, generously above.
-        assert!((interval - 1..interval + 2000).contains(&warned), "{outcome}");
-        assert!((2 * interval - 1..2 * interval + 4000).contains(&killed), "{outcome}");
+        // To the millisecond below. How late it is depends on the machine.
+        assert!(warned >= interval - 1, "{outcome}");
+        assert!(killed >= 2 * interval - 1, "{outcome}");
     });
 }
 
