@@ -134,7 +134,7 @@ models:
 # The rooms without system calls, interpreted. Part of check where the toolchain has Miri.
 miri:
 	@if $(CARGO) miri --version >/dev/null 2>&1; then \
-	    MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
+	    PROPTEST_CASES=256 MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
 	        policy error environment supervisor::machine supervisor::restarts supervisor::notice; \
 	else \
 	    echo 'left out: miri: this toolchain does not have it (rustup component add miri, for a nightly one)'; \
