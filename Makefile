@@ -74,6 +74,10 @@ $(program): $(archive) ;
 # pkg-config takes a space for the end of an option, unless a backslash is before it; sed takes two for one.
 space := $() $()
 in_pc = $(subst $(space),\\ ,$(1))
+# Paths in libsam.pc begin with its own ${prefix} and ${exec_prefix} where they are below these, so that pkg-config can
+# relocate them. patsubst would take a path with a space for two; ^ marks the beginning and the end of the path.
+under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix)^,$${prefix},^$(1)^)))
+under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
 
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
@@ -82,8 +86,10 @@ install: all
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
-	sed -e 's|@prefix@|$(call in_pc,$(prefix))|' -e 's|@exec_prefix@|$(call in_pc,$(exec_prefix))|' \
-	    -e 's|@libdir@|$(call in_pc,$(libdir))|' -e 's|@includedir@|$(call in_pc,$(includedir))|' \
+	sed -e 's|@prefix@|$(call in_pc,$(prefix))|' \
+	    -e 's|@exec_prefix@|$(call in_pc,$(call under_prefix,$(exec_prefix)))|' \
+	    -e 's|@libdir@|$(call in_pc,$(call under_prefix,$(call under_exec_prefix,$(libdir))))|' \
+	    -e 's|@includedir@|$(call in_pc,$(call under_prefix,$(includedir)))|' \
 	    -e 's|@api@|$(api)|' libsam.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
 	chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc'
 	$(INSTALL) -m 644 $(headers:%=include/corosync/%) '$(DESTDIR)$(includedir)/corosync'
@@ -144,7 +150,7 @@ models:
 
 # The modules without system calls, interpreted. Needs a nightly toolchain with Miri (rustup component add miri).
 miri:
-	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
+	PROPTEST_CASES=256 MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
 	    policy error environment supervisor::machine supervisor::restarts supervisor::notice
 
 # Installs what the tests need and this machine does not have.

@@ -42,9 +42,9 @@ fn polished(header: &str) -> String {
                 let open = text.pop().unwrap_or_default();
                 text.push(format!("{open} {} */", comment.trim()));
             }
-            // C89 knows no such comments.
-            line if line.ends_with("// __cplusplus") => {
-                text.push(line.trim_end_matches("// __cplusplus").trim_end().to_owned());
+            // C89 knows no such comments, not even in what the preprocessor skips.
+            line if line.contains("// ") => {
+                text.push(line.split("// ").next().unwrap_or_default().trim_end().to_owned());
             }
             _ => {
                 // No comma behind the last value of an enum.

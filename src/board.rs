@@ -200,16 +200,17 @@ impl Board {
     /// The instance: waits, `patience` ns at most and until a signal arrives at most, for admit(). Whether it has
     /// come.
     pub fn wait_until_admitted(&self, since: u64, patience: u64) -> bool {
-        self.wait_for_answer(Word::Admitted, since, patience)
+        self.wait_for_answer(Word::Admitted, patience, |admitted| admitted == since)
     }
 
-    /// The instance: as wait_until_admitted(), for show().
+    /// The instance: as wait_until_admitted(), for show() of this phase or of a later one, which another thread or a
+    /// signal handler may have entered.
     pub fn wait_until_shown(&self, since: u64, patience: u64) -> bool {
-        self.wait_for_answer(Word::Shown, since, patience)
+        self.wait_for_answer(Word::Shown, patience, |shown| shown >= since)
     }
 
-    fn wait_for_answer(&self, word: Word, since: u64, patience: u64) -> bool {
-        let come = || self.word(word).load(Ordering::Acquire) == since;
+    fn wait_for_answer(&self, word: Word, patience: u64, is_it: impl Fn(u64) -> bool) -> bool {
+        let come = || is_it(self.word(word).load(Ordering::Acquire));
         let answers = &self.0.futexes()[ANSWERS];
         let seen = answers.load(Ordering::Acquire);
         if !come() {

@@ -44,7 +44,7 @@ pub type sam_recovery_policy_t = c_uint;
 /// Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
 ///
 /// Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
-/// function. A callback that does not return within the interval counts as a hang.
+/// function. A callback that takes longer than three quarters of the interval counts as a hang.
 pub type sam_hc_callback_t = Option<unsafe extern "C" fn() -> c_int>;
 
 /// Opens the session of this process: how long the instance may be silent, and what happens when it is lost.
@@ -93,7 +93,7 @@ pub extern "C" fn sam_stop() -> cs_error_t {
 
 /// Sets the signal that warns the instance, one interval before it is killed. SIGTERM unless set.
 ///
-/// warn_signal: 0 (no warning) to SIGRTMAX.
+/// warn_signal: 0 (no warning) to SIGRTMAX. SIGKILL: no warning, and the kill comes when the warning would.
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_INVALID_PARAM: no such signal, the
 /// one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_
 
 /// Stores data that later instances can restore. A store that is cut off leaves the earlier data whole.
 ///
-/// data: what to store, NULL forgets what is stored; size: in bytes.
+/// data: what to store, NULL forgets what is stored; size: in bytes, ignored with NULL.
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_TOO_BIG: SSIZE_MAX bytes or more;
 /// CS_ERR_NO_MEMORY: more than this machine has memory for; CS_ERR_LIBRARY: the supervisor is gone, or the

@@ -349,10 +349,12 @@ mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
 
-    /// The same inputs in every run: what `make fuzz` finds is added as a test of its own.
-    fn same_each_time(cases: u32) -> ProptestConfig {
-        let cases = if cfg!(miri) { 20 } else { cases };
-        ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..Default::default() }
+    /// The same inputs in every run, as many as PROPTEST_CASES says and `most` at most: what `make fuzz` finds is added as
+    /// a test of its own.
+    fn same_each_time(most: u32) -> ProptestConfig {
+        let config = ProptestConfig::default();
+        let cases = config.cases.min(if cfg!(miri) { 20 } else { most });
+        ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..config }
     }
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -360,7 +362,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(same_each_time(10_000))]
+        #![proptest_config(same_each_time(u32::MAX))]
 
         #[test]
         fn no_page_leads_the_supervisor_astray(bytes in bytes()) {

@@ -294,18 +294,19 @@ impl Session {
         self.ring();
     }
 
-    /// Waits until cmap shows the phase that was entered at `since`, while corosync answers, and never so long that
-    /// the wait itself looks like a hang.
+    /// Waits until cmap shows the phase that was entered at `since`, or a later one: a second at most, for corosync may
+    /// not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
     fn wait_until_shown(&self, since: u64) {
         const PATIENCE: u64 = 1_000_000_000;
         let Some(board) = self.board.get().filter(|_| self.policy.cmap) else { return };
-        let patience = if self.interval == 0 { PATIENCE } else { PATIENCE.min(self.interval / 2) };
-        let deadline = clock::now() + patience;
+        let beat = if self.interval == 0 { PATIENCE } else { (self.interval / 4).max(1) };
+        let deadline = clock::now() + PATIENCE;
         loop {
             let left = deadline.saturating_sub(clock::now());
-            if board.wait_until_shown(since, left) || left == 0 {
+            if board.wait_until_shown(since, left.min(beat)) || left == 0 || board.supervisor_is_gone() {
                 break;
             }
+            let _ = self.heartbeat();
         }
         // Refused unless started: then the silence begins here.
         let _ = self.heartbeat();
@@ -325,15 +326,20 @@ impl Session {
     }
 
     fn finalize(&self) -> Result<()> {
-        let _locked = self.lock();
-        if self.stage() == Stage::Finalized {
-            return Err(Error::WrongState);
-        }
-        self.set_stage(Stage::Finalized);
-        match self.board.get() {
-            Some(board) => self.enter(board, Phase::Finalized, clock::now()),
-            None => self.ring(),
-        }
+        let now = {
+            let _locked = self.lock();
+            if self.stage() == Stage::Finalized {
+                return Err(Error::WrongState);
+            }
+            self.set_stage(Stage::Finalized);
+            let now = clock::now();
+            match self.board.get() {
+                Some(board) => self.enter(board, Phase::Finalized, now),
+                None => self.ring(),
+            }
+            now
+        };
+        self.wait_until_shown(now);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ pub mod shared_page;
 pub mod signals;
 pub mod stderr;
 pub mod thread;
+pub mod unseen;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

@@ -26,8 +26,13 @@ const fn differs(call: &'static str, codes: &'static str, original: &'static str
     Row { call, codes, original: Some((original, why)) }
 }
 
-const NO_MEMORY: &str = "one code for what does not fit into memory";
-const TOO_BIG: &str = "a size that no process can hold is never right";
+/// A call that the original is spared. The size is larger than the buffer, so what the original does depends on the memory
+/// behind it, and on how much the machine lets a process map.
+const fn ours_alone(call: &'static str, codes: &'static str) -> Row {
+    differs(call, codes, LEFT_TO_CHANCE, "")
+}
+
+const LEFT_TO_CHANCE: &str = "left to chance";
 const NO_SIGNAL: &str = "a signal that does not exist cannot warn";
 
 const ANY_INTERVAL: &[Row] = &[
@@ -66,9 +71,9 @@ const ANY_INTERVAL: &[Row] = &[
     row("sam_data_store size 0", "9 1 1 1 1 9"),
     row("sam_data_store NULL", "9 1 1 1 1 9"),
     row("sam_data_store NULL with a size", "9 1 1 1 1 9"),
-    differs("sam_data_store beyond memory", "9 8 8 8 8 9", "9 8 2 2 2 9", NO_MEMORY),
-    differs("sam_data_store SSIZE_MAX", "9|26 26 26 26 26 9|26", "9 8 2 2 2 9", TOO_BIG),
-    differs("sam_data_store SIZE_MAX", "9|26 26 26 26 26 9|26", "9 8 8 8 8 9", TOO_BIG),
+    ours_alone("sam_data_store beyond memory", "9 8 8 8 8 9"),
+    ours_alone("sam_data_store SSIZE_MAX", "9|26 26 26 26 26 9|26"),
+    ours_alone("sam_data_store SIZE_MAX", "9|26 26 26 26 26 9|26"),
     row("sam_warn_signal_set SIGUSR1", "9 1 1 1 1 9"),
     row("sam_warn_signal_set last", "9 1 1 1 1 9"),
     row("sam_warn_signal_set 0", "9 1 1 1 1 9"),
@@ -92,7 +97,9 @@ fn answers(library: Library, interval: &str, policy: &str) -> BTreeMap<String, V
     let mut answers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let differs = |call: &str| ANY_INTERVAL.iter().any(|row| row.call == call && row.original.is_some());
     for state in STATES {
-        let outcome = Program::new(Built::WithOurs, &["codes", state, interval, policy]).run(library);
+        let mut arguments = vec!["codes", state, interval, policy];
+        arguments.extend((library == Library::Original).then_some("stable"));
+        let outcome = Program::new(Built::WithOurs, &arguments).run(library);
         assert!(outcome.ended == Exit(0) && outcome.left_behind.is_empty(), "state {state}: {outcome}");
         for line in outcome.says() {
             if let Some(call) = line.strip_prefix("! ") {
@@ -121,6 +128,9 @@ fn check(interval: &str, policy: &str) {
                 (Some((original, _)), Library::Original) => original,
                 _ => row.codes,
             };
+            if expected == LEFT_TO_CHANCE {
+                continue;
+            }
             let seen = answers.remove(row.call).unwrap_or_default();
             let fits = |(expected, seen): (&str, &String)| expected.split('|').any(|code| code == seen);
             if seen.len() != STATES.len() || !expected.split(' ').zip(&seen).all(fits) {

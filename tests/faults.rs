@@ -20,18 +20,22 @@ use common::{
     Library, Outcome, PATIENCE, Program, Running,
     runner::{self, skip},
 };
-use nix::sys::signal::Signal::{SIGKILL, SIGPIPE, SIGSEGV, SIGTERM};
+use nix::sys::signal::Signal::{SIGKILL, SIGSEGV, SIGTERM};
 
 /// How long to look at a program that is expected to go wrong.
 const GLANCE: Duration = Duration::from_secs(5);
+/// How long to look at the original where nothing is asserted about it.
+const CURIOSITY: Duration = Duration::from_secs(20);
 
 /// How a program ends, and what it says until then.
 #[derive(Clone, Copy)]
 struct Shown(Ended, &'static [&'static str]);
 
-/// What the original does.
+/// What the original does. A row asserts only what does not depend on uninitialised memory, on a race or on the speed of
+/// the machine.
 #[derive(Clone, Copy)]
 enum Original {
+    /// Where it gets stuck, it may also be too slow to say all of this.
     Shows(Shown),
     /// Never what ours does. How it goes wrong is left to chance.
     GoesWrong,
@@ -94,7 +98,8 @@ impl Fault {
         let original = match self.original {
             Original::Shows(Shown(Never, _)) => original.finish_when_stuck(),
             Original::GoesWrong => original.finish(GLANCE),
-            _ => original.finish(PATIENCE),
+            Original::LeftToChance => original.finish(CURIOSITY),
+            Original::Shows(_) => original.finish(PATIENCE),
         };
         let ours = self.start(Library::Ours).finish(PATIENCE);
         if let Some(reason) = original.left_out().or(ours.left_out()) {
@@ -115,6 +120,9 @@ impl Fault {
         let as_written = match self.original {
             Original::LeftToChance => true,
             Original::GoesWrong => !original_holds,
+            Original::Shows(Shown(Never, says)) => {
+                original.ended == Never && says.starts_with(&original.says())
+            }
             Original::Shows(Shown(ended, says)) => original.is(ended, says),
         };
         assert!(as_written, "the original does not do what is written here: {original}");
@@ -215,21 +223,21 @@ fn faults() -> Vec<Fault> {
             "warning handlers that call sam inside sam calls",
             "a call may interrupt a call; the C library holds a mutex and deadlocks",
             &["handler_calls"],
-            shows(Never, &[]),
+            GOES_WRONG, // a deadlock, as soon as a handler interrupts a call
             shows(Exit(0), &["1000 handlers, all answers right"]),
         ),
         fault(
             "handlers that store inside stores, and crashes",
             "what is restored is what one store has written, whoever interrupted whom",
             &["store_interrupted"],
-            shows(Never, &[]),
+            GOES_WRONG, // a deadlock, as soon as a handler interrupts a store
             shows(Exit(0), &["instance 6, all was whole"]),
         ),
         fault(
             "heartbeats of one thread during a store of another",
             "heartbeats of one thread get into the middle of another's data on the C library's pipe",
             &["heartbeat_in_store"],
-            GOES_WRONG,
+            LEFT_TO_CHANCE, // a race of two threads
             shows(Exit(0), &["50 stores, the last one whole"]),
         ),
         fault(
@@ -294,7 +302,7 @@ fn faults() -> Vec<Fault> {
             "stdin, stdout and stderr closed before sam",
             "the library's descriptors never become stdin, stdout or stderr of a program that closed them",
             &["std_closed"],
-            shows(Exit(0), &["instance 2: 1 accidents, kept"]),
+            GOES_WRONG, // the supervisor takes the accidents for commands
             shows(Exit(0), &["instance 2: 0 accidents, kept"]),
         ),
         // How the supervisor ends
@@ -330,7 +338,7 @@ fn faults() -> Vec<Fault> {
             "SIGCHLD ignored",
             "the exit code is passed out also when the program ignores SIGCHLD",
             &["sigchld_ignored"],
-            shows(Exit(0), &["instance 1"]),
+            LEFT_TO_CHANCE, // the exit status is memory that was never written
             shows(Exit(7), &["instance 1"]),
         ),
         // Restarts that fail
@@ -512,7 +520,7 @@ fn faults() -> Vec<Fault> {
             "killed in the middle of a store, 25 times",
             "the earlier data stays whole, and supervision goes on",
             &["store_cut_off"],
-            shows(By(SIGPIPE), &[]), // the supervisor, writing its answer
+            LEFT_TO_CHANCE, // SIGPIPE, when an instance dies between the end of a store and the answer
             shows(Exit(0), &["25 instances, data damaged: 0"]),
         ),
         // Time
@@ -520,7 +528,7 @@ fn faults() -> Vec<Fault> {
             "SIGSTOP, then SIGCONT, of supervisor and instance",
             "silence counts only while the supervisor could have seen a heartbeat",
             &["late_supervisor", "both"],
-            shows(Exit(1), &["instance 1", "warned", "instance 2"]),
+            LEFT_TO_CHANCE, // warned; killed, unless a heartbeat comes first
             shows(Exit(0), &["instance 1", "alive"]),
         ),
         fault(
@@ -591,14 +599,14 @@ fn faults() -> Vec<Fault> {
             "a callback that needs more than 32 KiB of stack",
             "a callback has the stack of a thread, not 32 KiB",
             &["callback_stack"],
-            shows(Exit(1), &["instance 1", "instance 2"]), // the first one crashed
+            LEFT_TO_CHANCE, // a crash, unless there is other memory below the stack
             shows(Exit(0), &["instance 1", "called"]),
         ),
         fault(
             "a callback with an interval of 2 ms",
             "an interval of 2 ms is 2 ms, not a busy loop",
             &["callback_often"],
-            shows(Exit(0), &["far more often than once per interval"]),
+            LEFT_TO_CHANCE, // far more often than once per interval, if it gets the processor
             shows(Exit(0), &["about once per interval"]),
         ),
         fault(

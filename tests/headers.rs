@@ -13,8 +13,9 @@ const GENERATED: [(&str, &str); 2] = [
     ("corotypes.h", include_str!(concat!(env!("OUT_DIR"), "/corotypes.h"))),
 ];
 
-const C: [&str; 5] = ["c89", "c99", "c11", "c17", "c2x"];
-const CXX: [&str; 5] = ["c++98", "c++11", "c++14", "c++17", "c++20"];
+const C: [&str; 10] = ["c89", "c99", "c11", "c17", "c2x", "gnu89", "gnu99", "gnu11", "gnu17", "gnu2x"];
+const CXX: [&str; 10] =
+    ["c++98", "c++11", "c++14", "c++17", "c++20", "gnu++98", "gnu++11", "gnu++14", "gnu++17", "gnu++20"];
 
 /// Corosync's own headers that include <corosync/corotypes.h>.
 const NEIGHBOURS: [&str; 5] = ["cpg", "cmap", "quorum", "votequorum", "cfg"];
@@ -28,7 +29,7 @@ fn compile(compiler: &str, standard: &str, include: &Path, source: &str, output:
     let language = if standard.contains("++") { "c++" } else { "c" };
     reset_process_state();
     let mut child = Command::new(compiler)
-        .args(["-x", language, "-", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-error=deprecated"])
+        .args(["-x", language, "-", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pedantic-errors"])
         .arg(format!("-std={standard}"))
         .arg("-I")
         .arg(include)
@@ -80,6 +81,7 @@ int main(void)
   sam_warn_signal_set(0); sam_register(&id); sam_hc_callback_register(callback); sam_start(); sam_hc_send();
   sam_data_store(data, sizeof data); sam_data_getsize(&size); sam_data_restore(data, size);
   sam_stop(); sam_mark_failed();
+  if (cs_timestamp_get() == 0) return 1;
   return CS_MAX(sam_finalize() == CS_OK ? CS_FALSE : CS_TRUE, 0);
 }}
 "
@@ -102,7 +104,7 @@ fn each_header_compiles_alone_in_every_c() {
         compiles(
             &C,
             &include_directory(),
-            &format!("#include <corosync/{header}.h>\nextern int nothing_else;\n"),
+            &format!("{0}{0}extern int nothing_else;\n", format_args!("#include <corosync/{header}.h>\n")),
         );
     }
     compiles(&C, &include_directory(), &user("#include <corosync/sam.h>"));
@@ -110,7 +112,7 @@ fn each_header_compiles_alone_in_every_c() {
 
 fn each_header_compiles_alone_in_every_cxx() {
     for header in ["sam", "corotypes"] {
-        compiles(&CXX, &include_directory(), &format!("#include <corosync/{header}.h>\n"));
+        compiles(&CXX, &include_directory(), &format!("#include <corosync/{header}.h>\n").repeat(2));
     }
     compiles(&CXX, &include_directory(), &user("#include <corosync/sam.h>"));
 }
@@ -122,6 +124,12 @@ fn ours_stands_in_for_corosyncs_corotypes() {
         for includes in [format!("{neighbour}{sam}"), format!("{sam}{neighbour}")] {
             compiles(&["gnu99", "gnu17", "gnu++11", "gnu++20"], &include_directory(), &user(&includes));
         }
+    }
+    let all: String = NEIGHBOURS.map(|neighbour| format!("#include <corosync/{neighbour}.h>\n")).concat();
+    for includes in [format!("#include <corosync/sam.h>\n{all}"), format!("{all}#include <corosync/sam.h>\n")]
+    {
+        compiles(&C, &include_directory(), &user(&includes));
+        compiles(&CXX, &include_directory(), &user(&includes));
     }
 }
 
@@ -181,6 +189,133 @@ fn every_value_and_size_is_corosyncs() {
     assert!(ours.contains("CS_ERR_SECURITY 100\n") && ours.contains("CONFDB 16\n"), "{ours}");
 }
 
+/// Compiles `source` to an object file in a temporary folder.
+fn compile_object(compiler: &str, standard: &str, options: &[&str], source: &str, object: &Path) {
+    let language = if standard.contains("++") { "c++" } else { "c" };
+    let mut child = Command::new(compiler)
+        .args(["-x", language, "-", "-c", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pedantic-errors"])
+        .arg(format!("-std={standard}"))
+        .args(options)
+        .arg("-I")
+        .arg(include_directory())
+        .arg("-o")
+        .arg(object)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{compiler} -std={standard} {options:?}:\n{said}\nof:\n{source}");
+}
+
+fn the_timestamp_is_the_monotonic_clock_in_every_standard() {
+    let folder = env::temp_dir().join(format!("libsam-timestamp-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let main = "
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+uint64_t stamp(void);
+static uint64_t monotonic(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+int main(void)
+{
+  for (int i = 0; i < 1000; i++) {
+    uint64_t before = monotonic();
+    uint64_t between = stamp();
+    uint64_t after = monotonic();
+    if (before > between || between > after) {
+      printf(\"%\" PRIu64 \" is not between %\" PRIu64 \" and %\" PRIu64, between, before, after);
+      return 1;
+    }
+  }
+  return 0;
+}
+"
+    .replace('\\', "");
+    // What the program includes before and after must not matter, nor what it asks of the C library.
+    let unit = |before: &str, after: &str| {
+        format!(
+            "{before}#include <corosync/corotypes.h>\n{after}
+#ifdef __cplusplus
+extern \"C\"
+#endif
+uint64_t stamp(void);
+uint64_t stamp(void) {{ return cs_timestamp_get(); }}\n"
+        )
+    };
+    let time = "#include <time.h>\n#include <sys/time.h>\n";
+    let units = [
+        (&[][..], unit("", time)),
+        (&[], unit(time, "")),
+        (&["-D_POSIX_C_SOURCE=200809L", "-O2"], unit("", "")),
+        (
+            &["-U_GNU_SOURCE", "-O2"],
+            unit("", "#define _GNU_SOURCE\n#include <time.h>\n#include <pthread.h>\n"),
+        ),
+    ];
+    let main_object = folder.join("main.o");
+    compile_object("gcc", "gnu99", &["-D_GNU_SOURCE"], &main, &main_object);
+    let check = |compiler: &str, standard: &str, (options, source): &(&[&str], String)| {
+        let (object, program) = (folder.join(format!("{compiler}.o")), folder.join(compiler));
+        compile_object(compiler, standard, options, source, &object);
+        let linked = Command::new("cc").args([&main_object, &object]).arg("-o").arg(&program).status();
+        assert!(linked.unwrap().success(), "linking {compiler} -std={standard} {options:?}");
+        let done = Command::new(&program).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{compiler} -std={standard} {options:?}: {said}\n{source}");
+    };
+    std::thread::scope(|scope| {
+        for (standards, compilers) in [(&C, ["gcc", "clang"]), (&CXX, ["g++", "clang++"])] {
+            for compiler in compilers {
+                let (check, units) = (&check, &units);
+                scope.spawn(move || {
+                    for standard in standards {
+                        check(compiler, standard, &units[0]);
+                    }
+                    for unit in &units[1..] {
+                        check(compiler, standards[1], unit);
+                    }
+                });
+            }
+        }
+    });
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The macros of a set of headers, each with its text.
+fn macros(include: &Path) -> Vec<String> {
+    let mut child = Command::new("gcc")
+        .args(["-E", "-dM", "-x", "c", "-", "-I"])
+        .arg(include)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"#include <corosync/sam.h>\n").unwrap();
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let mut macros: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with("#define CS_") || line.starts_with("#define SAM_"))
+        .map(str::to_owned)
+        .collect();
+    macros.sort();
+    macros
+}
+
+fn a_program_that_repeats_corosyncs_macros_is_not_warned() {
+    let theirs = macros(Path::new("/usr/include"));
+    assert!(theirs.iter().any(|line| line == "#define CS_TRUE !CS_FALSE"), "{theirs:#?}");
+    let source = format!("#include <corosync/sam.h>\n{}\nextern int nothing_else;\n", theirs.join("\n"));
+    compiles(&["gnu99", "c2x", "gnu++17"], &include_directory(), &source);
+}
+
 common::runner::tests![
     committed_headers_are_what_cbindgen_makes_of_the_source,
     each_header_compiles_alone_in_every_c,
@@ -188,4 +323,6 @@ common::runner::tests![
     ours_stands_in_for_corosyncs_corotypes,
     sam_h_does_with_corosyncs_corotypes,
     every_value_and_size_is_corosyncs,
+    the_timestamp_is_the_monotonic_clock_in_every_standard,
+    a_program_that_repeats_corosyncs_macros_is_not_warned,
 ];

@@ -401,6 +401,28 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     binary
 }
 
+fn the_pages_tell_what_programs_have_to_know() {
+    for (page, facts) in [
+        (
+            "sam_overview",
+            &["cpg_overview(3)", "initialises anything else", "three quarters of the interval"][..],
+        ),
+        ("sam_initialize", &["before the program initialises anything else"]),
+        ("sam_warn_signal_set", &["SIGKILL means no warning"]),
+        ("sam_data_store", &["with NULL, size may be anything"]),
+        ("sam_hc_callback_register", &["four times per interval", "three quarters of the interval"]),
+        ("sam_finalize", &["can be read in cmap when the call returns"]),
+        ("sam_register", &["A restart does not wait for corosync"]),
+    ] {
+        let page = Page::named(page);
+        let text: String = page.sections.iter().map(|(_, body)| format!("{body} ")).collect();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for fact in facts {
+            assert!(text.contains(fact), "{fact:?} is not in:\n{text}");
+        }
+    }
+}
+
 common::runner::tests![
     every_function_has_an_installed_page_and_there_are_no_others,
     the_formatters_have_nothing_to_complain_about,
@@ -412,4 +434,5 @@ common::runner::tests![
     every_example_compiles_and_runs_when_copied_from_the_page,
     the_pages_list_exactly_the_codes_of_each_function,
     the_functions_return_exactly_the_codes_that_the_pages_list,
+    the_pages_tell_what_programs_have_to_know,
 ];

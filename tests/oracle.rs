@@ -80,9 +80,9 @@ fn a_hang_is_warned_then_killed_then_restarted() {
         let interval = outcome.note("interval");
         let warned = outcome.note("warned");
         let killed = outcome.note("killed");
-        // To the millisecond below, generously above.
-        assert!((interval - 1..interval + 2000).contains(&warned), "{outcome}");
-        assert!((2 * interval - 1..2 * interval + 4000).contains(&killed), "{outcome}");
+        // To the millisecond below. How late it is depends on the machine.
+        assert!(warned >= interval - 1, "{outcome}");
+        assert!(killed >= 2 * interval - 1, "{outcome}");
     });
 }
 
@@ -128,6 +128,11 @@ fn warning_signal_set_by_an_instance_holds_for_the_next() {
 fn warning_signal_0_is_no_warning() {
     both(&["warning_signal", "0", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
     both(&["warning_signal", "0", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+}
+
+fn warning_signal_sigkill_is_no_warning() {
+    both(&["warning_signal", "9", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    both(&["warning_signal", "9", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
 fn a_warning_that_kills_brings_the_next_instance() {
@@ -286,4 +291,5 @@ common::runner::tests![
     exit_handlers_run_in_the_instance_and_once_in_the_supervisor,
     a_stopped_supervisor_does_not_hurt_a_healthy_instance,
     an_instance_without_rights_is_supervised,
+    warning_signal_sigkill_is_no_warning,
 ];

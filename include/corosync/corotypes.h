@@ -12,11 +12,11 @@
 #define CS_FALSE 0
 #endif
 #ifndef CS_TRUE
-#define CS_TRUE (!CS_FALSE)
+#define CS_TRUE !CS_FALSE
 #endif
 
 #define CS_TIME_END ((cs_time_t)0x7FFFFFFFFFFFFFFFULL)
-#define CS_MAX(x, y) ((x) > (y) ? (x) : (y))
+#define CS_MAX(x, y) (((x) > (y)) ? (x) : (y))
 
 /* How membership is tracked. */
 #define CS_TRACK_CURRENT 0x01
@@ -139,15 +139,39 @@ typedef struct {
   uint8_t minorVersion;
 } cs_version_t;
 
-#ifdef CLOCK_MONOTONIC
-/* CLOCK_MONOTONIC in ns. Not declared where strict ISO C hides the POSIX clocks. */
-static __inline__ uint64_t cs_timestamp_get(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+#if defined __GLIBC__ && !defined __USE_POSIX199309
+/* Strict ISO C hides clock_gettime(2): it is declared here under another name, with the time as the C library's own
+   symbol has it, whatever _TIME_BITS says. */
+struct cs_posix_timespec {
+#if defined __TIMESIZE && __TIMESIZE == 64
+  int64_t tv_sec;
+  int64_t tv_nsec; /* where a long is shorter, the other half is padding */
+#else
+  long tv_sec;
+  long tv_nsec;
+#endif
+};
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern int cs_posix_clock_gettime(int clock_id, struct cs_posix_timespec *now) __asm__("clock_gettime");
+#ifdef __cplusplus
 }
 #endif
+#endif
+
+/* CLOCK_MONOTONIC in ns. */
+static __inline__ uint64_t cs_timestamp_get(void)
+{
+#if defined __GLIBC__ && !defined __USE_POSIX199309
+  struct cs_posix_timespec now;
+  cs_posix_clock_gettime(1, &now);
+#else
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+  return (uint64_t)now.tv_sec * 1000000000U + ((uint64_t)now.tv_nsec & 0xFFFFFFFFU);
+}
 
 #ifdef __cplusplus
 extern "C" {

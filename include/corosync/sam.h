@@ -31,7 +31,7 @@ typedef enum {
  Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
 
  Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
- function. A callback that does not return within the interval counts as a hang.
+ function. A callback that takes longer than three quarters of the interval counts as a hang.
  */
 typedef int (*sam_hc_callback_t)(void);
 
@@ -79,7 +79,7 @@ cs_error_t sam_stop(void);
 /*
  Sets the signal that warns the instance, one interval before it is killed. SIGTERM unless set.
 
- warn_signal: 0 (no warning) to SIGRTMAX.
+ warn_signal: 0 (no warning) to SIGRTMAX. SIGKILL: no warning, and the kill comes when the warning would.
 
  Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_INVALID_PARAM: no such signal, the
  one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
@@ -136,7 +136,7 @@ cs_error_t sam_data_restore(void *data, size_t size);
 /*
  Stores data that later instances can restore. A store that is cut off leaves the earlier data whole.
 
- data: what to store, NULL forgets what is stored; size: in bytes.
+ data: what to store, NULL forgets what is stored; size: in bytes, ignored with NULL.
 
  Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_TOO_BIG: SSIZE_MAX bytes or more;
  CS_ERR_NO_MEMORY: more than this machine has memory for; CS_ERR_LIBRARY: the supervisor is gone, or the
@@ -155,7 +155,7 @@ cs_error_t sam_data_store(const void *data, size_t size);
 cs_error_t sam_mark_failed(void);
 
 #ifdef __cplusplus
-}  // extern "C"
+}
 #endif
 
 #endif

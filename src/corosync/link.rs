@@ -15,7 +15,7 @@ use crate::supervisor::machine::Rules;
 use crate::supervisor::notice::Notice;
 use crate::sys::client_library::Refusal;
 use crate::sys::process::{self, Forked};
-use crate::sys::{self, clock, signals};
+use crate::sys::{self, clock, signals, unseen};
 
 /// How long a call waits for corosync's first answer, in ns: beyond that nobody would believe that it returns.
 const PATIENCE: u64 = 5_000_000_000;
@@ -48,13 +48,22 @@ pub struct Link {
     was_lost: bool,
 }
 
-/// Whether corosync's quorum service can be reached at all, for `sam_initialize`: asked by a process that ends when
-/// it knows.
+/// Asks for `sam_initialize` whether corosync's quorum service can be reached at all. A child asks, which is ended when
+/// the answer is there. Its parent is a process that the application does not see, so the application sees neither.
 pub fn probe() -> Result<()> {
     let wiring = Wiring::new()?;
-    let asked = fork(&wiring, side::probe)?;
-    let verdict = wiring.desk.verdict(PATIENCE);
-    end(asked);
+    let failed = unseen::run(|| match fork(&wiring, side::probe) {
+        Ok(asked) => {
+            let _ = wiring.desk.verdict(PATIENCE);
+            end(asked);
+            0
+        }
+        Err(errno) => errno as u8,
+    })?;
+    if failed != 0 {
+        return Err(Error::System(failed.into()));
+    }
+    let verdict = wiring.desk.verdict(0);
     /// `CS_ERR_TIMEOUT`.
     const TIMEOUT: i32 = 5;
     match verdict {

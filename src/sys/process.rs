@@ -98,6 +98,16 @@ pub fn is_alive(child: i32) -> bool {
     }
 }
 
+/// Returns `true` if a child has ended and is not reaped yet.
+pub fn has_dead_child() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 && info.si_pid() != 0
+    }
+}
+
 /// Waits until `child` has ended and reaps it; false when it has not by `until`.
 pub fn reap_until(child: i32, until: u64) -> bool {
     /// The pause between two looks where there is nothing to wait on.

@@ -54,23 +54,46 @@ pub(super) fn forget_pending(number: i32) {
 }
 
 /// The application's disposition of SIGCHLD, set aside until this is dropped: while it is ignored the kernel throws
-/// the status of dead children away.
+/// the status of dead children away. SIGCHLD is blocked all the time.
 #[derive(Debug)]
-pub struct ChildSignal(SigAction);
+pub struct ChildSignal {
+    before: SigAction,
+    /// It was pending before, for a child of the application.
+    was_pending: bool,
+}
 
 impl ChildSignal {
     /// Sets SIGCHLD to its default.
     pub fn set_aside() -> nix::Result<ChildSignal> {
+        let was_pending = is_pending(libc::SIGCHLD);
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code.
-        unsafe { sigaction(Signal::SIGCHLD, &default) }.map(ChildSignal)
+        let before = unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+        Ok(ChildSignal { before, was_pending })
     }
 }
 
 impl Drop for ChildSignal {
     fn drop(&mut self) {
+        // One of the library's own children may have caused it, which is not the application's business.
+        let is_new = !self.was_pending && is_pending(libc::SIGCHLD);
+        if is_new {
+            forget_pending(libc::SIGCHLD);
+        }
         // SAFETY: it was in force before, for the same process image.
-        let _ = unsafe { sigaction(Signal::SIGCHLD, &self.0) };
+        let _ = unsafe { sigaction(Signal::SIGCHLD, &self.before) };
+        if is_new && super::process::has_dead_child() {
+            send_to_self(libc::SIGCHLD);
+        }
+    }
+}
+
+fn is_pending(number: i32) -> bool {
+    // SAFETY: the set is initialised by sigemptyset and filled in by sigpending.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigpending(&mut set) == 0 && libc::sigismember(&set, number) == 1
     }
 }
 

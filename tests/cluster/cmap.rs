@@ -271,3 +271,41 @@ pub fn instances_never_map_the_client_libraries() {
         }
     }
 }
+
+pub fn start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_second() {
+    /// How long a call waits for a corosync that does not answer, in ms. The clocks are rounded.
+    const PATIENCE: u64 = 1000 - 2;
+    let node = Node::alone();
+    for interval in [0, 800] {
+        let initialize = format!("initialize {interval} {}", RESTART | CMAP);
+        let mut program = Program::steps(&node.namespace, &[&initialize, "register"]);
+        let supervisor = program.hear("supervisor").number;
+        program.do_all(&["note"]);
+
+        // A call that did not wait for the state would return at once.
+        node.freeze();
+        for call in ["start", "stop", "start", "finalize"] {
+            let begin = program.does("time").at;
+            let end = program.does(call);
+            let took = end.at - begin;
+            assert_eq!(end.number, 1, "{call}\n{program}");
+            assert!(took >= PATIENCE, "interval {interval}: {call} took {took} ms\n{program}");
+            assert!(took < PATIENCE + 5000, "interval {interval}: {call} took {took} ms\n{program}");
+        }
+        assert!(!program.text().contains("warned"), "the wait counts as no silence\n{program}");
+        node.thaw();
+        node.wait("the last state", || {
+            keys_of(&node, supervisor).get("state").is_some_and(|state| state == "(str) = stopped")
+        });
+        program.tell("exit 0");
+        assert_eq!(program.ends(), 0, "{program}");
+        node.wait_for_no_keys();
+
+        let mut program = Program::steps(&node.namespace, &[&initialize, "register"]);
+        let supervisor = program.hear("supervisor").number;
+        program.do_all(&["note", "start"]);
+        assert_state(&keys_of(&node, supervisor), "running");
+        program.do_all(&["finalize"]);
+        assert_state(&keys_of(&node, supervisor), "stopped");
+    }
+}

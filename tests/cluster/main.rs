@@ -72,4 +72,8 @@ common::runner::tests![
     watchdog::a_hang_under_quit_is_reported,
     watchdog::a_crash_under_quit_is_reported,
     watchdog::mark_failed_is_reported,
+    cmap::start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_second,
+    quorum::initialize_shows_the_program_no_child_and_no_sigchld,
+    quorum::initialize_works_while_other_threads_make_and_free_memory,
+    quorum::a_register_that_fails_leaves_no_sigchld,
 ];

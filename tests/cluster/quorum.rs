@@ -4,6 +4,7 @@ use nix::sys::signal::Signal::{SIGTERM, SIGUSR1};
 
 use crate::common::{Built, build};
 use crate::corosync::Node;
+use crate::namespace::Namespace;
 use crate::program::Program;
 use crate::{CMAP, QUIT, QUORUM, RESTART, watch_for};
 
@@ -145,4 +146,36 @@ pub fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
     node.start();
     node.wait_quorate(true);
     assert_eq!(program.hear("start").number, 1);
+}
+
+/// Runs `c-tests/unseen_child.c`, which reports every child and every SIGCHLD that it sees. Returns what `call` returned
+/// first.
+fn sees_no_child(namespace: &Namespace, environment: &[&str], call: &str) -> i64 {
+    let mut program = Program::start_under(namespace, environment, &build(Built::WithOurs, "unseen_child"));
+    let code = program.hear(call).number;
+    let signals = program.hear("signals").number;
+    let children = program.hear("children").number;
+    assert_eq!((signals, children), (0, 0), "SIGCHLDs and children that the program saw: {program}");
+    assert_eq!(program.ends(), 0, "{program}");
+    code
+}
+
+pub fn initialize_shows_the_program_no_child_and_no_sigchld() {
+    let node = Node::alone();
+    for environment in [&[][..], &["SUBREAPER=1"]] {
+        assert_eq!(sees_no_child(&node.namespace, environment, "initialize"), 1);
+    }
+    node.freeze();
+    // CS_ERR_TIMEOUT.
+    assert_eq!(sees_no_child(&node.namespace, &["SUBREAPER=1"], "initialize"), 5);
+}
+
+pub fn initialize_works_while_other_threads_make_and_free_memory() {
+    let namespace = Namespace::new();
+    assert_eq!(sees_no_child(&namespace, &["CALLS=100"], "initialize"), 2, "what libquorum says");
+}
+
+pub fn a_register_that_fails_leaves_no_sigchld() {
+    let namespace = Namespace::new();
+    assert_eq!(sees_no_child(&namespace, &["REGISTER=1"], "register"), 9);
 }

@@ -722,8 +722,6 @@ fn write(seen: &mut View, now: u64, act: Act) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
-
     /// The machine, which sleeps until `wake_at`, does what the model does, which never sleeps.
     #[test]
     fn waking_when_it_wants_to_it_misses_nothing(
