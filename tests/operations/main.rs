@@ -7,6 +7,7 @@ mod group;
 mod hang;
 mod notes;
 mod notify;
+mod signals;
 mod status;
 
 use std::{
@@ -508,6 +509,7 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
         ("SAM_KILL_GROUP", &["", "2", "yes"], "0 or 1"),
         ("SAM_NOTIFY", &["", "2", "yes"], "0 or 1"),
         ("SAM_STANDBY", &["", "2", "yes"], "0 or 1"),
+        ("SAM_FORWARD_SIGNALS", &["", "2", "yes"], "0 or 1"),
     ] {
         for value in values {
             let program = start(&["0", "stop"], &[(variable, value)]);
