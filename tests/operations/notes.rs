@@ -83,6 +83,7 @@ fn every_variable_is_there() {
         "HANG_GRACE",
         "DEBUG_HOLD",
         "KILL_GROUP",
+        "FORWARD_SIGNALS",
         "NOTIFY",
         "STANDBY",
     ];
