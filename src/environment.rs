@@ -74,6 +74,8 @@ pub struct Settings {
     pub kill_group: bool,
     /// SAM_NOTIFY: tell systemd.
     pub notify: bool,
+    /// SAM_FORWARD_SIGNALS=0: do not pass on signals that the supervisor is sent.
+    pub withhold_signals: bool,
 }
 
 /// A variable with a value that it cannot have.
@@ -124,11 +126,13 @@ impl Settings {
         let grace = parsed(&environment, log, "SAM_HANG_GRACE", allowed, milliseconds)?;
         let grace = grace.unwrap_or(HangSignal::GRACE);
         settings.hang_signal = signal.map(|number| HangSignal { number, grace });
-        let switched = |variable| Ok(parsed(&environment, log, variable, "0 or 1", switch)?.unwrap_or(false));
+        let given = |variable| parsed(&environment, log, variable, "0 or 1", switch);
+        let switched = |variable| Ok(given(variable)?.unwrap_or(false));
         settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
         settings.kill_group = switched("SAM_KILL_GROUP")?;
         settings.standby = switched("SAM_STANDBY")?;
         settings.notify = switched("SAM_NOTIFY")?;
+        settings.withhold_signals = given("SAM_FORWARD_SIGNALS")? == Some(false);
         Ok(settings)
     }
 }
@@ -231,6 +235,7 @@ mod tests {
             kill_group: false,
             notify: false,
             standby: false,
+            withhold_signals: false,
         };
         assert_eq!(settings, expected);
     }
@@ -297,6 +302,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn signals_are_passed_on_unless_that_is_switched_off() {
+        assert!(read_one("SAM_FORWARD_SIGNALS", "0").unwrap().withhold_signals);
+        assert!(!read_one("SAM_FORWARD_SIGNALS", "1").unwrap().withhold_signals);
+    }
+
     /// What no variable is ever set to.
     const NEVER: [&str; 11] =
         ["", " ", "-1", "+1", "0x10", "1.5", "yes", "\u{661}", "1\n", "99999999999999999999999", "Syslog"];
@@ -304,7 +315,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_understood_is_refused_with_what_is_allowed() {
         let not_switched = ["2", "01", "true", "1 ", "on"];
-        let refused: [(&str, &str, &[&str]); 9] = [
+        let refused: [(&str, &str, &[&str]); 10] = [
             ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
             (
                 "SAM_RESTART_LIMIT",
@@ -367,6 +378,7 @@ mod tests {
             ("SAM_KILL_GROUP", "0 or 1", &not_switched),
             ("SAM_NOTIFY", "0 or 1", &not_switched),
             ("SAM_STANDBY", "0 or 1", &not_switched),
+            ("SAM_FORWARD_SIGNALS", "0 or 1", &not_switched),
         ];
         for (variable, allowed, values) in refused {
             for value in values.iter().chain(&NEVER) {

@@ -67,6 +67,8 @@ pub struct Status {
     pub last_at: u64,
     /// What it was.
     pub last: String,
+    /// The program was told to end: no restart follows the end of its instance.
+    pub end_is_final: bool,
     /// The program's name.
     pub program: String,
 }
@@ -102,6 +104,7 @@ impl Status {
             self.stage as u64,
             self.until,
             self.last_at,
+            self.end_is_final.into(),
         ];
         words[FIRST..FIRST + numbers.len()].copy_from_slice(&numbers);
         put_text(&mut words[PROGRAM..PROGRAM + PROGRAM_WORDS], &self.program);
@@ -111,7 +114,7 @@ impl Status {
 
     /// From words that may be anything.
     pub fn read(words: &Words) -> Option<Status> {
-        let [supervisor, policy, interval, place, id, pid, restarts, stage, until, last_at] =
+        let [supervisor, policy, interval, place, id, pid, restarts, stage, until, last_at, end_is_final] =
             *words[FIRST..].first_chunk()?;
         if words[0] != MAGIC {
             return None;
@@ -127,6 +130,7 @@ impl Status {
             stage: *Stage::ALL.get(usize::try_from(stage).ok()?)?,
             until,
             last_at,
+            end_is_final: end_is_final != 0,
             program: text(&words[PROGRAM..PROGRAM + PROGRAM_WORDS])?,
             last: text(&words[LAST..LAST + LAST_WORDS])?,
         })
@@ -195,6 +199,7 @@ mod tests {
             stage: Stage::Warned,
             until: 77,
             last_at: 88,
+            end_is_final: true,
             last: "instance 3 (pid 455) exited 3".to_owned(),
             program: "daemon".to_owned(),
         }

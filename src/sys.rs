@@ -11,6 +11,7 @@ pub mod futex;
 mod heap;
 pub mod inspection;
 pub mod lifeline;
+pub mod mark;
 pub mod memory_file;
 mod package_note;
 pub mod process;

@@ -55,6 +55,22 @@ const fn shows(ended: Ended, says: &'static [&'static str]) -> Shown {
 const GOES_WRONG: Original = Original::GoesWrong;
 const LEFT_TO_CHANCE: Original = Original::LeftToChance;
 
+/// What reaping_thread says.
+const REAPED: &[&str] = &[
+    "instance 1",
+    "instance 2",
+    "instance 3",
+    "instance 4",
+    "instance 5",
+    "instance 6",
+    "instance 7",
+    "instance 8",
+    "instance 9",
+    "instance 10",
+    "instance 11",
+    "the supervisor is at rest",
+];
+
 /// A row.
 struct Fault {
     fault: &'static str,
@@ -456,6 +472,80 @@ fn faults() -> Vec<Fault> {
             &["job_control", "interrupt"],
             shows(Exit(0), &["instance 1", "the job ended by signal 2"]),
             shows(Exit(0), &["instance 1", "alive, SIGINT: 1", "the job ended with 3"]),
+        ),
+        fault(
+            "the terminal of a session leader hangs up",
+            "the kernel tells the leader alone, so it is passed on to the instance",
+            &["terminal_hangup"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["SIGHUP: 1, SIGCONT: 1", "the supervisor ended with 4"]),
+        ),
+        fault(
+            "a stop signal that the program ignores, and SIGSTOP much later",
+            "the supervisor stops only as an answer to a stop signal, and so finds the hang",
+            &["stop_ignored", "20"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["instance 1", "instance 2"]),
+        ),
+        fault(
+            "alarm, setitimer and timer_create before sam_register",
+            "timers of the calling process stay with it, and no instance gets their signals",
+            &["early_timers"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["SIGALRM: 0, others: 0", "SIGALRM: 1"]),
+        ),
+        fault(
+            "signals for the spare, then a crash",
+            "what was sent to the spare itself does not reach the instance that it becomes",
+            &["spare_signals"],
+            LEFT_TO_CHANCE, // there is no spare
+            shows(Exit(3), &["instance 1", "instance 2"]),
+        )
+        .with(&[("SAM_STANDBY", "1")]),
+        fault(
+            "sam_stop in the handler of the signal for a hang",
+            "what an instance says after the decision to end it does not count",
+            &["stop_in_abort", "stop"],
+            LEFT_TO_CHANCE, // knows no such signal
+            shows(Exit(3), &["instance 1", "sam_stop: 1", "instance 2"]),
+        )
+        .with(&[("SAM_HANG_SIGNAL", "ABRT")]),
+        fault(
+            "sam_finalize in the handler of the signal for a hang",
+            "what an instance says after the decision to end it does not count",
+            &["stop_in_abort", "finalize"],
+            LEFT_TO_CHANCE, // knows no such signal
+            shows(Exit(3), &["instance 1", "sam_finalize: 1", "instance 2"]),
+        )
+        .with(&[("SAM_HANG_SIGNAL", "ABRT")]),
+        fault(
+            "threads in the supervisor reap the instance",
+            "an instance that another thread has reaped is restarted",
+            &["reaping_thread"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), REAPED),
+        ),
+        fault(
+            "the same, with a spare",
+            "a spare that another thread has reaped is replaced",
+            &["reaping_thread"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), REAPED),
+        )
+        .with(&[("SAM_STANDBY", "1")]),
+        fault(
+            "the same, and no descriptor to be had",
+            "an instance that another thread has reaped is restarted",
+            &["reaping_thread", "descriptors"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), REAPED),
+        ),
+        fault(
+            "a hung instance that its supervisor may not signal",
+            "a kill that the kernel refuses is tried again",
+            &["kill_refused"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["instance 1", "lives", "instance 2"]),
         ),
         fault(
             "the supervisor is killed",

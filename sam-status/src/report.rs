@@ -52,7 +52,11 @@ impl Report {
     fn at(found: &Found, now: u64, today: u64) -> Report {
         let Status { stage, until, interval, .. } = found.status;
         let view = found.view.filter(|_| found.status.pid != 0);
-        let (state, well) = state(stage, view);
+        let (state, well) = match state(stage, view) {
+            // Its end, however it comes, is not answered by a restart.
+            ("running", _) if found.status.end_is_final => ("told to end", false),
+            state => state,
+        };
         let is_started = view.is_some_and(|view| view.phase == Phase::Started);
         // A stamp from the future was never true.
         let heard = view.map_or(0, |view| if view.heartbeat <= now { view.heartbeat } else { 0 });
@@ -193,6 +197,7 @@ mod tests {
             stage,
             until: 10_700 * MS,
             last_at: 1_000_000 * MS,
+            end_is_final: false,
             last: "instance 3 (pid 455) exited 3".to_owned(),
             program: "daemon".to_owned(),
         };
@@ -240,6 +245,11 @@ mod tests {
             assert!(!well(stage, Phase::Started), "{stage:?}");
         }
         assert!(!report(Stage::Watched, None).well);
+
+        let mut told = found(Stage::Watched, view(Phase::Started, 1));
+        told.status.end_is_final = true;
+        let report = Report::at(&told, 10_000 * MS, 1_005_000 * MS);
+        assert_eq!((report.state, report.well), ("told to end", false));
     }
 
     #[test]

@@ -93,7 +93,10 @@ fn fork(wiring: &Wiring, body: impl FnOnce(&Wiring)) -> nix::Result<i32> {
 
 /// Ends a child.
 fn end(pid: i32) {
-    let _ = signals::send(pid, libc::SIGKILL);
+    // Another thread may have reaped it, and its pid may be another's by now.
+    if process::is_alive(pid) {
+        let _ = signals::send(pid, libc::SIGKILL);
+    }
     process::reap(pid);
 }
 

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::group::Group;
-use super::machine::{Effect, Event, Machine, Rules};
+use super::machine::{self, Effect, Event, Machine, Rules};
 use super::newborn::{Instance, Newborn};
 use super::notice::Notice;
 use super::notifier::Notifier;
@@ -35,6 +35,14 @@ const NEWS: usize = 1000;
 
 /// How long a spare may take to take over before the supervisor goes on, in ns.
 const PATIENCE: u64 = 1_000_000;
+
+/// How often to look at an instance that has no pidfd, in ns: a thread of the application may take the SIGCHLD that
+/// tells of its end.
+const GLANCE: u64 = 250_000_000;
+
+/// The first pause before looking again whether a spare has taken over that is to be sent signals, and the longest,
+/// in ns.
+const RISING: (u64, u64) = (1_000_000, 1_000_000_000);
 
 /// What became of the calling process.
 #[derive(Debug)]
@@ -84,7 +92,7 @@ fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
                     return Err(error);
                 }
                 // Nothing may fail upward in the supervisor: the application must not go on here.
-                supervisor.send(libc::SIGKILL);
+                let _ = supervisor.child.as_ref().map(|child| child.send(libc::SIGKILL));
                 Ok(Outcome::Over(Status::Killed { signal: libc::SIGABRT, core: false }))
             })
         }
@@ -105,8 +113,40 @@ struct Child {
     board: Board,
     /// Tells its end even where a thread of the application takes SIGCHLD. None when no descriptor was left.
     pidfd: Option<OwnedFd>,
-    /// Made in advance: it may end before it has taken over.
+    /// Made in advance, and not seen to have taken over yet: it may end before, and throws signals away that reach it
+    /// before.
     was_spare: bool,
+}
+
+impl Child {
+    fn new(pid: i32, board: Board, was_spare: bool) -> Child {
+        Child { pid, board, pidfd: None, was_spare }
+    }
+
+    /// Sends it a signal. Where it has a pidfd, no other process gets the signal, even if a thread of the application
+    /// has reaped the child and its pid was used again.
+    fn send(&self, number: i32) -> nix::Result<()> {
+        match &self.pidfd {
+            Some(pidfd) => signals::send_through(pidfd.as_fd(), self.pid, number),
+            None => signals::send(self.pid, number),
+        }
+    }
+
+    /// Passes a signal on to it.
+    fn pass_on(&self, received: Received) -> nix::Result<()> {
+        if received.value.is_some() {
+            signals::pass_on(self.pid, received)
+        } else {
+            self.send(received.number)
+        }
+    }
+
+    /// Returns `true` once it is known to keep the signals that it is sent.
+    fn keeps_signals(&mut self) -> bool {
+        // What it says later is not asked for any more.
+        self.was_spare = self.was_spare && !self.board.has_risen();
+        !self.was_spare
+    }
 }
 
 struct Supervisor {
@@ -126,6 +166,9 @@ struct Supervisor {
     /// Where the administrator asks for it.
     group: Option<Group>,
     child: Option<Child>,
+    /// Signals for a spare that has not taken over yet, in order, and the pause before the next look at it, in ns.
+    unsent: Vec<Received>,
+    rising: u64,
     /// Those that have ended: what is left of them is put away when there is nothing more urgent to do.
     ended: Vec<Child>,
     /// The next instance, waiting.
@@ -162,6 +205,8 @@ impl Supervisor {
             showcase: Showcase::open(),
             notifier: if settings.notify { notifier() } else { None },
             child: None,
+            unsent: Vec::new(),
+            rising: RISING.0,
             ended: Vec::new(),
             spare: None,
             next_board: None,
@@ -188,7 +233,7 @@ impl Supervisor {
         board.hold_lifeline();
         Ok(match self.fork(board)? {
             (Forked::Child, board) => Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell())),
-            (Forked::Parent(pid), board) => self.watch(Child { pid, board, pidfd: None, was_spare: false }),
+            (Forked::Parent(pid), board) => self.watch(Child::new(pid, board, false)),
         })
     }
 
@@ -199,7 +244,7 @@ impl Supervisor {
         Ok(match self.fork(board)? {
             (Forked::Child, board) => Launch::InChild(Newborn::spare(supervisor, board, self.take_bell())),
             (Forked::Parent(pid), board) => {
-                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
+                self.spare = Some(Child::new(pid, board, true));
                 Launch::Made(Event::SpareMade)
             }
         })
@@ -211,6 +256,9 @@ impl Supervisor {
         self.slack.set();
         let forked = process::fork();
         if forked == Ok(Forked::Child) {
+            if let Some(group) = &self.group {
+                group.mark();
+            }
             return Ok((Forked::Child, board));
         }
         TimerSlack::LEAST.set();
@@ -232,6 +280,8 @@ impl Supervisor {
 
     fn watch(&mut self, child: Child) -> Launch {
         let pid = child.pid;
+        self.unsent.clear();
+        self.rising = RISING.0;
         self.child = Some(Child { pidfd: process::pidfd(pid).ok(), ..child });
         Launch::Made(Event::Launched { pid })
     }
@@ -241,6 +291,8 @@ impl Supervisor {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
         }
+        // No instance has inherited them.
+        signals::disarm_timers();
         if let Some(notifier) = &mut self.notifier {
             notifier.tell(self.summary.to_string());
         }
@@ -259,11 +311,18 @@ impl Supervisor {
                             Ok(Launch::Made(event)) => events.push_back(event),
                             Err(_) => events.push_back(Event::SpareLost),
                         },
-                        Effect::Send(number) => self.send(number),
+                        Effect::Send(number) => {
+                            // SIGKILL ends a spare, too, that does not take over.
+                            let received = Received::of_our_own(number);
+                            let refused = if number == libc::SIGKILL {
+                                self.deliver(received)
+                            } else {
+                                self.pass_on(received)
+                            };
+                            refused.into_iter().for_each(|refused| events.push_front(refused));
+                        }
                         Effect::PassOn(received) => {
-                            if let Some(child) = &self.child {
-                                let _ = signals::pass_on(child.pid, received);
-                            }
+                            self.pass_on(received).into_iter().for_each(|refused| events.push_front(refused));
                         }
                         Effect::Inspect => {
                             if let Some(child) = &self.child {
@@ -302,7 +361,9 @@ impl Supervisor {
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
                             self.arrived().for_each(drop);
-                            if let Some(spare) = self.spare.take() {
+                            if let Some(spare) =
+                                self.spare.take().filter(|spare| process::is_alive(spare.pid))
+                            {
                                 let _ = signals::send(spare.pid, libc::SIGKILL);
                             }
                             self.tell();
@@ -321,8 +382,8 @@ impl Supervisor {
             if self.next_board.is_none() {
                 self.next_board = self.showcase.board().ok();
             }
-            self.wait();
-            self.collect(&mut events);
+            let may_have_ended = self.wait();
+            self.collect(may_have_ended, &mut events);
         }
     }
 
@@ -362,22 +423,54 @@ impl Supervisor {
         self.status.pid = self.summary.pid().unwrap_or(0);
         self.status.place = self.child.as_ref().and_then(|child| child.board.place());
         self.status.restarts = self.summary.restarts();
+        self.status.end_is_final = self.machine.end_is_final();
         if let Some((last, time)) = self.summary.last().filter(|(_, time)| *time != self.status.last_at) {
             (self.status.last, self.status.last_at) = (last.to_owned(), time);
         }
         self.showcase.show(&self.status);
     }
 
-    fn send(&self, number: i32) {
-        if let Some(child) = &self.child {
-            // It cannot be gone: it is reaped by us alone. Nothing could be done where the kernel refuses.
-            let _ = signals::send(child.pid, number);
+    /// Sends the instance a signal, as soon as it keeps those that it is sent. Returns the event if it is refused.
+    fn pass_on(&mut self, received: Received) -> Option<Event> {
+        if self.child.as_mut().is_some_and(|child| !child.keeps_signals()) {
+            // As in the kernel there is a limit to them.
+            self.unsent.extend((self.unsent.len() < NEWS).then_some(received));
+            return None;
+        }
+        self.deliver(received)
+    }
+
+    fn deliver(&self, received: Received) -> Option<Event> {
+        let refused = self.child.as_ref()?.pass_on(received).err()?;
+        // A child that another thread has reaped is found to be dead, see collect().
+        let signal = received.number;
+        (refused != Errno::ESRCH).then_some(Event::Refused { signal, errno: refused as i32 })
+    }
+
+    /// Sends what waits for a spare to take over, if it has.
+    fn deliver_unsent(&mut self, events: &mut VecDeque<Event>) {
+        if self.unsent.is_empty() {
+            return;
+        }
+        if self.child.as_mut().is_some_and(Child::keeps_signals) {
+            let unsent = std::mem::take(&mut self.unsent);
+            events.extend(unsent.into_iter().filter_map(|received| self.deliver(received)));
+        } else {
+            self.rising = (self.rising * 2).min(RISING.1);
         }
     }
 
-    /// Sleeps until the kernel has something to say, or it is time to look at the instance.
-    fn wait(&self) {
-        let timeout = self.wake_at().map(|at| at.saturating_sub(clock::now()));
+    /// Sleeps until the kernel has something to say, or it is time to look at the instance. Returns `true` if the
+    /// instance may have ended.
+    fn wait(&self) -> bool {
+        let mut timeout = self.wake_at().map(|at| at.saturating_sub(clock::now()));
+        if !self.unsent.is_empty() {
+            timeout = Some(timeout.unwrap_or(self.rising).min(self.rising));
+        }
+        let is_unseen = self.child.is_some() && self.pidfd().is_none();
+        if is_unseen {
+            timeout = Some(timeout.unwrap_or(GLANCE).min(GLANCE));
+        }
         let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.pidfd().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.corosync.as_ref().map(|link| PollFd::new(link.fd(), PollFlags::POLLIN)));
@@ -387,7 +480,9 @@ impl Supervisor {
             const PAUSE: u64 = 10_000_000;
             let pause = timeout.unwrap_or(PAUSE).min(PAUSE);
             std::thread::sleep(std::time::Duration::from_nanos(pause));
+            return true;
         }
+        is_unseen || self.pidfd().is_some() && fds[1].any() == Some(true)
     }
 
     fn wake_at(&self) -> Option<u64> {
@@ -411,29 +506,29 @@ impl Supervisor {
     }
 
     /// What has happened. Signals come first: who told the program to end must be known before it ends.
-    fn collect(&mut self, events: &mut VecDeque<Event>) {
+    fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
+        self.deliver_unsent(events);
+        let earlier = events.len();
         for received in self.arrived() {
             if received.number != libc::SIGCHLD {
                 let shared = received.by_kernel && self.shares_terminal(received.number);
                 events.push_back(Event::Signal { received, shared });
             }
         }
+        let mut instance_ended = false;
         // Other children than the instance are the application's, from before it registered, or were handed to
         // this process as the first of a container: they are reaped and forgotten.
         for (pid, change) in iter::from_fn(process::next_change).take(NEWS) {
-            if let Some(child) = self.child.as_ref().filter(|child| child.pid == pid) {
+            if let Some(child) = self.child.as_mut().filter(|child| child.pid == pid) {
+                instance_ended |= matches!(change, Change::Ended(_));
                 events.push_back(match change {
-                    Change::Ended(status) if child.was_spare && !child.board.has_risen() => {
-                        Event::Stillborn(status)
-                    }
-                    Change::Ended(status) => Event::Died(status),
-                    Change::Stopped => Event::Stopped,
+                    Change::Ended(status) => child_ended(child, status),
+                    Change::Stopped(signal) => Event::Stopped(signal),
                 });
-            } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
-                if let Some(spare) = self.spare.take() {
-                    self.showcase.free(spare.board);
+            } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
+                if matches!(change, Change::Ended(_)) {
+                    self.lose_spare(events);
                 }
-                events.push_back(Event::SpareLost);
             } else if let Change::Ended(_) = change {
                 if let Some(corosync) = &mut self.corosync {
                     corosync.ended(pid);
@@ -443,19 +538,64 @@ impl Supervisor {
                 }
             }
         }
+        if instance_ended {
+            // It may have been dead when they arrived. What tells the program to end is known before its end all the
+            // same.
+            for event in events.iter_mut().skip(earlier) {
+                match *event {
+                    Event::Signal { received, shared: false } if !machine::ends(received.number) => {
+                        *event = Event::Missed(received);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // A thread that the application left in this process may reap any child: their ends are not told then.
+        if may_have_ended && !instance_ended {
+            if let Some(child) = &mut self.child {
+                if process::is_reaped_by_another(child.pid) {
+                    events.push_back(child_ended(child, Status::Unknown));
+                } else if child.pidfd.is_none() {
+                    child.pidfd = process::pidfd(child.pid).ok();
+                }
+            }
+        }
+        if self.spare.as_ref().is_some_and(|spare| process::is_reaped_by_another(spare.pid)) {
+            self.lose_spare(events);
+        }
         if let Some(corosync) = &mut self.corosync {
+            if let Some(pid) = corosync.pid().filter(|&pid| process::is_reaped_by_another(pid)) {
+                corosync.ended(pid);
+            }
             events.push_back(Event::Corosync(corosync.report()));
             self.untold.extend(corosync.tend());
         }
         events.push_back(Event::Tick);
     }
 
+    fn lose_spare(&mut self, events: &mut VecDeque<Event>) {
+        if let Some(spare) = self.spare.take() {
+            self.showcase.free(spare.board);
+        }
+        events.push_back(Event::SpareLost);
+    }
+
     /// Whether a terminal that sends this signal sends it to the instance as well.
     fn shares_terminal(&self, number: i32) -> bool {
         use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
+        if [SIGHUP, SIGCONT].contains(&number) && process::leads_session() {
+            // The terminal hung up: these two go to the leader of its session alone (tty_io.c of Linux,
+            // tty_signal_session_leader()).
+            return false;
+        }
         [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH].contains(&number)
             && self.child.as_ref().is_some_and(|child| process::shares_group_with(child.pid))
     }
+}
+
+/// Returns the event that tells of the end of the instance.
+fn child_ended(child: &mut Child, status: Status) -> Event {
+    if child.keeps_signals() { Event::Died(status) } else { Event::Stillborn(status) }
 }
 
 /// Of a supervisor that has done nothing yet.
@@ -469,6 +609,7 @@ fn status(rules: Rules) -> Shown {
         id: 1,
         pid: 0,
         restarts: 0,
+        end_is_final: false,
         stage: Stage::Launching,
         until: 0,
         last_at: 0,

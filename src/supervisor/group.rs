@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::sys::mark::Mark;
 use crate::sys::process::{self, Subreaper};
 use crate::sys::{clock, signals};
 
@@ -14,10 +15,13 @@ fn children() -> Vec<i32> {
     process::children(Path::new("/proc/self"))
 }
 
-/// The children of the supervisor. The kernel hands it those of its instances when their parents have died.
+/// The children of the supervisor. The kernel hands it those of its instances when their parents have died, and those
+/// of other children, which are no business of the supervisor.
 #[derive(Debug)]
 pub struct Group {
     _adopts: Subreaper,
+    /// What every descendant of an instance has.
+    mark: Mark,
     /// Children that no instance has left, or that cannot be ended.
     spared: Vec<i32>,
 }
@@ -26,7 +30,13 @@ impl Group {
     /// Of a supervisor that is about to make its first instance: its children so far are not touched.
     pub fn new() -> nix::Result<Group> {
         let spared = children();
-        Ok(Group { _adopts: Subreaper::become_one()?, spared })
+        let mark = Mark::new(clock::now() ^ process::own_pid() as u64);
+        Ok(Group { _adopts: Subreaper::become_one()?, mark, spared })
+    }
+
+    /// Marks the calling process, which is to be an instance, and all its descendants to come.
+    pub fn mark(&self) {
+        self.mark.set();
     }
 
     /// `pid` is reaped: others may get its number.
@@ -34,14 +44,14 @@ impl Group {
         self.spared.retain(|&spared| spared != pid);
     }
 
-    /// Ends all but these; a child of one that was ended is the supervisor's then. How many were ended, and how many
+    /// Ends all that an instance has left, but not these; a child of one that was ended is the supervisor's then. How many were ended, and how many
     /// could not be.
     pub fn end(&mut self, others: &[i32]) -> (usize, usize) {
         let until = clock::now().saturating_add(PATIENCE);
         let (mut ended, mut left) = (0, 0);
         loop {
             let mut found = children();
-            found.retain(|pid| !self.spared.contains(pid) && !others.contains(pid));
+            found.retain(|pid| !self.spared.contains(pid) && !others.contains(pid) && self.mark.is_on(*pid));
             if found.is_empty() || clock::now() >= until {
                 return (ended, left + found.len());
             }

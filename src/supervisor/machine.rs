@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::notice::{Notice, Reason};
+use super::notice::{Notice, Reason, Way};
 use super::publisher::Publisher;
 use super::restarts::Restarts;
 use crate::board::{Phase, View};
@@ -27,6 +27,21 @@ const REPRIEVE: u64 = 1_000_000_000;
 
 /// How long the end is put off until it can be read in cmap, in ns.
 const CLOSING: u64 = 1_000_000_000;
+
+/// How long after a SIGTSTP, SIGTTIN or SIGTTOU a SIGSTOP of the instance counts as the answer to it, in ns: some
+/// programs save their terminal in a handler and then stop themselves by SIGSTOP.
+const STOPPING: u64 = 1_000_000_000;
+
+/// How many real-time signals are held at most while there is no instance. The kernel queues these, and merges all
+/// others.
+const MOST_HELD: usize = 64;
+
+/// The first real-time signal as the kernel counts them.
+const FIRST_REAL_TIME: i32 = 32;
+
+/// The age below which an instance is new, in ns: its handlers may not be installed yet, and a sender that signals
+/// every process of the program may have missed it.
+const FRESH: u64 = 1_000_000_000;
 
 /// How often to look for a debugger, in ns: four times per interval, within these bounds.
 const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
@@ -68,12 +83,21 @@ pub enum Event {
     SpareMade,
     /// The spare could not be made, or ended.
     SpareLost,
-    /// A signal stopped the instance.
-    Stopped,
+    /// This signal stopped the instance.
+    Stopped(i32),
+    /// The instance could not be sent this signal; errno.
+    Refused {
+        /// The signal.
+        signal: i32,
+        /// Why.
+        errno: i32,
+    },
     /// What corosync's side has found and done so far.
     Corosync(Report),
     /// What was found in the instance that was to be inspected.
     Inspected(Inspection),
+    /// A signal arrived at the supervisor whose instance was dead by then.
+    Missed(Received),
     /// A signal arrived at the supervisor.
     Signal {
         /// The signal.
@@ -152,6 +176,12 @@ struct Watch {
     graced: bool,
     /// What the next loss is put down to, when it is not the instance's own doing.
     reason: Option<Reason>,
+    /// When the supervisor decided to end the instance; NEVER: it did not.
+    decided: u64,
+    /// When to send SIGKILL again that the kernel refused to deliver; NEVER: not at all.
+    kill_at: u64,
+    /// The pause before the next such try, in ns; 0: no signal was refused yet.
+    kill_pause: u64,
 }
 
 impl Watch {
@@ -163,6 +193,17 @@ impl Watch {
             self.graced = false;
         }
         heard
+    }
+
+    /// Returns the phase that counts. What an instance says after the decision to end it does not: a handler of the
+    /// signal for a hang cannot call the recovery off.
+    fn phase(&self, view: &View) -> Phase {
+        if view.since <= self.decided { view.phase } else { Phase::Started }
+    }
+
+    /// Marks the instance as one that is to end, from `now` on.
+    fn decide(&mut self, now: u64) {
+        self.decided = self.decided.min(now);
     }
 }
 
@@ -204,15 +245,20 @@ pub struct Machine {
     warn_signal: i32,
     /// Somebody told the program to end: its end is final.
     ending: bool,
-    /// A terminal's user told the program to stop until it is continued.
-    stopping: bool,
+    /// When a terminal's user told the program to stop until it is continued.
+    stopping: Option<u64>,
     /// When the last instance was lost; 0 for the first.
     lost: u64,
     restarts: Restarts,
     /// The supervisor's own pause between two tries to make an instance.
     retry: u64,
-    /// Signals that arrived while there was no instance to pass them to.
+    /// Signals that arrived while there was no instance to pass them to, or none but one that was just made. It gets
+    /// them when it is started: by then its handlers are installed.
     held: Vec<Received>,
+    /// When to look whether the instance is started that they are held for, and the pause before the look after.
+    held_look: (u64, u64),
+    /// A real-time signal was dropped because too many are held.
+    overflowed: bool,
     /// What is known of the partition.
     quorum: Quorum,
     /// The beginning of the last wait for quorum that was ended, and of the last phase that was said to be shown.
@@ -232,11 +278,13 @@ impl Machine {
             id: 1,
             warn_signal,
             ending: false,
-            stopping: false,
+            stopping: None,
             lost: 0,
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
             retry: RETRY.0,
             held: Vec::new(),
+            held_look: (NEVER, RETRY.0),
+            overflowed: false,
             quorum: Quorum::Unknown,
             answered: (0, 0),
             publisher: Publisher::new(rules.interval),
@@ -250,13 +298,22 @@ impl Machine {
             // None is made before there is an instance that it could follow.
             _ => NEVER,
         };
-        let wake = self.wake.min(spare).min(self.publisher.due().unwrap_or(NEVER));
+        let held = match self.life {
+            Life::Watching(_) if !self.held.is_empty() => self.held_look.0,
+            _ => NEVER,
+        };
+        let wake = self.wake.min(spare).min(held).min(self.publisher.due().unwrap_or(NEVER));
         (wake != NEVER).then_some(wake)
     }
 
     /// The number of the instance that lives, or is to be made.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Returns `true` once the program was told to end: no restart follows the end of its instance.
+    pub fn end_is_final(&self) -> bool {
+        self.ending
     }
 
     /// What happens to the instance, and until when in ns; 0: without limit.
@@ -283,6 +340,10 @@ impl Machine {
         let mut effects = self.supervise(now, event, view);
         if let Life::Watching(watch) = self.life {
             self.answer(now, &watch, view, &mut effects);
+            // Other events may come before the news that the instance is dead.
+            if event == Event::Tick {
+                self.pass_on_held(now, view, &mut effects);
+            }
         }
         effects.extend(self.keep_spare(now, event));
         effects
@@ -299,9 +360,16 @@ impl Machine {
             (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
-            (Life::Watching(_), Event::Stopped) if self.stopping => vec![Effect::Suspend],
+            (Life::Watching(_), Event::Stopped(signal)) if self.is_stop_to_follow(now, signal) => {
+                vec![Effect::Suspend]
+            }
+            (Life::Watching(watch), Event::Refused { signal, errno }) => {
+                self.refused(now, watch, signal, errno)
+            }
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
             (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
+            (Life::Closing { .. }, Event::Missed(_)) => vec![],
+            (_, Event::Missed(received)) => self.hold(received).into_iter().collect(),
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
@@ -342,9 +410,17 @@ impl Machine {
             let took = now - self.lost;
             effects.push(Effect::Tell(Notice::Restarted { id: self.id, pid, took }));
         }
-        effects.extend(self.held.drain(..).map(Effect::PassOn));
+        // What is to end the program is never put off.
+        let (last_words, held): (Vec<Received>, _) = self.held.drain(..).partition(|held| ends(held.number));
+        self.held = held;
+        self.held_look = (now + RETRY.0, RETRY.0 * 2);
+        for received in last_words {
+            effects.push(Effect::PassOn(received));
+            let signal = received.number;
+            effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way: Way::PassedOn }));
+        }
         self.retry = RETRY.0;
-        self.stopping = false;
+        self.stopping = None;
         self.life = Life::Watching(Watch {
             pid,
             born: now,
@@ -356,6 +432,9 @@ impl Machine {
             grace: 0,
             graced: false,
             reason: None,
+            decided: NEVER,
+            kill_at: NEVER,
+            kill_pause: 0,
         });
         self.wake = self.next_tick(now);
         effects
@@ -434,15 +513,20 @@ impl Machine {
         let mut effects = vec![];
         let late = now.saturating_sub(self.wake);
         self.wake = self.next_tick(now);
-        if let Silence::Struck { until } = watch.silence {
+        if watch.silence == Silence::Killed {
+            // Nothing is left to be done, unless the kernel refused it.
+            if now >= watch.kill_at {
+                watch.kill_at = NEVER;
+                effects.push(Effect::Send(libc::SIGKILL));
+            }
+            self.wake = watch.kill_at;
+        } else if let Silence::Struck { until } = watch.silence {
             // Whatever it does now but to end.
             self.strike(now, until, &mut watch, &mut effects);
         } else if view.phase != Phase::Started {
-            // Not under health checks. A warning that is out is called off; a kill is not.
-            if watch.silence != Silence::Killed {
-                watch.silence = Silence::Fine;
-                watch.reason = None;
-            }
+            // Not under health checks: a warning that is out is called off.
+            watch.silence = Silence::Fine;
+            watch.reason = None;
         } else if self.lacks_quorum() || matches!(watch.silence, Silence::Condemned { .. }) {
             self.condemn(now, &mut watch, view, &mut effects);
         } else if self.rules.interval != 0 {
@@ -450,6 +534,23 @@ impl Machine {
         }
         if self.looks_for_debuggers() && self.wake != NEVER {
             self.wake = self.wake.min(now + (self.rules.interval / 4).clamp(GLANCE.0, GLANCE.1));
+        }
+        self.life = Life::Watching(watch);
+        effects
+    }
+
+    /// The kernel did not let the supervisor send a signal, most likely because the instance has become another
+    /// user. A kill is tried again: the instance may become what it was.
+    fn refused(&mut self, now: u64, mut watch: Watch, signal: i32, errno: i32) -> Vec<Effect> {
+        let mut effects = vec![];
+        if watch.kill_pause == 0 {
+            watch.kill_pause = RETRY.0;
+            effects.push(Effect::Tell(Notice::Refused { id: self.id, pid: watch.pid, signal, errno }));
+        }
+        if watch.silence == Silence::Killed && signal == libc::SIGKILL {
+            watch.kill_at = now.saturating_add(watch.kill_pause);
+            watch.kill_pause = (watch.kill_pause * 2).min(RETRY.1);
+            self.wake = watch.kill_at;
         }
         self.life = Life::Watching(watch);
         effects
@@ -531,6 +632,7 @@ impl Machine {
                 let hang_signal = self.rules.settings.hang_signal.map(|signal| signal.number);
                 let signal = hang_signal.unwrap_or(libc::SIGKILL);
                 watch.silence = if hang_signal.is_some() { self.struck(now) } else { Silence::Killed };
+                watch.decide(now);
                 self.wake = if let Silence::Struck { until } = watch.silence { until } else { NEVER };
                 effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent, signal }));
                 effects.push(Effect::Send(signal));
@@ -567,6 +669,7 @@ impl Machine {
         self.wake = at.saturating_add(self.reprieve());
         if now >= self.wake {
             watch.silence = Silence::Killed;
+            watch.decide(now);
             self.wake = NEVER;
             effects.push(Effect::Tell(Notice::Outlived { id: self.id, pid: watch.pid }));
             effects.push(Effect::Send(libc::SIGKILL));
@@ -598,7 +701,9 @@ impl Machine {
 
     /// Answers what the instance waits for, and has cmap show what has changed.
     fn answer(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
-        let (state, heard) = match view.phase {
+        let (state, heard) = match watch.phase(view) {
+            // Its heartbeats count no more either.
+            Phase::Started if watch.decided != NEVER => (State::Running, watch.heard.max(watch.born)),
             Phase::Waiting => (State::Waiting, 0),
             // Nobody is to mind the age of what a debugger holds.
             Phase::Started if watch.traced => (State::Running, 0),
@@ -626,9 +731,11 @@ impl Machine {
 
     fn died(&mut self, now: u64, watch: Watch, status: Status, view: &View) -> Vec<Effect> {
         self.warning(view);
+        let phase = watch.phase(view);
         let final_ = self.ending
             || self.rules.recovery == Recovery::Quit
-            || view.phase != Phase::Started
+            || phase != Phase::Started
+            // To give up calls no recovery off: it is a failure all the same, so it counts at any time.
             || view.given_up;
         let mut effects =
             vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
@@ -638,7 +745,7 @@ impl Machine {
         if final_ {
             // Who ends because it was told to has not failed.
             let obeyed = self.ending && watch.reason.is_none();
-            let failed = self.rules.recovery == Recovery::Quit && view.phase == Phase::Started && !obeyed;
+            let failed = self.rules.recovery == Recovery::Quit && phase == Phase::Started && !obeyed;
             let state = if failed || view.given_up { State::Failed } else { State::Gone };
             effects.extend(self.close(now, status, state));
             return effects;
@@ -670,11 +777,18 @@ impl Machine {
 
     /// Ends the supervisor, as soon as cmap shows how it ended.
     fn close(&mut self, now: u64, status: Status, state: State) -> Vec<Effect> {
-        let Some(published) = self.publish(now, state, now) else { return self.finish(status) };
-        let until = now.saturating_add(CLOSING);
-        self.life = Life::Closing { status, until };
-        self.wake = until;
-        vec![published]
+        let id = self.id;
+        let dropped = |held: Received| Effect::Tell(Notice::Dropped { id, signal: held.number });
+        let mut effects: Vec<Effect> = self.held.drain(..).map(dropped).collect();
+        if let Some(published) = self.publish(now, state, now) {
+            let until = now.saturating_add(CLOSING);
+            self.life = Life::Closing { status, until };
+            self.wake = until;
+            effects.push(published);
+        } else {
+            effects.extend(self.finish(status));
+        }
+        effects
     }
 
     fn finish(&mut self, status: Status) -> Vec<Effect> {
@@ -685,36 +799,112 @@ impl Machine {
     }
 
     fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
-        self.ending |= matches!(received.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
+        let signal = received.number;
+        let news = ends(signal) && !self.ending;
+        self.ending |= ends(signal);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
-        match received.number {
-            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stopping = true,
-            libc::SIGCONT => self.stopping = false,
-            _ => {}
+        if stops(signal) {
+            self.stopping = Some(now);
+        } else if signal == libc::SIGCONT {
+            self.stopping = None;
+            self.held.retain(|held| !stops(held.number));
         }
         match self.life {
             Life::Watching(ref mut watch) => {
                 watch.hear(now, view);
-                if received.number == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
+                if signal == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
                     // The supervisor may have been stopped, and the instance with it. Or not: every process of
                     // the session may send this signal, the instance too.
                     watch.graced = true;
                     watch.grace = now.saturating_add(self.rules.interval);
                     self.wake = self.wake.max(watch.grace);
                 }
-                if shared { vec![] } else { vec![Effect::PassOn(received)] }
+                let (pid, age) = (watch.pid, now.saturating_sub(watch.born));
+                let is_new = self.lost != 0 && age < FRESH && view.phase == Phase::Registered;
+                if is_new && !ends(signal) && !stops(signal) && signal != libc::SIGCONT && !shared {
+                    // As if it had arrived a moment ago, when there was no instance.
+                    return self.hold(received).into_iter().collect();
+                }
+                let way = if shared { Way::Shared } else { self.way(received, age) };
+                let mut effects = vec![];
+                if way == Way::PassedOn {
+                    effects.push(Effect::PassOn(received));
+                }
+                if news {
+                    effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way }));
+                }
+                effects
             }
             Life::Pausing if self.ending => {
-                self.close(now, Status::Killed { signal: received.number, core: false }, State::Gone)
+                self.close(now, Status::Killed { signal, core: false }, State::Gone)
             }
-            _ => {
-                if !self.held.iter().any(|held| held.number == received.number) {
-                    self.held.push(received);
-                }
-                vec![]
-            }
+            Life::Closing { .. } | Life::Finished => vec![],
+            Life::Launching | Life::Pausing => self.hold(received).into_iter().collect(),
         }
     }
+
+    /// Returns how a signal that only the supervisor is known to have got comes to an instance of this age.
+    fn way(&self, received: Received, age: u64) -> Way {
+        // The administrator says that every sender signals the instance as well. The kernel does not; and an
+        // instance that was just made may have been missed.
+        let withheld = self.rules.settings.withhold_signals && !received.by_kernel;
+        let missed = ends(received.number) && age < FRESH;
+        if withheld && !missed { Way::Withheld } else { Way::PassedOn }
+    }
+
+    /// Keeps a signal for the next instance, as the kernel keeps signals that are blocked.
+    fn hold(&mut self, received: Received) -> Option<Effect> {
+        let signal = received.number;
+        let is_full = if signal < FIRST_REAL_TIME {
+            if self.held.iter().any(|held| held.number == signal) {
+                return None;
+            }
+            false
+        } else {
+            self.held.iter().filter(|held| held.number >= FIRST_REAL_TIME).count() >= MOST_HELD
+        };
+        if !is_full {
+            self.held.push(received);
+            return None;
+        }
+        let is_first = !self.overflowed;
+        self.overflowed = true;
+        is_first.then_some(Effect::Tell(Notice::Dropped { id: self.id, signal }))
+    }
+
+    /// Passes held signals on to an instance that has got as far as `sam_start`.
+    fn pass_on_held(&mut self, now: u64, view: &View, effects: &mut Vec<Effect>) {
+        if self.held.is_empty() {
+            return;
+        }
+        if matches!(view.phase, Phase::Started | Phase::Stopped | Phase::Waiting) {
+            if self.held.iter().any(|held| stops(held.number)) {
+                self.stopping = Some(now);
+            }
+            self.overflowed = false;
+            effects.extend(self.held.drain(..).map(Effect::PassOn));
+        } else if now >= self.held_look.0 {
+            // sam_start wakes nobody.
+            let pause = self.held_look.1;
+            self.held_look = (now + pause, (pause * 2).min(RETRY.1));
+        }
+    }
+
+    /// Returns `true` if the supervisor is to stop as the instance did, because a terminal's user told both to.
+    fn is_stop_to_follow(&self, now: u64, signal: i32) -> bool {
+        let Some(told) = self.stopping else { return false };
+        stops(signal) || now < told.saturating_add(STOPPING)
+    }
+}
+
+/// Returns `true` for the signals after which the end of the program is final.
+pub fn ends(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
+}
+
+/// Returns `true` for the signals by which a terminal stops a program.
+fn stops(signal: i32) -> bool {
+    matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 /// A stamp of the instance. One from the future was never true.

@@ -51,6 +51,8 @@ impl Newborn {
         let is_spare = id.is_none();
         let id = id.unwrap_or_else(|| {
             let id = board.await_release();
+            // Sent to the spare itself, and not to the program. The supervisor passes nothing on before rise().
+            signals::discard_pending();
             process::join_group_of(supervisor);
             id
         });

@@ -19,6 +19,17 @@ pub enum Reason {
     NoQuorum,
 }
 
+/// How a signal that the supervisor got came to the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The supervisor passed it on.
+    PassedOn,
+    /// The terminal sent it to both.
+    Shared,
+    /// Not by the supervisor: SAM_FORWARD_SIGNALS is 0.
+    Withheld,
+}
+
 /// One step of a recovery. Times in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
@@ -81,6 +92,35 @@ pub enum Notice {
         pid: i32,
         /// It began.
         traced: bool,
+    },
+    /// The kernel did not let the supervisor send the instance a signal; errno.
+    Refused {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// The signal.
+        signal: i32,
+        /// Why.
+        errno: i32,
+    },
+    /// The program was told to end by `signal`: no restart follows the end of this instance.
+    Final {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+        /// The signal.
+        signal: i32,
+        /// How it came to the instance.
+        way: Way,
+    },
+    /// A signal that arrived while there was no instance was never passed on.
+    Dropped {
+        /// Number of the instance that it was held for.
+        id: u32,
+        /// The signal.
+        signal: i32,
     },
     /// What a dead instance left behind of its own children was ended.
     GroupEnded {
@@ -184,11 +224,13 @@ impl Notice {
             | Notice::Delayed { .. }
             | Notice::Traced { .. }
             | Notice::GroupEnded { left: 0, .. }
+            | Notice::Final { .. }
             | Notice::QuorumBack
             | Notice::CorosyncBack => Priority::Notice,
             Notice::Warned { .. }
             | Notice::Unhealthy { .. }
             | Notice::GroupEnded { .. }
+            | Notice::Dropped { .. }
             | Notice::Condemned { .. }
             | Notice::QuorumLost
             | Notice::CorosyncLost
@@ -196,6 +238,7 @@ impl Notice {
             Notice::Killed { .. }
             | Notice::Overdue { .. }
             | Notice::Outlived { .. }
+            | Notice::Refused { .. }
             | Notice::Lost { .. }
             | Notice::LaunchFailed { .. }
             | Notice::LimitReached { .. } => Priority::Error,
@@ -214,6 +257,9 @@ impl Notice {
             Notice::Traced { traced: true, .. } => "held",
             Notice::Traced { traced: false, .. } => "released",
             Notice::GroupEnded { .. } => "group-ended",
+            Notice::Refused { .. } => "refused",
+            Notice::Final { .. } => "final",
+            Notice::Dropped { .. } => "signal-dropped",
             Notice::Lost { .. } => "lost",
             Notice::Restarted { .. } => "restarted",
             Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
@@ -230,6 +276,9 @@ impl Notice {
             | Notice::Overdue { id, .. }
             | Notice::Traced { id, .. }
             | Notice::GroupEnded { id, .. }
+            | Notice::Refused { id, .. }
+            | Notice::Final { id, .. }
+            | Notice::Dropped { id, .. }
             | Notice::Lost { id, .. }
             | Notice::Restarted { id, .. }
             | Notice::LaunchFailed { id, .. }
@@ -253,6 +302,8 @@ impl Notice {
             | Notice::Killed { pid, .. }
             | Notice::Overdue { pid, .. }
             | Notice::Traced { pid, .. }
+            | Notice::Refused { pid, .. }
+            | Notice::Final { pid, .. }
             | Notice::Lost { pid, .. }
             | Notice::Restarted { pid, .. }
             | Notice::Condemned { pid, .. }
@@ -272,7 +323,9 @@ impl Notice {
                 (Some(Reason::NoQuorum), _) => "no-quorum",
                 (None, Status::Exited(_)) => "exited",
                 (None, Status::Killed { .. }) => "signal",
+                (None, Status::Unknown) => "unknown",
             }),
+            Notice::Final { .. } | Notice::Dropped { .. } => Some("signal"),
             Notice::LaunchFailed { .. } => Some("fork"),
             Notice::LimitReached { .. } => Some("restart-limit"),
             Notice::Condemned { .. } | Notice::Outlived { .. } => Some("no-quorum"),
@@ -321,6 +374,27 @@ impl fmt::Display for Notice {
             }
             Notice::Traced { id, pid, traced: false } => {
                 write!(f, "instance {id} (pid {pid}) is traced no more, health checks go on")
+            }
+            Notice::Refused { id, pid, signal, errno } => {
+                let why = nix::errno::Errno::from_raw(errno).desc();
+                write!(f, "instance {id} (pid {pid}) cannot be sent {}: {why}", Name(signal))?;
+                if signal == libc::SIGKILL { f.write_str(", tried again") } else { Ok(()) }
+            }
+            Notice::Final { id, pid, signal, way } => {
+                let name = Name(signal);
+                match way {
+                    Way::PassedOn => write!(f, "{name} passed on to instance {id} (pid {pid})"),
+                    Way::Shared => write!(f, "{name} sent to instance {id} (pid {pid}) by the terminal"),
+                    Way::Withheld => write!(f, "{name} not passed on to instance {id} (pid {pid})"),
+                }?;
+                f.write_str(", no restart will follow")
+            }
+            Notice::Dropped { id, signal } => {
+                write!(
+                    f,
+                    "{} for instance {id} dropped, it arrived while there was no instance",
+                    Name(signal)
+                )
             }
             Notice::GroupEnded { id, ended, left } => {
                 let processes = |number| if number == 1 { "process" } else { "processes" };
@@ -383,6 +457,7 @@ impl fmt::Display for Status {
             Status::Killed { signal, core } => {
                 write!(f, "died of {}{}", Name(signal), if core { " (core dumped)" } else { "" })
             }
+            Status::Unknown => f.write_str("ended, its exit status is unknown"),
         }
     }
 }

@@ -10,11 +10,15 @@ use super::signals;
 /// The signal to die of when the exit handlers have run; 0: none.
 static LAST_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
+/// The exit code of a supervisor whose instance ended in a way that is not known.
+const UNKNOWN: i32 = 255;
+
 /// Ends the calling process as `status` says: the same exit code, or the same signal, without a core file of its
 /// own. The application's exit handlers run first.
 pub fn end_like(status: Status) -> ! {
     let code = match status {
         Status::Exited(code) => code,
+        Status::Unknown => UNKNOWN,
         Status::Killed { signal, .. } => {
             LAST_SIGNAL.store(signal, Ordering::Relaxed);
             // What a shell says of a process that died of the signal: seen where it cannot kill, as in the first

@@ -56,6 +56,8 @@ pub enum Status {
         /// Whether a core file was written.
         core: bool,
     },
+    /// In a way that is not known: another thread of the calling process has waited for it.
+    Unknown,
 }
 
 /// News of a child.
@@ -63,8 +65,8 @@ pub enum Status {
 pub enum Change {
     /// It ended, and is reaped.
     Ended(Status),
-    /// A signal stopped it.
-    Stopped,
+    /// This signal stopped it.
+    Stopped(i32),
 }
 
 /// News of any child, if there is some. Children that ended are reaped.
@@ -83,7 +85,7 @@ pub fn next_change() -> Option<(i32, Change)> {
         libc::CLD_EXITED => Change::Ended(Status::Exited(status)),
         libc::CLD_KILLED => Change::Ended(Status::Killed { signal: status, core: false }),
         libc::CLD_DUMPED => Change::Ended(Status::Killed { signal: status, core: true }),
-        _ => Change::Stopped,
+        _ => Change::Stopped(status),
     };
     Some((pid, change))
 }
@@ -106,6 +108,18 @@ pub fn has_dead_child() -> bool {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
         libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 && info.si_pid() != 0
     }
+}
+
+/// Returns `true` if `child`, which the calling process has not reaped, is no child of it any more: another thread
+/// has reaped it.
+pub fn is_reaped_by_another(child: i32) -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info is plain data that the kernel fills in.
+    let done = unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        libc::waitid(libc::P_PID, child as libc::id_t, &mut info, options)
+    };
+    Errno::result(done) == Err(Errno::ECHILD)
 }
 
 /// Waits until `child` has ended and reaps it; false when it has not by `until`.
@@ -231,6 +245,11 @@ pub fn exit_now(code: i32) -> ! {
 /// Whether `process` is in the process group of the calling one, and so gets the same signals of a terminal.
 pub fn shares_group_with(process: i32) -> bool {
     nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) == Ok(nix::unistd::getpgrp())
+}
+
+/// Returns `true` if the calling process is the leader of its session.
+pub fn leads_session() -> bool {
+    nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
 }
 
 /// The name of the calling process, as ps and /proc show it.

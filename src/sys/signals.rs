@@ -1,7 +1,7 @@
 //! Signals: blocked while the library must not be interrupted, taken and passed on by the supervisor.
 
 use std::marker::PhantomData;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
 use nix::sys::signal::{
@@ -39,6 +39,27 @@ pub fn unblock_faults() {
     use Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
     let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&faults), None);
+}
+
+/// Discards every signal that is pending for the calling process, or the first of so many that there is no end to
+/// them.
+pub fn discard_pending() {
+    const MOST: usize = 1 << 20;
+    // SAFETY: the set is initialised by sigfillset; the zero timeout makes the calls return at once.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut set);
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let _ = (0..MOST).take_while(|_| libc::sigtimedwait(&set, ptr::null_mut(), &at_once) > 0).count();
+    }
+}
+
+/// Disarms the interval timers of the calling process: alarm(2) and setitimer(2).
+pub fn disarm_timers() {
+    for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
+        // SAFETY: all zeros is a timer that is not armed; the old value is not asked for.
+        unsafe { libc::setitimer(timer, &std::mem::zeroed(), ptr::null_mut()) };
+    }
 }
 
 /// Takes a blocked signal back that the calling thread caused by what it just did.
@@ -108,6 +129,13 @@ pub struct Received {
     pub by_kernel: bool,
 }
 
+impl Received {
+    /// A signal that the supervisor sends on its own behalf.
+    pub fn of_our_own(number: i32) -> Received {
+        Received { number, value: None, by_kernel: false }
+    }
+}
+
 /// Where the blocked signals of this process arrive.
 #[derive(Debug)]
 pub struct Inbox(SignalFd);
@@ -118,9 +146,15 @@ impl Inbox {
         SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Inbox)
     }
 
-    /// The next signal that has arrived, if any.
+    /// Returns the next signal that has arrived, if any. What the kernel has to say of this process alone, of its
+    /// timers and limits, is left out.
     pub fn take(&self) -> Option<Received> {
-        let info = self.0.read_signal().ok().flatten()?;
+        let info = loop {
+            let info = self.0.read_signal().ok().flatten()?;
+            if !concerns_receiver_alone(info.ssi_signo as i32, info.ssi_code) {
+                break info;
+            }
+        };
         Some(Received {
             number: info.ssi_signo as i32,
             value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
@@ -135,6 +169,13 @@ impl AsFd for Inbox {
     }
 }
 
+/// Returns `true` for a signal of a timer that this process has made, or of a limit that it has reached.
+fn concerns_receiver_alone(number: i32, code: i32) -> bool {
+    use libc::{SIGALRM, SIGPROF, SIGVTALRM, SIGXCPU, SIGXFSZ};
+    let is_own = [SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ].contains(&number);
+    code == libc::SI_TIMER || is_own && code == libc::SI_KERNEL
+}
+
 /// The last signal number of this system.
 pub fn last() -> i32 {
     libc::SIGRTMAX()
@@ -144,6 +185,19 @@ pub fn last() -> i32 {
 pub fn send(process: i32, number: i32) -> nix::Result<()> {
     // SAFETY: kill touches no memory of ours.
     nix::errno::Errno::result(unsafe { libc::kill(process, number) }).map(drop)
+}
+
+/// Sends signal `number` to the process that `pidfd` stands for, and whose pid is `process`; as send().
+pub fn send_through(pidfd: BorrowedFd<'_>, process: i32, number: i32) -> nix::Result<()> {
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: pidfd_send_signal touches no memory of ours where it is given no info.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0) };
+    match nix::errno::Errno::result(sent) {
+        Ok(_) => Ok(()),
+        Err(nix::errno::Errno::ESRCH) => Err(nix::errno::Errno::ESRCH),
+        // A filter of system calls may know kill(2) only.
+        Err(_) => send(process, number),
+    }
 }
 
 /// Sends a signal to the calling process.

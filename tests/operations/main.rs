@@ -7,6 +7,7 @@ mod group;
 mod hang;
 mod notes;
 mod notify;
+mod signals;
 mod status;
 
 use std::{
@@ -492,6 +493,7 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
         ("SAM_KILL_GROUP", &["", "2", "yes"], "0 or 1"),
         ("SAM_NOTIFY", &["", "2", "yes"], "0 or 1"),
         ("SAM_STANDBY", &["", "2", "yes"], "0 or 1"),
+        ("SAM_FORWARD_SIGNALS", &["", "2", "yes"], "0 or 1"),
     ] {
         for value in values {
             let program = start(&["0", "stop"], &[(variable, value)]);
@@ -651,4 +653,12 @@ common::runner::tests![
     status::where_there_can_be_no_file_all_goes_on_unseen,
     status::the_files_of_others_are_not_believed,
     status::other_users_see_nothing,
+    signals::signals_that_arrive_in_a_restart_delay_reach_the_next_instance_once_it_is_started,
+    signals::signals_for_an_instance_that_ends_before_it_is_started_are_dropped_and_logged,
+    signals::termination_signal_that_the_program_survives_is_logged_and_shown_by_sam_status,
+    signals::sigterm_for_the_whole_group_reaches_the_instance_once_when_forwarding_is_off,
+    signals::sigterm_for_the_supervisor_alone_makes_the_end_final_also_when_forwarding_is_off,
+    signals::sigterm_for_the_supervisor_alone_is_passed_on_by_default,
+    signals::kill_that_is_refused_is_logged_once,
+    signals::daemon_of_a_helper_from_before_sam_register_outlives_an_instance_whose_orphans_are_ended,
 ];

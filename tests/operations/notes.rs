@@ -90,6 +90,7 @@ pub fn every_variable_is_there() {
         "HANG_GRACE",
         "DEBUG_HOLD",
         "KILL_GROUP",
+        "FORWARD_SIGNALS",
         "NOTIFY",
         "STANDBY",
     ];

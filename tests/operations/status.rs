@@ -46,7 +46,7 @@ fn listed(arguments: &[&str]) -> (Vec<Value>, i32) {
 }
 
 /// What is listed of one program, once `wanted` is true of it, and the exit code.
-fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) -> (Value, i32) {
+pub(crate) fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) -> (Value, i32) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (list, code) = listed(&[&program.pid().to_string()]);

@@ -91,7 +91,7 @@ fn who_gave_up_or_was_told_to_end_is_not_started_again() {
             let mut machine = machine(INTERVAL, Recovery::Restart);
             let seen = started(1001 * MS);
             let event = Event::Signal { received: received(number), shared };
-            let passed = machine.step(1002 * MS, event, &seen);
+            let passed = deeds(machine.step(1002 * MS, event, &seen));
             let expected = if shared { vec![] } else { vec![Effect::PassOn(received(number))] };
             assert_eq!(passed, expected);
             let effects = deeds(machine.step(1050 * MS, Event::Died(EXITED), &seen));
@@ -135,22 +135,212 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
     assert_eq!(machine.wake_at(), Some(now + 10 * MS));
 }
 
-#[test]
-fn signals_between_two_instances_wait_for_the_next_or_end_the_wait() {
+/// A machine whose instance 1 was lost and whose instance 2 could not be made, at 1.05 s.
+fn machine_without_instance() -> Machine {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
     machine.step(1050 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    machine
+}
+
+fn passed_on(numbers: &[i32]) -> Vec<Effect> {
+    numbers.iter().map(|&number| Effect::PassOn(received(number))).collect()
+}
+
+fn dropped(id: u32, signal: i32) -> Effect {
+    Effect::Tell(Notice::Dropped { id, signal })
+}
+
+#[test]
+fn signals_between_two_instances_wait_until_the_next_is_started_or_end_the_wait() {
+    let mut machine = machine_without_instance();
     for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGHUP] {
         assert_eq!(machine.step(1051 * MS, signal(number), &View::GONE), []);
     }
     let mut ended = machine.clone();
     let status = Status::Killed { signal: libc::SIGTERM, core: false };
-    assert_eq!(ended.step(1052 * MS, signal(libc::SIGTERM), &View::GONE), [Effect::Finish(status)]);
+    assert_eq!(
+        ended.step(1052 * MS, signal(libc::SIGTERM), &View::GONE),
+        [dropped(2, libc::SIGHUP), dropped(2, libc::SIGUSR1), Effect::Finish(status)]
+    );
     assert_eq!(ended.wake_at(), None);
 
     machine.step(1060 * MS, Event::Tick, &View::GONE);
-    let passed = deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE));
-    assert_eq!(passed, [libc::SIGHUP, libc::SIGUSR1].map(|number| Effect::PassOn(received(number))));
+    assert_eq!(deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE)), []);
+    // sam_start wakes nobody: the machine looks for it, less and less often.
+    for now in [1070, 1090, 1130] {
+        assert_eq!(machine.wake_at(), Some(now * MS));
+        assert_eq!(machine.step(now * MS, Event::Tick, &View::GONE), []);
+    }
+    for phase in [Phase::Started, Phase::Stopped, Phase::Waiting] {
+        let mut machine = machine.clone();
+        let effects = deeds(machine.step(1131 * MS, Event::Tick, &view(phase, 1130 * MS, 1130 * MS)));
+        assert_eq!(effects, passed_on(&[libc::SIGHUP, libc::SIGUSR1]), "{phase:?}");
+    }
+}
+
+#[test]
+fn held_signals_are_dropped_and_logged_when_the_instance_ends_before_it_is_started() {
+    let mut machine = machine_without_instance();
+    machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE);
+    machine.step(1060 * MS, Event::Tick, &View::GONE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let lost = Notice::Lost { id: 2, pid: PID, status: EXITED, reason: None };
+    assert_eq!(
+        machine.step(1065 * MS, Event::Died(EXITED), &View::GONE),
+        [Effect::Tell(lost), dropped(2, libc::SIGHUP), Effect::Finish(EXITED)]
+    );
+}
+
+#[test]
+fn held_signals_wait_for_the_instance_after_one_that_was_started_unseen() {
+    let mut machine = machine_without_instance();
+    machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE);
+    machine.step(1060 * MS, Event::Tick, &View::GONE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
+    assert_eq!(deeds(machine.step(1065 * MS, Event::Died(EXITED), &started(1061 * MS))), launch(3));
+    machine.step(1065 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1066 * MS)));
+    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
+}
+
+#[test]
+fn signals_that_arrive_as_the_instance_dies_are_held_for_the_next() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1001 * MS);
+    assert_eq!(machine.step(1050 * MS, Event::Missed(received(libc::SIGUSR1)), &seen), []);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &seen)), launch(2));
+    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let effects = deeds(machine.step(1060 * MS, Event::Tick, &started(1055 * MS)));
+    assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
+}
+
+#[test]
+fn signals_for_an_instance_that_was_just_restarted_wait_until_it_is_started() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    // The first instance is as a program without a supervisor would be.
+    let effects = machine.step(1001 * MS, signal(libc::SIGHUP), &View::GONE);
+    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
+    machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
+    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE);
+    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE), []);
+    // Job control and the end do not wait, and neither does an instance that takes its time.
+    for number in [libc::SIGTSTP, libc::SIGCONT, libc::SIGTERM] {
+        let effects = deeds(machine.step(1052 * MS, signal(number), &View::GONE));
+        assert_eq!(effects, passed_on(&[number]));
+    }
+    let effects = machine.step(2050 * MS, signal(libc::SIGUSR1), &View::GONE);
+    assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
+    let effects = deeds(machine.step(2100 * MS, Event::Tick, &started(2051 * MS)));
+    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
+}
+
+#[test]
+fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final() {
+    for number in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+        for withhold_signals in [false, true] {
+            let settings = Settings { withhold_signals, ..Settings::default() };
+            let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+            machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
+            machine.step(1050 * MS, signal(libc::SIGHUP), &View::GONE);
+            machine.step(1050 * MS, signal(number), &View::GONE);
+            let effects = deeds(machine.step(1051 * MS, Event::Launched { pid: PID }, &View::GONE));
+            assert_eq!(effects, passed_on(&[number]));
+            let effects = deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS)));
+            assert_eq!(effects, [Effect::Finish(EXITED)]);
+        }
+    }
+}
+
+#[test]
+fn real_time_signals_are_queued_with_their_values_up_to_a_limit() {
+    let mut machine = machine_without_instance();
+    let queued = |value| Received { number: 40, value: Some(value), by_kernel: false };
+    let mut told = vec![];
+    for value in 0..MOST_HELD as u64 + 3 {
+        let event = Event::Signal { received: queued(value), shared: false };
+        told.extend(machine.step(1051 * MS, event, &View::GONE));
+    }
+    assert_eq!(told, [dropped(2, 40)], "once");
+    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE), []);
+    machine.step(1060 * MS, Event::Tick, &View::GONE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1061 * MS)));
+    let mut expected: Vec<Effect> =
+        (0..MOST_HELD as u64).map(|value| Effect::PassOn(queued(value))).collect();
+    expected.extend(passed_on(&[libc::SIGHUP]));
+    assert_eq!(effects, expected);
+}
+
+#[test]
+fn first_termination_signal_is_logged_with_the_way_it_went() {
+    for (shared, withhold_signals, way) in
+        [(false, false, Way::PassedOn), (true, false, Way::Shared), (false, true, Way::Withheld)]
+    {
+        let settings = Settings { withhold_signals, ..Settings::default() };
+        let mut machine = machine_with(0, Recovery::Restart, settings);
+        let seen = started(1001 * MS);
+        assert!(!machine.end_is_final());
+        let event = |number| Event::Signal { received: received(number), shared };
+        let effects = machine.step(9000 * MS, event(libc::SIGINT), &seen);
+        let told = Effect::Tell(Notice::Final { id: 1, pid: PID, signal: libc::SIGINT, way });
+        assert!(effects.contains(&told), "{effects:?}");
+        assert!(machine.end_is_final());
+        let effects = machine.step(9001 * MS, event(libc::SIGTERM), &seen);
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Tell(_))), "{effects:?}");
+    }
+}
+
+#[test]
+fn withheld_signals_reach_the_instance_if_the_kernel_sent_them_or_the_sender_may_have_missed_it() {
+    let settings = Settings { withhold_signals: true, ..Settings::default() };
+    let mut machine = machine_with(0, Recovery::Restart, settings);
+    let seen = started(1001 * MS);
+    for (now, number, by_kernel, passed) in [
+        (1500 * MS, libc::SIGHUP, false, false),
+        (9000 * MS, libc::SIGHUP, false, false),
+        (9000 * MS, libc::SIGHUP, true, true),
+        (1999 * MS, libc::SIGTERM, false, true),
+        (2000 * MS, libc::SIGTERM, false, false),
+        (9000 * MS, libc::SIGCONT, false, false),
+    ] {
+        let received = Received { number, value: None, by_kernel };
+        let effects = deeds(machine.step(now, Event::Signal { received, shared: false }, &seen));
+        let expected = if passed { vec![Effect::PassOn(received)] } else { vec![] };
+        assert_eq!(effects, expected, "{number} at {} ms", now / MS);
+    }
+    assert_eq!(deeds(machine.step(9001 * MS, Event::Died(EXITED), &seen)), [Effect::Finish(EXITED)]);
+}
+
+#[test]
+fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    machine.step(1100 * MS, Event::Tick, &seen);
+    let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
+    let told = Notice::Refused { id: 1, pid: PID, signal: libc::SIGTERM, errno: libc::EPERM };
+    assert_eq!(machine.step(1100 * MS, refused(libc::SIGTERM), &seen), [Effect::Tell(told)]);
+    assert_eq!(machine.wake_at(), Some(1200 * MS), "a warning is not sent twice");
+    let mut now = 1200 * MS;
+    assert_eq!(deeds(machine.step(now, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+    for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+        assert_eq!(machine.step(now, refused(libc::SIGKILL), &seen), []);
+        assert_eq!(machine.wake_at(), Some(now + pause * MS));
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &seen), [], "too early");
+        now += pause * MS;
+        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Send(libc::SIGKILL)]);
+    }
+    assert_eq!(machine.wake_at(), None, "it was not refused this time");
+}
+
+#[test]
+fn end_of_an_instance_that_another_thread_reaped_is_a_loss() {
+    let seen = started(1001 * MS);
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(Status::Unknown), &seen)), launch(2));
+    let mut machine = self::machine(INTERVAL, Recovery::Quit);
+    let effects = deeds(machine.step(1050 * MS, Event::Died(Status::Unknown), &seen));
+    assert_eq!(effects, [Effect::Finish(Status::Unknown)]);
 }
 
 #[test]
@@ -276,14 +466,28 @@ fn who_continues_the_supervisor_over_and_over_saves_no_silent_instance() {
 #[test]
 fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
     for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        let seen = started(1000 * MS);
-        assert_eq!(machine.step(1010 * MS, Event::Stopped, &seen), [], "nobody told the program to stop");
-        machine.step(1011 * MS, signal(number), &seen);
-        assert_eq!(machine.step(1012 * MS, Event::Stopped, &seen), [Effect::Suspend]);
-        machine.step(1090 * MS, signal(libc::SIGCONT), &seen);
-        assert_eq!(machine.step(1091 * MS, Event::Stopped, &seen), []);
+        for stopped_by in [number, libc::SIGSTOP] {
+            let mut machine = machine(INTERVAL, Recovery::Restart);
+            let seen = started(1000 * MS);
+            let stopped = Event::Stopped(stopped_by);
+            assert_eq!(machine.step(1010 * MS, stopped, &seen), [], "nobody told the program to stop");
+            machine.step(1011 * MS, signal(number), &seen);
+            assert_eq!(machine.step(1012 * MS, stopped, &seen), [Effect::Suspend]);
+            machine.step(1090 * MS, signal(libc::SIGCONT), &seen);
+            assert_eq!(machine.step(1091 * MS, stopped, &seen), []);
+        }
     }
+}
+
+#[test]
+fn sigstop_long_after_an_ignored_stop_signal_does_not_stop_the_supervisor() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    machine.step(1010 * MS, signal(libc::SIGTSTP), &seen);
+    assert_eq!(machine.step(2010 * MS - 1, Event::Stopped(libc::SIGSTOP), &seen), [Effect::Suspend]);
+    assert_eq!(machine.step(2010 * MS, Event::Stopped(libc::SIGSTOP), &seen), []);
+    // The program blocked the signal all the time.
+    assert_eq!(machine.step(9000 * MS, Event::Stopped(libc::SIGTSTP), &seen), [Effect::Suspend]);
 }
 
 #[test]
@@ -392,6 +596,29 @@ fn an_instance_that_its_signal_ended_was_lost_for_its_silence() {
     let effects = machine_that_struck().step(1800 * MS, Event::Died(status), &started(1000 * MS));
     let lost = Notice::Lost { id: 1, pid: PID, status, reason: Some(Reason::Silent) };
     assert_eq!(effects, [Effect::Tell(lost), launch(2).remove(0)]);
+}
+
+#[test]
+fn what_an_instance_says_after_the_decision_to_end_it_does_not_count() {
+    let mut killed = machine(INTERVAL, Recovery::Restart);
+    let silent = started(1000 * MS);
+    killed.step(1100 * MS, Event::Tick, &silent);
+    killed.step(1200 * MS, Event::Tick, &silent);
+    for machine in [machine_that_struck(), killed] {
+        for phase in [Phase::Stopped, Phase::Finalized, Phase::Waiting, Phase::Registered] {
+            let after = view(phase, 1201 * MS, 1000 * MS);
+            let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &after));
+            assert_eq!(effects, launch(2), "{phase:?}");
+            // Said before that, and not seen in time.
+            let before = view(phase, 1200 * MS, 1000 * MS);
+            let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &before));
+            assert_eq!(effects, [Effect::Finish(EXITED)], "{phase:?}");
+        }
+        // To give up is no way to call the recovery off.
+        let given_up = View { given_up: true, ..started(1000 * MS) };
+        let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &given_up));
+        assert_eq!(effects, [Effect::Finish(EXITED)]);
+    }
 }
 
 #[test]
@@ -677,7 +904,8 @@ impl Model {
     }
 
     fn die(&mut self, now: u64) -> Vec<Effect> {
-        if self.recovery == Recovery::Quit || self.phase != Phase::Started {
+        // Stop and finalize after the kill do not count.
+        if self.recovery == Recovery::Quit || self.phase != Phase::Started && !self.killed {
             self.finished = true;
             return vec![Effect::Finish(SEGV)];
         }

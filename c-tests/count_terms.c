@@ -1,0 +1,31 @@
+/* A program whose second SIGTERM means "at once": count_terms. Says when it is ready, and how often it was told. */
+#include "observe.h"
+
+static volatile sig_atomic_t terms;
+
+static void on_term(int number)
+{
+	(void)number;
+	terms++;
+}
+
+int main(void)
+{
+	unsigned int instance;
+	int i;
+
+	on_signal(SIGTERM, on_term);
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	MUST(sam_start());
+	sleep_ms(1500); /* an instance that was just made gets every SIGTERM */
+	observe("# ready %ld", (long)getpid());
+	while (terms == 0) {
+		sleep_ms(10);
+	}
+	for (i = 0; i < 100 && terms < 2; i++) { /* it cleans up */
+		sleep_ms(10);
+	}
+	observe("SIGTERM: %d", (int)terms);
+	return 3;
+}

@@ -1,0 +1,58 @@
+/* Threads from before sam_register reap every child of the supervisor, and instances crash: reaping_thread
+ * [descriptors]. With an argument the supervisor can open no descriptor from the first crash on. */
+#include "observe.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+enum { THREADS = 4, CRASHES = 10 };
+
+static volatile int *done;
+
+static void *reap(void *unused)
+{
+	(void)unused;
+	while (!*done) {
+		if (waitpid(-1, NULL, 0) < 0) {
+			sleep_ms(1);
+		}
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	pid_t supervisor = fork(), program = supervisor;
+	unsigned int instance;
+	pthread_t thread;
+	int i, status;
+
+	if (program > 0) {
+		/* 255: a thread took the last status, too. */
+		waitpid(program, &status, 0);
+		return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 255) ? 0 : 1;
+	}
+	supervisor = getpid();
+	done = shared_memory(sizeof(*done));
+	for (i = 0; i < THREADS; i++) {
+		pthread_create(&thread, NULL, reap, NULL);
+	}
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	MUST(sam_start());
+	if (instance <= CRASHES) {
+		struct rlimit none = {3, 3};
+
+		if (argc > 1 && instance == 1 && prlimit(supervisor, RLIMIT_NOFILE, &none, NULL) != 0) {
+			leave_out("no limit can be set");
+		}
+		(void)argv;
+		sleep_ms(20); /* long enough for the supervisor to wait for its end */
+		raise(SIGSEGV);
+	}
+	observe("the supervisor is %s", processor_ms(supervisor) < 5000 ? "at rest" : "busy");
+	*done = 1;
+	MUST(sam_stop());
+	return 0;
+}

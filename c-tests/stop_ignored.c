@@ -1,0 +1,34 @@
+/* The program ignores a stop signal that its supervisor gets, and is stopped by SIGSTOP much later: stop_ignored NUMBER.
+ * That is a hang like any other. */
+#include "observe.h"
+
+#define INTERVAL 300
+
+int main(int argc, char **argv)
+{
+	pid_t supervisor = getpid();
+	unsigned int instance;
+	int number, i;
+
+	if (argc != 2) {
+		return 2;
+	}
+	number = atoi(argv[1]);
+	on_signal(number, SIG_IGN);
+	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	observe("instance %u", instance);
+	MUST(sam_start());
+	if (instance == 2) {
+		MUST(sam_stop());
+		return 3;
+	}
+	kill(supervisor, number);
+	for (i = 0; i < 100; i++) { /* 1.5 s or more: beyond what could be an answer to that signal */
+		sleep_ms(15);
+		MUST(sam_hc_send());
+	}
+	raise(SIGSTOP);
+	hang();
+	return 0;
+}
