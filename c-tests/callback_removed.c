@@ -1,7 +1,7 @@
 /* Without its callback a program has to send the heartbeats itself again. */
 #include "observe.h"
 
-#define INTERVAL 400
+#define INTERVAL 1000
 
 static int check(void)
 {

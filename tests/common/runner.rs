@@ -69,21 +69,17 @@ fn keep_messages() {
 }
 
 fn trial(name: String, body: Box<dyn FnOnce() + Send>) -> Trial {
-    Trial::ignorable_test(name.clone(), move || {
+    Trial::ignorable_test(name, move || {
         RUNS_TESTS.set(true);
-        catch_unwind(AssertUnwindSafe(body))
-            .map(|()| Completion::Completed)
-            .or_else(|payload| skipped_or_failed(&name, payload))
+        catch_unwind(AssertUnwindSafe(body)).map(|()| Completion::Completed).or_else(skipped_or_failed)
     })
 }
 
-fn skipped_or_failed(name: &str, payload: Box<dyn Any + Send>) -> Result<Completion, Failed> {
+fn skipped_or_failed(payload: Box<dyn Any + Send>) -> Result<Completion, Failed> {
     let Ok(skipped) = payload.downcast::<Skipped>() else { return Err(MESSAGE.take().into()) };
     let reason = skipped.0;
     if env::var_os("SAM_TESTS_REQUIRE").is_some_and(|required| required == "all") {
         return Err(format!("SAM_TESTS_REQUIRE=all, but it cannot run here: {reason}").into());
     }
-    // libtest-mimic counts skipped tests, but does not print why; tests/check collects these lines.
-    eprintln!("skipped {name}: {reason}");
     Ok(Completion::ignored_with(reason))
 }
