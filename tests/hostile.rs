@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::{thread, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt, process::Command, thread, time::Duration};
 
 use common::{
     Built,
     Ended::{By, ByRealTime, Exit},
-    Library, Outcome, Program, left_out,
+    Library, Outcome, PATIENCE, Program, Running, left_out, prefix,
 };
 
 /// As in `c-tests/hostile.c`.
@@ -78,4 +78,44 @@ fn signals_and_children_without_end() {
         return left_out("only root can have instances that are not");
     };
     assert!(was_replaced(1, &outcome), "{outcome}");
+}
+
+const NO_ROOT: &str = "only root can have instances that are not";
+
+/// Starts an instance as nobody that looks for pages of its supervisor.
+fn reach(aim: &str, variables: &[(&str, &str)]) -> Option<Running> {
+    if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
+        left_out(NO_ROOT);
+        return None;
+    }
+    let program = Program::new(Built::WithOurs, &["reach_pages", aim]);
+    let mut command = program.command(Library::Ours);
+    command.envs(variables.iter().copied());
+    Some(program.start_as(command))
+}
+
+#[test]
+fn instance_as_nobody_cannot_forge_what_sam_status_shows_root() {
+    let Some(program) = reach("forge", &[]) else { return };
+    let reached = program.wait_for("reached ");
+    let mut status = Command::new(prefix().join("bin/sam-status"));
+    let output = status.args(["--json", &program.pid().to_string()]).output().expect("run sam-status");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        shown.contains(r#""program":"reach_pages""#) && shown.contains(r#""state":"running""#),
+        "reached {reached}: {shown}"
+    );
+    assert_eq!(reached, "nothing");
+}
+
+#[test]
+fn instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor() {
+    let Some(program) = reach("revive", &[("SAM_STANDBY", "0")]) else { return };
+    program.finish(PATIENCE).expect(Exit(0), &["instance 1", "instance 2", "hangs", "instance 3"]);
+}
+
+#[test]
+fn instance_as_nobody_cannot_release_the_spare() {
+    let Some(program) = reach("release", &[("SAM_STANDBY", "1")]) else { return };
+    program.finish(PATIENCE).expect(Exit(0), &["instance 1", "reached nothing"]);
 }

@@ -179,7 +179,6 @@ impl Supervisor {
                 spare.board.wait_until_risen(PATIENCE);
                 return Ok(self.watch(spare));
             }
-            self.showcase.free(spare.board);
         }
         let supervisor = process::own_pid();
         let board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
@@ -211,19 +210,13 @@ impl Supervisor {
         self.slack.set();
         let forked = process::fork();
         if forked == Ok(Forked::Child) {
+            board.close_file();
             return Ok((Forked::Child, board));
         }
         TimerSlack::LEAST.set();
-        match forked {
-            Ok(parent) => {
-                board.keep_from_others();
-                Ok((parent, board))
-            }
-            Err(errno) => {
-                self.showcase.free(board);
-                Err(errno)
-            }
-        }
+        let parent = forked?;
+        board.keep_from_others();
+        Ok((parent, board))
     }
 
     fn take_bell(&mut self) -> Option<Doorbell> {
@@ -315,9 +308,7 @@ impl Supervisor {
                 }
             }
             self.tell();
-            for Child { board, .. } in self.ended.drain(..) {
-                self.showcase.free(board);
-            }
+            self.ended.clear();
             if self.next_board.is_none() {
                 self.next_board = self.showcase.board().ok();
             }
@@ -360,7 +351,7 @@ impl Supervisor {
         (self.status.stage, self.status.until) = (stage, until);
         self.status.id = self.machine.id();
         self.status.pid = self.summary.pid().unwrap_or(0);
-        self.status.place = self.child.as_ref().and_then(|child| child.board.place());
+        self.status.board = self.child.as_ref().and_then(|child| child.board.place());
         self.status.restarts = self.summary.restarts();
         if let Some((last, time)) = self.summary.last().filter(|(_, time)| *time != self.status.last_at) {
             (self.status.last, self.status.last_at) = (last.to_owned(), time);
@@ -430,9 +421,7 @@ impl Supervisor {
                     Change::Stopped => Event::Stopped,
                 });
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) && change != Change::Stopped {
-                if let Some(spare) = self.spare.take() {
-                    self.showcase.free(spare.board);
-                }
+                self.spare = None;
                 events.push_back(Event::SpareLost);
             } else if let Change::Ended(_) = change {
                 if let Some(corosync) = &mut self.corosync {
@@ -465,7 +454,7 @@ fn status(rules: Rules) -> Shown {
         supervisor: process::own_pid(),
         policy: Policy { recovery, quorum, cmap }.bits(),
         interval,
-        place: None,
+        board: None,
         id: 1,
         pid: 0,
         restarts: 0,

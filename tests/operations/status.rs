@@ -23,7 +23,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::common::{Ended, Library, Running, left_out, prefix};
+use crate::common::{Built, Ended, Library, Running, build, left_out, prefix};
 use crate::{Folder, PATIENCE, is_root, start, storm, troubled};
 
 fn sam_status() -> PathBuf {
@@ -256,16 +256,24 @@ fn a_restart_leaves_no_memory_behind() {
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start(&storm, &[("SAM_LOG", "off")]);
     let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "running");
-    let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| fs::read_link(path).unwrap().to_str() == Some("/memfd:sam-status (deleted)"))
-        .collect();
-    assert_eq!(files.len(), 1, "{one}");
-    let used = fs::metadata(&files[0]).unwrap().blocks() * 512;
+    let names = ["/memfd:sam-status (deleted)", "/memfd:sam-board (deleted)"];
+    let deadline = Instant::now() + PATIENCE;
+    let files = loop {
+        let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| fs::read_link(path).is_ok_and(|link| names.contains(&link.to_str().unwrap())))
+            .collect();
+        // One page for the supervisor, one for the instance, one for the next.
+        if files.len() == 3 {
+            break files;
+        }
+        assert!(Instant::now() < deadline, "{files:?}: {one}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let used: u64 = files.iter().map(|file| fs::metadata(file).unwrap().blocks() * 512).sum();
     let page = String::from_utf8(Command::new("getconf").arg("PAGESIZE").output().unwrap().stdout).unwrap();
     let page: u64 = page.trim().parse().unwrap();
-    // One page for the supervisor, one for the instance, one for the next.
     assert!(used > 0 && used <= 3 * page, "{used} bytes");
 }
 
@@ -357,4 +365,40 @@ fn other_users_see_nothing() {
         .args(["--json", "troubled"]);
     let output = command.output().unwrap();
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"[]\n"[..]), "{output:?}");
+}
+
+/// How often sam-status opens what a process has in place of a status page. `None`: that cannot be had here.
+fn opened(arguments: &[&str]) -> Option<u32> {
+    let mut command = Command::new(build(Built::WithOurs, "fake_status"));
+    let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut fake = Watcher(child.expect("start a test program"));
+    let mut lines = BufReader::new(fake.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().expect("a line");
+    if let Some(why) = first.strip_prefix("left out: ") {
+        left_out(why);
+        return None;
+    }
+    assert_eq!(first, "ready");
+    assert_eq!(listed(&[&fake.0.id().to_string()]), (vec![], 3), "{arguments:?}");
+    drop(fake.0.stdin.take());
+    let last = lines.next().expect("a line");
+    let number = last.strip_prefix("opened ").and_then(|rest| rest.strip_suffix(" times"));
+    Some(number.unwrap_or_else(|| panic!("{last}")).parse().unwrap())
+}
+
+#[test]
+fn sam_status_opens_nothing_but_memory_files() {
+    let folder = Folder::new("fake");
+    for kind in ["fifo", "device", "file"] {
+        if let Some(times) = opened(&[kind, folder.0.to_str().unwrap()]) {
+            assert_eq!(times, 0, "a {kind} was opened");
+        }
+    }
+}
+
+#[test]
+fn sam_status_looks_into_few_files_of_one_process() {
+    if let Some(times) = opened(&["many", "900"]) {
+        assert!((1..=20).contains(&times), "opened {times} files");
+    }
 }
