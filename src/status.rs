@@ -124,9 +124,7 @@ impl Status {
             supervisor: supervisor as i32,
             policy: policy as u32,
             interval,
-            board: descriptor
-                .checked_sub(1)
-                .map(|descriptor| Place { descriptor: descriptor as i32, inode }),
+            board: descriptor.checked_sub(1).map(|descriptor| Place { descriptor: descriptor as i32, inode }),
             id: id as u32,
             pid: pid as i32,
             restarts,

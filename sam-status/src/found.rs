@@ -52,7 +52,8 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     let wanted = format!("/memfd:{} (deleted)", status::FILE.to_str().ok()?);
     let descriptors = fs::read_dir(process.join("fd")).ok()?;
     let paths = descriptors.map_while(|entry| Some(entry.ok()?.path()));
-    let named = paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
+    let named =
+        paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
     for path in named.take(CANDIDATES) {
         let Some(file) = files.open(&path) else { continue };
         let board = |place| board(&process, files, place);

@@ -70,6 +70,13 @@ impl SharedPage {
         Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
     }
 
+    /// Maps a page of zeros that this process shares with none: a forked process gets a copy.
+    pub fn private() -> nix::Result<SharedPage> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
+        let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
+        Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
+    }
+
     /// Maps a page of zeros that is a memory file. `name` shows in /proc. The file is exactly one page long, and
     /// sealed so that no process changes that. Its descriptor is close-on-exec.
     pub fn in_file(name: &CStr) -> nix::Result<SharedPage> {

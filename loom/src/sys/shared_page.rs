@@ -26,6 +26,10 @@ impl SharedPage {
         })))
     }
 
+    pub fn private() -> nix::Result<SharedPage> {
+        SharedPage::new()
+    }
+
     pub fn place(&self) -> Option<Place> {
         None
     }
