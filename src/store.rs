@@ -2,7 +2,11 @@
 //! store writes another file, then changes the word: cut off before that, it never happened.
 //!
 //! There are three files: one that holds the data, one that is being written, and one more for a signal handler that
-//! stores while it interrupts the second.
+//! stores while it interrupts the second. Until `sam_register` they are private memory in place of files, so that a
+//! process which the program forks has data of its own.
+//!
+//! Memory is given back when the data becomes much smaller, so that large data that was forgotten takes none. For data
+//! below a few hundred KiB there is nothing to give back, and a store makes no system call.
 
 #![forbid(unsafe_code)]
 
