@@ -9,7 +9,7 @@
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::futex;
-use crate::sys::shared_page::SharedPage;
+use crate::sys::shared_page::{Place, SharedPage};
 
 /// What the instance has last asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,14 @@ impl Board {
         Board(page)
     }
 
-    /// Where in the file of all boards it is, if there is one.
-    pub fn place(&self) -> Option<u64> {
+    /// Returns where sam-status finds the page, if it is a file.
+    pub fn place(&self) -> Option<Place> {
         self.0.place()
+    }
+
+    /// The instance, after the fork: closes the descriptor of the page, which is for the supervisor alone.
+    pub fn close_file(&mut self) {
+        self.0.close_file();
     }
 
     /// All of it, as an instance that is not trusted has it.

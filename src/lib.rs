@@ -17,10 +17,12 @@
 //!            └──────────────── board (one page) ◀─────────┘
 //! ```
 //!
-//! **The page is the protocol.** Instance and supervisor share one page of memory, the [`board`], and nothing
-//! else: no pipe, no socket, no message. The instance stores single atomic words; the supervisor reads them when
+//! **The page is the protocol.** Instance and supervisor tell each other everything through one page of memory, the
+//! [`board`]: no pipe, no socket, no message. The instance stores single atomic words; the supervisor reads them when
 //! the kernel wakes it, and whatever it finds is a whole state. An instance that closes every descriptor, runs
-//! under seccomp, has dropped its privileges or writes rubbish is still supervised.
+//! under seccomp, has dropped its privileges or writes rubbish is still supervised. Beside the page they share the
+//! [`store`], which the supervisor keeps for the instances and never reads, and with quorum or cmap the doorbell of
+//! [`corosync`].
 //!
 //! 1. A heartbeat: [`capi`] → [`session`] (started?) → [`board`]: one time stamp stored. Nobody is woken.
 //! 2. A command is a state: `sam_start`, `sam_stop`, `sam_warn_signal_set` store a word. The supervisor ticks
@@ -30,7 +32,8 @@
 //!    [`supervisor::machine`] answers with effects, the loop carries them out. All policy is in the machine.
 //! 4. User data: [`session`] → [`store`]: buffers in memory files, one word commits. The supervisor never copies it. A
 //!    lock without a system call ([`sys::reentrant`]) keeps other threads out and lets in the signal handlers of the
-//!    thread that holds it: for them there is a third buffer.
+//!    thread that holds it: for them there is a third buffer. Before `sam_register` the buffers are private memory, so
+//!    that each of the programs that fork until then has data of its own.
 //! 5. Event driven checks: [`callback`], a thread in the instance that asks the application and sends the
 //!    heartbeats. When the callback objects, the instance warns itself and leaves word on the board; the kill
 //!    comes from the supervisor at its next tick, which is never later than one interval after that.
@@ -41,9 +44,9 @@
 //!    is to show, and finds there what is known of quorum and what can be read in cmap. It never waits; a side
 //!    process that does not get on with its work is killed and made anew. An instance that starts or stops rings a
 //!    futex that the side process listens to for the supervisor, and sleeps on its board until it is answered.
-//! 8. What operators see: the boards are pages of one memory file of the supervisor, whose first page says how it
-//!    stands ([`status`]). `sam-status` finds that file in /proc and reads it. No instance has the file or that page,
-//!    and no board is ever used for two instances.
+//! 8. What operators see: a page of the supervisor says how it stands ([`status`]). That page and each board are memory
+//!    files of their own, whose descriptors the supervisor alone has. `sam-status` finds them in /proc and reads them. An
+//!    instance has its own board and no other page, and no board is ever used for two instances.
 //!
 //! 9. The warm spare, on request: the next instance, forked in advance. It waits on its own board, in a process group
 //!    of its own, until it is released; the supervisor releases it where it would fork, and does nothing else until

@@ -16,7 +16,7 @@ use crate::environment::{Route, Settings};
 use crate::error::{Error, Result};
 use crate::log::{Log, Priority};
 use crate::policy::Policy;
-use crate::store::Store;
+use crate::store::Data;
 use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::machine::Rules;
 use crate::supervisor::newborn::Instance;
@@ -58,7 +58,7 @@ pub struct Session {
     warn_signal: AtomicI32,
     alarm: Alarm,
     has_thread: AtomicBool,
-    store: Store,
+    data: Data,
     check: Mutex<Option<HealthCheck>>,
 }
 
@@ -176,7 +176,7 @@ impl Session {
             warn_signal: AtomicI32::new(libc::SIGTERM),
             alarm: Alarm::default(),
             has_thread: AtomicBool::new(false),
-            store: Store::new()?,
+            data: Data::new()?,
             check: Mutex::new(None),
         })
     }
@@ -214,11 +214,15 @@ impl Session {
     }
 
     fn register(&self) -> Result<u32> {
-        let _turn = self.store.turn();
+        let turn = self.data.turn();
         let locked = self.lock();
         if self.stage() != Stage::Initialized {
             return Err(Error::WrongState);
         }
+        let store = self.data.share(&turn).map_err(|error| match error {
+            Error::NoMemory => Error::System(libc::ENOMEM),
+            error => error,
+        })?;
         let Policy { recovery, quorum, cmap } = self.policy;
         let rules = Rules {
             interval: self.interval,
@@ -228,13 +232,15 @@ impl Session {
             cmap,
             settings: self.settings,
         };
-        let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed));
+        let become_supervisor = || self.data.leave(&turn);
+        let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
             Role::Instance(Instance { id, board, bell }) => {
                 self.board.set(board).map_err(|_| Error::Internal)?;
                 if let Some(bell) = bell {
                     self.bell.set(bell).map_err(|_| Error::Internal)?;
                 }
+                self.data.adopt(store, &turn)?;
                 self.set_stage(Stage::Registered);
                 Ok(id)
             }
@@ -377,9 +383,9 @@ impl Session {
         Ok(())
     }
 
-    fn store(&self) -> Result<&Store> {
+    fn store(&self) -> Result<&Data> {
         self.board_if_any()?;
-        Ok(&self.store)
+        Ok(&self.data)
     }
 
     fn mark_failed(&self) -> Result<()> {

@@ -1,15 +1,18 @@
-//! What a supervisor shows of itself, for sam-status: words in the first page of a memory file. The boards of its
-//! instances are further pages of it.
+//! What a supervisor shows of itself, for sam-status: words in a page that is a memory file. They name the descriptor
+//! of the instance's board, which is a memory file of its own.
 
 #![forbid(unsafe_code)]
 
-use crate::sys::shared_page::SharedPage;
+use crate::sys::shared_page::{Place, SharedPage};
 
 /// The name of the file in /proc.
 pub const FILE: &std::ffi::CStr = c"sam-status";
 
+/// The name of the files of boards in /proc.
+pub const BOARD_FILE: &std::ffi::CStr = c"sam-board";
+
 /// What the first word is. Another layout has another number.
-const MAGIC: u64 = u64::from_be_bytes(*b"sam-st 1");
+const MAGIC: u64 = u64::from_be_bytes(*b"sam-st 2");
 
 /// What happens to the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +54,8 @@ pub struct Status {
     pub policy: u32,
     /// The longest silence allowed, in ns; 0: no limit.
     pub interval: u64,
-    /// Where in the file the instance's board is.
-    pub place: Option<u64>,
+    /// Where the instance's board is.
+    pub board: Option<Place>,
     /// The number of the instance, or of the last one.
     pub id: u32,
     /// Its pid, as the supervisor sees it; 0: there is none.
@@ -97,7 +100,8 @@ impl Status {
             self.supervisor as u64,
             self.policy.into(),
             self.interval,
-            self.place.map_or(0, |place| place + 1),
+            self.board.map_or(0, |place| place.descriptor as u64 + 1),
+            self.board.map_or(0, |place| place.inode),
             self.id.into(),
             self.pid as u64,
             self.restarts,
@@ -114,8 +118,20 @@ impl Status {
 
     /// From words that may be anything.
     pub fn read(words: &Words) -> Option<Status> {
-        let [supervisor, policy, interval, place, id, pid, restarts, stage, until, last_at, end_is_final] =
-            *words[FIRST..].first_chunk()?;
+        let [
+            supervisor,
+            policy,
+            interval,
+            descriptor,
+            inode,
+            id,
+            pid,
+            restarts,
+            stage,
+            until,
+            last_at,
+            end_is_final,
+        ] = *words[FIRST..].first_chunk()?;
         if words[0] != MAGIC {
             return None;
         }
@@ -123,7 +139,7 @@ impl Status {
             supervisor: supervisor as i32,
             policy: policy as u32,
             interval,
-            place: place.checked_sub(1),
+            board: descriptor.checked_sub(1).map(|descriptor| Place { descriptor: descriptor as i32, inode }),
             id: id as u32,
             pid: pid as i32,
             restarts,
@@ -192,7 +208,7 @@ mod tests {
             supervisor: 123,
             policy: 0x12,
             interval: 2_000_000_000,
-            place: Some(0),
+            board: Some(Place { descriptor: 5, inode: 1234 }),
             id: 4,
             pid: 456,
             restarts: 3,
@@ -208,8 +224,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for stage in Stage::ALL {
-            for place in [None, Some(0), Some(12)] {
-                let status = Status { stage, place, ..status() };
+            for board in [None, Some(Place { descriptor: 0, inode: 0 }), status().board] {
+                let status = Status { stage, board, ..status() };
                 assert_eq!(Status::read(&status.words()), Some(status));
             }
         }
@@ -242,7 +258,7 @@ mod tests {
             let mut words: Words = *rubbish.first_chunk().unwrap();
             if magic {
                 words[0] = MAGIC;
-                words[FIRST + 7] %= 8;
+                words[FIRST + 8] %= 8;
                 words[PROGRAM] %= 200;
                 words[LAST] %= 400;
             }

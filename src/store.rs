@@ -2,10 +2,15 @@
 //! store writes another file, then changes the word: cut off before that, it never happened.
 //!
 //! There are three files: one that holds the data, one that is being written, and one more for a signal handler that
-//! stores while it interrupts the second.
+//! stores while it interrupts the second. Until `sam_register` they are private memory in place of files, so that a
+//! process which the program forks has data of its own.
+//!
+//! Memory is given back when the data becomes much smaller, so that large data that was forgotten takes none. For data
+//! below a few hundred KiB there is nothing to give back, and a store makes no system call.
 
 #![forbid(unsafe_code)]
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, compiler_fence};
 
 use crate::error::{Error, Result};
@@ -14,10 +19,78 @@ use crate::sys::foreign::{Bytes, Room};
 use crate::sys::memory_file::MemoryFile;
 use crate::sys::reentrant::{Entered, Reentrant};
 use crate::sys::shared_page::SharedPage;
+use crate::sys::signals::Blocked;
 
 const SLOTS: usize = 3;
 
-/// The data of a session, shared by the supervisor and all its instances.
+/// The data of a session. Until `sam_register` it is memory of this process alone, and processes that the program forks
+/// get copies: each of them may register. From then on the supervisor and all its instances share it.
+#[derive(Debug)]
+pub struct Data {
+    draft: Store,
+    /// In an instance.
+    shared: OnceLock<Store>,
+}
+
+impl Data {
+    /// No data.
+    pub fn new() -> Result<Data> {
+        Ok(Data { draft: Store::private()?, shared: OnceLock::new() })
+    }
+
+    /// Waits for other threads. To be held by the thread that registers.
+    pub fn turn(&self) -> Turn<'_> {
+        self.draft.turn()
+    }
+
+    /// Makes the store that a supervisor and its instances share, with the data as it is. Nothing changes in this
+    /// process.
+    pub fn share(&self, turn: &Turn<'_>) -> Result<Store> {
+        let store = Store::new()?;
+        store.copy(&self.draft, turn)?;
+        Ok(store)
+    }
+
+    /// The supervisor: gives the memory back that is not shared.
+    pub fn leave(&self, turn: &Turn<'_>) {
+        self.draft.clear(turn);
+    }
+
+    /// The instance: uses `store` from now on.
+    pub fn adopt(&self, store: Store, turn: &Turn<'_>) -> Result<()> {
+        store.survey();
+        self.shared.set(store).map_err(|_| Error::Internal)?;
+        self.draft.clear(turn);
+        Ok(())
+    }
+
+    fn store_in_use(&self) -> &Store {
+        self.shared.get().unwrap_or(&self.draft)
+    }
+
+    /// See Store::size.
+    pub fn size(&self) -> Result<usize> {
+        self.store_in_use().size()
+    }
+
+    /// See Store::store.
+    pub fn store(&self, data: Bytes<'_>) -> Result<()> {
+        let store = self.store_in_use();
+        store.store(data)?;
+        // A signal handler may have registered meanwhile.
+        match self.shared.get() {
+            Some(shared) if !std::ptr::eq(store, shared) => shared.store(data),
+            _ => Ok(()),
+        }
+    }
+
+    /// See Store::restore.
+    pub fn restore(&self, room: Room<'_>) -> Result<()> {
+        self.store_in_use().restore(room)
+    }
+}
+
+/// A store of data: a header, and the memory that it tells of.
 #[derive(Debug)]
 pub struct Store {
     header: SharedPage,
@@ -90,8 +163,16 @@ impl Store {
             MemoryFile::create(c"sam-data-1")?,
             MemoryFile::create(c"sam-data-2")?,
         ];
-        let slots = Reentrant::new(Slots { files, busy: AtomicUsize::new(NONE) });
-        Ok(Store { header: SharedPage::new()?, slots })
+        Ok(Store::on(SharedPage::new()?, files))
+    }
+
+    /// An empty store that no other process shares.
+    fn private() -> Result<Store> {
+        Ok(Store::on(SharedPage::private()?, std::array::from_fn(|_| MemoryFile::private())))
+    }
+
+    fn on(header: SharedPage, files: [MemoryFile; SLOTS]) -> Store {
+        Store { header, slots: Reentrant::new(Slots { files, busy: AtomicUsize::new(NONE) }) }
     }
 
     /// Header and slots, as an instance that is not trusted has them.
@@ -161,8 +242,54 @@ impl Store {
         if !data.is_empty() {
             turn.0.files[slot].write(data)?;
         }
-        self.word().store(Committed { slot, size: data.len() }.to_word(), Ordering::Release);
+        self.commit(Committed { slot, size: data.len() });
+        self.give_back(&turn, data.len());
         Ok(())
+    }
+
+    fn commit(&self, committed: Committed) {
+        self.word().store(committed.to_word(), Ordering::Release);
+    }
+
+    /// Gives memory back when the slots have much more than data of `size` bytes needs.
+    fn give_back(&self, turn: &Turn<'_>, size: usize) {
+        if !turn.0.files.iter().any(|file| file.is_wasteful(size)) {
+            return;
+        }
+        let _blocked = Blocked::all();
+        // A signal handler may have stored until now.
+        let committed = self.committed();
+        for (slot, file) in turn.0.files.iter().enumerate() {
+            if slot != turn.in_use() && file.is_wasteful(committed.size) {
+                file.give_back(if slot == committed.slot { committed.size } else { 0 });
+            }
+        }
+    }
+
+    /// Finds out how much memory the slots have: other processes may have stored.
+    fn survey(&self) {
+        self.turn().0.files.iter().for_each(MemoryFile::survey);
+    }
+
+    /// Copies what `other` has stored to this store, which is new. `others` is a turn with `other`.
+    fn copy(&self, other: &Store, others: &Turn<'_>) -> Result<()> {
+        let Committed { slot, size } = other.readable(others)?;
+        if size > 0 {
+            others.0.files[slot].copy_to(&self.turn().0.files[0], size)?;
+            self.commit(Committed { slot: 0, size });
+        }
+        Ok(())
+    }
+
+    /// Forgets what is stored and gives all memory back but that which is in use by a call that this one interrupts.
+    fn clear(&self, turn: &Turn<'_>) {
+        let _blocked = Blocked::all();
+        self.commit(Committed { slot: 0, size: 0 });
+        for (slot, file) in turn.0.files.iter().enumerate() {
+            if slot != turn.in_use() {
+                file.give_back(0);
+            }
+        }
     }
 
     /// Copies what is stored to the start of `room`; nothing when nothing is stored.
@@ -292,6 +419,86 @@ mod tests {
             });
             assert_eq!(seen, kept.committed());
             assert_ne!(chosen, seen.slot, "committed before: {committed}");
+        }
+    }
+
+    fn restored(data: &Data) -> Vec<u8> {
+        let mut found = vec![0xee; data.size().unwrap()];
+        data.restore(found[..].as_mut().into()).unwrap();
+        found
+    }
+
+    #[test]
+    fn data_before_sam_register_is_in_the_shared_store_and_as_before_if_that_is_dropped() {
+        for size in [0, 5, 100_000] {
+            let data = Data::new().unwrap();
+            data.store(b"earlier"[..].into()).unwrap();
+            data.store(vec![7; size][..].into()).unwrap();
+            for _ in 0..2 {
+                let turn = data.turn();
+                drop(data.share(&turn).unwrap());
+            }
+            assert_eq!(restored(&data), vec![7; size]);
+            let turn = data.turn();
+            let store = data.share(&turn).unwrap();
+            data.adopt(store, &turn).unwrap();
+            drop(turn);
+            assert_eq!(restored(&data), vec![7; size]);
+            assert_eq!(data.draft.size(), Ok(0));
+            data.store(b"later"[..].into()).unwrap();
+            assert_eq!(restored(&data), b"later");
+        }
+    }
+
+    /// A signal handler registers while it interrupts a store.
+    #[test]
+    fn slot_in_use_is_kept_when_the_rest_of_the_draft_is_given_back() {
+        let data = Data::new().unwrap();
+        data.store(b"data"[..].into()).unwrap();
+        for file in &data.draft.turn().0.files {
+            file.write(vec![7; 100_000][..].into()).unwrap();
+        }
+        let outer = data.turn();
+        outer.uses(1);
+        {
+            let turn = data.turn();
+            let store = data.share(&turn).unwrap();
+            data.adopt(store, &turn).unwrap();
+        }
+        let reached: Vec<bool> = outer.0.files.iter().map(|file| file.reaches(100_000)).collect();
+        assert_eq!(reached, [false, true, false]);
+        drop(outer);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_data_becomes_small() {
+        let kept = Store::new().unwrap();
+        let wasted = |size| kept.turn().0.files.iter().filter(|file| file.is_wasteful(size)).count();
+        let large = vec![7; 1 << 20];
+        for small in [&b""[..], b"small", &[3; 400_000]] {
+            for _ in 0..SLOTS {
+                store(&kept, &large).unwrap();
+            }
+            assert_eq!((wasted(0), wasted(large.len())), (2, 0));
+            store(&kept, small).unwrap();
+            assert_eq!(wasted(small.len()), 0, "{} bytes", small.len());
+            assert_eq!(restore(&kept, small.len()).unwrap(), small);
+        }
+    }
+
+    /// A signal handler stores while it interrupts what reads or writes a large slot.
+    #[test]
+    fn memory_of_the_slot_in_use_is_not_given_back() {
+        for (busy, last) in (0..SLOTS).flat_map(|busy| [&b""[..], b"small"].map(|last| (busy, last))) {
+            let kept = Store::new().unwrap();
+            for file in &kept.turn().0.files {
+                file.write(vec![7; 1 << 20][..].into()).unwrap();
+            }
+            let outer = kept.turn();
+            outer.uses(busy);
+            store(&kept, last).unwrap();
+            let large: Vec<usize> = (0..SLOTS).filter(|&slot| outer.0.files[slot].reaches(1 << 20)).collect();
+            assert_eq!(large, [busy]);
         }
     }
 }

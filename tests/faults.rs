@@ -52,6 +52,12 @@ const fn shows(ended: Ended, says: &'static [&'static str]) -> Shown {
     Shown(ended, says)
 }
 
+const WORKERS: &[&str] = &[
+    "worker 0: data at the fork, draft of worker 0, data of worker 0",
+    "worker 1: data at the fork, draft of worker 1, data of worker 1",
+    "parent: data of the parent",
+];
+
 const GOES_WRONG: Original = Original::GoesWrong;
 const LEFT_TO_CHANCE: Original = Original::LeftToChance;
 
@@ -250,6 +256,13 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 6, all was whole"]),
         ),
         fault(
+            "handlers on a small alternate stack store data that grows",
+            "every call that a handler makes needs little stack",
+            &["handler_stack"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["little stack"]),
+        ),
+        fault(
             "heartbeats of one thread during a store of another",
             "heartbeats of one thread get into the middle of another's data on the C library's pipe",
             &["heartbeat_in_store"],
@@ -298,6 +311,13 @@ fn faults() -> Vec<Fault> {
             &["close_everything", "crash"],
             shows(Exit(0), &["instance 1", "sam_start: 2"]),
             shows(Exit(0), &["instance 1", "sam_start: 1", "instance 2", "kept"]),
+        ),
+        fault(
+            "workers forked before sam_register store data",
+            "each program that registers has data of its own, which begins with what was stored before the fork",
+            &["workers"],
+            shows(Exit(0), WORKERS),
+            shows(Exit(0), WORKERS),
         ),
         fault(
             "own files under the library's descriptor numbers",
@@ -592,6 +612,22 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         // Data
+        fault(
+            "large data is forgotten",
+            "its memory is given back, also after a restart, and what is stored then is whole",
+            &["store_gives_back"],
+            LEFT_TO_CHANCE,
+            shows(
+                Exit(0),
+                &[
+                    "private memory of the instance: little",
+                    "forgotten: little",
+                    "small after large: little",
+                    "shrunk in two steps: little",
+                    "forgotten after a restart: little",
+                ],
+            ),
+        ),
         fault(
             "a store that the supervisor has no memory for",
             "the supervisor never holds the data, so it cannot fail to",

@@ -4,13 +4,14 @@
 
 mod common;
 
-use std::{thread, time::Duration};
+use std::{process::Command, thread, time::Duration};
 
 use common::{
     Built,
     Ended::{By, ByRealTime, Exit},
-    Library, Outcome, Program,
+    Library, Outcome, PATIENCE, Program, Running,
     machine::{Ability, require},
+    prefix,
 };
 
 /// As in `c-tests/hostile.c`.
@@ -75,4 +76,41 @@ fn signals_and_children_without_end() {
     assert!(was_replaced(1, &outcome), "{outcome}");
 }
 
+/// Starts an instance as nobody that looks for pages of its supervisor.
+fn reach(aim: &str, variables: &[(&str, &str)]) -> Running {
+    require(&[Ability::OtherUser]);
+    let program = Program::new(Built::WithOurs, &["reach_pages", aim]);
+    let mut command = program.command(Library::Ours);
+    command.envs(variables.iter().copied());
+    program.start_as(command)
+}
+
+fn instance_as_nobody_cannot_forge_what_sam_status_shows_root() {
+    let program = reach("forge", &[]);
+    let reached = program.wait_for("reached ");
+    let mut status = Command::new(prefix().join("bin/sam-status"));
+    let output = status.args(["--json", &program.pid().to_string()]).output().expect("run sam-status");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        shown.contains(r#""program":"reach_pages""#) && shown.contains(r#""state":"running""#),
+        "reached {reached}: {shown}"
+    );
+    assert_eq!(reached, "nothing");
+}
+
+fn instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor() {
+    let program = reach("revive", &[("SAM_STANDBY", "0")]);
+    program.finish(PATIENCE).expect(Exit(0), &["instance 1", "instance 2", "hangs", "instance 3"]);
+}
+
+fn instance_as_nobody_cannot_release_the_spare() {
+    let program = reach("release", &[("SAM_STANDBY", "1")]);
+    program.finish(PATIENCE).expect(Exit(0), &["instance 1", "reached nothing"]);
+}
 common::runner::tests![rubbish_at_random_moments, signals_and_children_without_end,];
+
+common::runner::tests![
+    instance_as_nobody_cannot_forge_what_sam_status_shows_root,
+    instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor,
+    instance_as_nobody_cannot_release_the_spare,
+];

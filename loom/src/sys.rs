@@ -42,6 +42,18 @@ pub mod memory_file;
 pub mod reentrant;
 pub mod shared_page;
 
+/// There are no signals.
+pub mod signals {
+    #[derive(Debug)]
+    pub struct Blocked;
+
+    impl Blocked {
+        pub fn all() -> Blocked {
+            Blocked
+        }
+    }
+}
+
 pub mod futex {
     use loom::sync::atomic::AtomicU32;
 

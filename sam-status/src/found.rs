@@ -1,17 +1,23 @@
 //! The supervisors of this machine, as far as this user may look at them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use sam::board::View;
 use sam::status::{self, Status, Words};
 use sam::sys::process;
-use sam::sys::shared_page::PageFile;
+use sam::sys::shared_page::Place;
+
+use crate::memory::MemoryFiles;
 
 /// How often to read what is being written.
 const TRIES: usize = 100;
+
+/// How many descriptors of one process to look into: a supervisor has one status page, and a process that pretends to
+/// be one may have any number of files of that name.
+const CANDIDATES: usize = 8;
 
 /// A supervisor.
 #[derive(Debug)]
@@ -28,11 +34,12 @@ pub struct Found {
 
 /// All there are, by pid. What ends meanwhile is not among them.
 pub fn supervisors() -> io::Result<Vec<Found>> {
+    let files = MemoryFiles::new()?;
     let mut found = vec![];
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
-            found.extend(supervisor(pid));
+            found.extend(supervisor(pid, &files));
         }
     }
     found.sort_by_key(|found| found.pid);
@@ -40,38 +47,33 @@ pub fn supervisors() -> io::Result<Vec<Found>> {
 }
 
 /// The supervisor with this pid, if it is one.
-fn supervisor(pid: u32) -> Option<Found> {
+fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     let process = Path::new("/proc").join(pid.to_string());
     let wanted = format!("/memfd:{} (deleted)", status::FILE.to_str().ok()?);
-    for entry in fs::read_dir(process.join("fd")).ok()? {
-        let path = entry.ok()?.path();
-        if fs::read_link(&path).is_ok_and(|link| link.as_os_str() == wanted.as_str()) {
-            // A file of that name can be anything: it is not to be waited for.
-            let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).ok()?;
-            if !file.metadata().ok()?.is_file() {
-                continue;
-            }
-            let Some((status, view)) = read(&file) else { continue };
-            // A spare instance has the file as well.
-            if own_pid(&process)? == status.supervisor {
-                let instance = instance(&process, status.pid);
-                return Some(Found { pid, instance, status, view });
-            }
+    let descriptors = fs::read_dir(process.join("fd")).ok()?;
+    let paths = descriptors.map_while(|entry| Some(entry.ok()?.path()));
+    let named =
+        paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
+    for path in named.take(CANDIDATES) {
+        let Some(file) = files.open(&path) else { continue };
+        let board = |place| board(&process, files, place);
+        let Some((status, view)) = read(&file, board) else { continue };
+        // A process that a supervisor has just forked has the file as well.
+        if own_pid(&process)? == status.supervisor {
+            let instance = instance(&process, status.pid);
+            return Some(Found { pid, instance, status, view });
         }
     }
     None
 }
 
-/// What the file says, all of the same moment.
-fn read(file: &File) -> Option<(Status, Option<View>)> {
+/// What the file and the board that it names say, all of the same moment.
+fn read(file: &File, board: impl Fn(Place) -> Option<View>) -> Option<(Status, Option<View>)> {
     let mut last = None;
     for _ in 0..TRIES {
         let words = words::<{ size_of::<Words>() / 8 }>(file, 0)?;
         let status = Status::read(&words)?;
-        let view = status.place.and_then(|place| {
-            let words = words_at::<{ View::WORDS }>(file, place)?;
-            Some(View::of(|word| words[word]))
-        });
+        let view = status.board.and_then(&board);
         let before = status::sequence(&words);
         let after = status::sequence(&self::words(file, 0)?);
         last = Some((status, view));
@@ -84,8 +86,14 @@ fn read(file: &File) -> Option<(Status, Option<View>)> {
     last
 }
 
-fn words_at<const N: usize>(file: &File, place: u64) -> Option<[u64; N]> {
-    words(file, place.checked_mul(PageFile::PAGE)?)
+/// What the board at this place of a supervisor says.
+fn board(process: &Path, files: &MemoryFiles, place: Place) -> Option<View> {
+    let file = files.open(&process.join("fd").join(place.descriptor.to_string()))?;
+    if file.metadata().ok()?.ino() != place.inode {
+        return None;
+    }
+    let words = words::<{ View::WORDS }>(&file, 0)?;
+    Some(View::of(|word| words[word]))
 }
 
 fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod found;
+mod memory;
 mod report;
 
 use std::ffi::OsString;

@@ -190,7 +190,7 @@ mod tests {
             supervisor: 1,
             policy: bits::RESTART | bits::CMAP,
             interval: 2000 * MS,
-            place: Some(1),
+            board: None,
             id: 4,
             pid: 3,
             restarts: 3,

@@ -55,9 +55,9 @@ pub enum Role {
 
 /// Makes the first instance and supervises it and its successors. Returns in each instance, and in the
 /// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
-/// process is as it was.
-pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
-    Ok(match run(rules, warn_signal)? {
+/// process is as it was. Calls `become_supervisor` in the supervisor once there is a first instance.
+pub fn supervise(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Role> {
+    Ok(match run(rules, warn_signal, become_supervisor)? {
         Outcome::Born(newborn) => Role::Instance(newborn.take_over()),
         Outcome::Over(status) => Role::Supervisor(status),
     })
@@ -69,7 +69,7 @@ enum Outcome {
     Over(Status),
 }
 
-fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
+fn run(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Outcome> {
     let mut supervisor = Supervisor::new(rules, warn_signal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
@@ -85,6 +85,7 @@ fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
     match first {
         Launch::InChild(newborn) => Ok(Outcome::Born(newborn)),
         Launch::Made(launched) => {
+            become_supervisor();
             let own_pid = process::own_pid();
             let outcome = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
             outcome.map_err(|_| Error::Internal).or_else(|error| {
@@ -224,7 +225,6 @@ impl Supervisor {
                 spare.board.wait_until_risen(PATIENCE);
                 return Ok(self.watch(spare));
             }
-            self.showcase.free(spare.board);
         }
         let supervisor = process::own_pid();
         let board = self.next_board.take().map_or_else(|| self.showcase.board(), Ok)?;
@@ -259,19 +259,13 @@ impl Supervisor {
             if let Some(group) = &self.group {
                 group.mark();
             }
+            board.close_file();
             return Ok((Forked::Child, board));
         }
         TimerSlack::LEAST.set();
-        match forked {
-            Ok(parent) => {
-                board.keep_from_others();
-                Ok((parent, board))
-            }
-            Err(errno) => {
-                self.showcase.free(board);
-                Err(errno)
-            }
-        }
+        let parent = forked?;
+        board.keep_from_others();
+        Ok((parent, board))
     }
 
     fn take_bell(&mut self) -> Option<Doorbell> {
@@ -376,9 +370,7 @@ impl Supervisor {
                 }
             }
             self.tell();
-            for Child { board, .. } in self.ended.drain(..) {
-                self.showcase.free(board);
-            }
+            self.ended.clear();
             if self.next_board.is_none() {
                 self.next_board = self.showcase.board().ok();
             }
@@ -421,7 +413,7 @@ impl Supervisor {
         (self.status.stage, self.status.until) = (stage, until);
         self.status.id = self.machine.id();
         self.status.pid = self.summary.pid().unwrap_or(0);
-        self.status.place = self.child.as_ref().and_then(|child| child.board.place());
+        self.status.board = self.child.as_ref().and_then(|child| child.board.place());
         self.status.restarts = self.summary.restarts();
         self.status.end_is_final = self.machine.end_is_final();
         if let Some((last, time)) = self.summary.last().filter(|(_, time)| *time != self.status.last_at) {
@@ -574,9 +566,7 @@ impl Supervisor {
     }
 
     fn lose_spare(&mut self, events: &mut VecDeque<Event>) {
-        if let Some(spare) = self.spare.take() {
-            self.showcase.free(spare.board);
-        }
+        self.spare = None;
         events.push_back(Event::SpareLost);
     }
 
@@ -605,7 +595,7 @@ fn status(rules: Rules) -> Shown {
         supervisor: process::own_pid(),
         policy: Policy { recovery, quorum, cmap }.bits(),
         interval,
-        place: None,
+        board: None,
         id: 1,
         pid: 0,
         restarts: 0,

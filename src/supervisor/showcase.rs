@@ -1,11 +1,11 @@
-//! What sam-status sees of a supervisor: its status and the boards of its instances, in one memory file. Where there
-//! can be no such file, the boards are pages of their own and nothing is seen.
+//! What sam-status sees of a supervisor: its status page and the boards of its instances, each a memory file of its
+//! own. Where there can be no such files, the boards are anonymous pages and nothing is seen.
 
 #![forbid(unsafe_code)]
 
 use crate::board::Board;
 use crate::status::{self, Status};
-use crate::sys::shared_page::{PageFile, SharedPage};
+use crate::sys::shared_page::SharedPage;
 
 /// The supervisor's end.
 #[derive(Debug)]
@@ -13,7 +13,6 @@ pub struct Showcase(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
-    file: PageFile,
     page: SharedPage,
     shown: Option<Status>,
 }
@@ -22,29 +21,19 @@ impl Showcase {
     /// An empty one.
     pub fn open() -> Showcase {
         let open = || {
-            let mut file = PageFile::create(status::FILE)?;
-            let mut page = file.page()?;
+            let mut page = SharedPage::in_file(status::FILE)?;
             // No instance may say how it stands with it.
             page.keep_to_this_process()?;
-            nix::Result::Ok(Open { file, page, shown: None })
+            nix::Result::Ok(Open { page, shown: None })
         };
         Showcase(open().ok())
     }
 
-    /// A board for an instance.
-    pub fn board(&mut self) -> nix::Result<Board> {
-        match self.0.as_mut().and_then(|open| open.file.page().ok()) {
+    /// Makes a board for an instance.
+    pub fn board(&self) -> nix::Result<Board> {
+        match self.0.as_ref().and_then(|_| SharedPage::in_file(status::BOARD_FILE).ok()) {
             Some(page) => Ok(Board::on(page)),
             None => Board::new(0),
-        }
-    }
-
-    /// The board of an instance that is gone, or never was.
-    pub fn free(&self, board: Board) {
-        let place = board.place();
-        drop(board);
-        if let (Some(open), Some(place)) = (&self.0, place) {
-            open.file.free(place);
         }
     }
 

@@ -1,16 +1,20 @@
-//! One page of memory that this process shares with the processes it forks, and with whoever may look into a file of
-//! its own.
+//! One page of memory that this process shares with the processes it forks, and with those that may look at its
+//! descriptors.
+//!
+//! Each page is a file of its own, named or not: a process that has a mapping of a memory file reaches all of the file
+//! through it (mremap(2), remap_file_pages(2)).
 
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
 use super::process;
@@ -28,9 +32,19 @@ struct Layout {
 #[derive(Debug)]
 pub struct SharedPage {
     layout: NonNull<Layout>,
-    place: Option<u64>,
+    /// The memory file that it is, and the file's inode number.
+    file: Option<(OwnedFd, u64)>,
     /// The process that has it alone, where one has.
     keeper: Option<i32>,
+}
+
+/// Where another process that may look at this one's descriptors finds a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the descriptor.
+    pub descriptor: i32,
+    /// The inode number of the file: the descriptor's number may have become another file's.
+    pub inode: u64,
 }
 
 // SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
@@ -45,18 +59,51 @@ impl SharedPage {
     pub const FUTEXES: usize = 64;
 
     const LENGTH: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
+    /// Bytes of a page's file. No system has smaller pages; where they are larger it is one page all the same.
+    const FILE_LENGTH: i64 = 4096;
     const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
     /// Maps a page of zeros.
     pub fn new() -> nix::Result<SharedPage> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED)? };
-        Ok(SharedPage { layout: address.cast(), place: None, keeper: None })
+        Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
     }
 
-    /// Where in a PageFile it is.
-    pub fn place(&self) -> Option<u64> {
-        self.place
+    /// Maps a page of zeros that this process shares with none: a forked process gets a copy.
+    pub fn private() -> nix::Result<SharedPage> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
+        let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
+        Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
+    }
+
+    /// Maps a page of zeros that is a memory file. `name` shows in /proc. The file is exactly one page long, and
+    /// sealed so that no process changes that. Its descriptor is close-on-exec.
+    pub fn in_file(name: &CStr) -> nix::Result<SharedPage> {
+        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let fd = super::above_standard(fd)?;
+        ftruncate(&fd, Self::FILE_LENGTH).inspect_err(|&errno| {
+            if errno == Errno::EFBIG {
+                super::signals::forget_pending(libc::SIGXFSZ);
+            }
+        })?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let inode = fstat(&fd)?.st_ino;
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let address = unsafe { mmap(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
+        Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), keeper: None })
+    }
+
+    /// Returns where the page is found. `None` if it has no file, or the descriptor was closed.
+    pub fn place(&self) -> Option<Place> {
+        let (fd, inode) = self.file.as_ref()?;
+        Some(Place { descriptor: fd.as_raw_fd(), inode: *inode })
+    }
+
+    /// Closes the descriptor. The page itself stays.
+    pub fn close_file(&mut self) {
+        self.file = None;
     }
 
     /// Keeps the page from the processes that this one forks.
@@ -105,57 +152,7 @@ impl Drop for SharedPage {
     }
 }
 
-const _: () = assert!(size_of::<Layout>() <= PageFile::PAGE as usize);
-
-/// A file of pages, in memory. Its descriptor is close-on-exec.
-#[derive(Debug)]
-pub struct PageFile {
-    fd: OwnedFd,
-    /// The place of the next page.
-    next: u64,
-}
-
-impl PageFile {
-    /// Bytes from one place to the next. Also where the system's pages are larger, one instance never maps the page
-    /// of another.
-    pub const PAGE: u64 = 65536;
-    /// Room for more pages than are ever made; there is memory behind those in use only.
-    const LENGTH: i64 = 1 << 56;
-
-    /// Makes a file. `name` shows in /proc.
-    pub fn create(name: &CStr) -> nix::Result<PageFile> {
-        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        let fd = super::above_standard(fd)?;
-        ftruncate(&fd, Self::LENGTH).inspect_err(|&errno| {
-            if errno == Errno::EFBIG {
-                super::signals::forget_pending(libc::SIGXFSZ);
-            }
-        })?;
-        // Nobody who may look into it can cut it short.
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok(PageFile { fd, next: 0 })
-    }
-
-    /// A page of zeros at a place that none had before.
-    pub fn page(&mut self) -> nix::Result<SharedPage> {
-        let place = self.next;
-        let offset = i64::try_from(place * Self::PAGE).map_err(|_| Errno::EOVERFLOW)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe {
-            mmap(None, SharedPage::LENGTH, SharedPage::PROTECTION, MapFlags::MAP_SHARED, &self.fd, offset)?
-        };
-        self.next += 1;
-        Ok(SharedPage { layout: address.cast(), place: Some(place), keeper: None })
-    }
-
-    /// Frees the memory behind a place.
-    pub fn free(&self, place: u64) {
-        let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // Where that is refused the page stays.
-        let _ = fallocate(&self.fd, how, (place * Self::PAGE) as i64, Self::PAGE as i64);
-    }
-}
+const _: () = assert!(size_of::<Layout>() as i64 <= SharedPage::FILE_LENGTH);
 
 #[cfg(test)]
 mod tests {
@@ -165,21 +162,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_a_file_are_apart_can_be_read_in_it_and_leave_no_memory() {
-        let mut pages = PageFile::create(c"sam-test").unwrap();
-        let file = std::fs::File::from(pages.fd.try_clone().unwrap());
-        for expected in 0..100 {
-            let page = pages.page().unwrap();
-            let place = page.place().unwrap();
-            assert_eq!((place, page.words()[1].load(Ordering::Relaxed)), (expected, 0));
-            page.words()[1].store(place + 7, Ordering::Relaxed);
-            let mut word = [0; 8];
-            file.read_exact_at(&mut word, place * PageFile::PAGE + 8).unwrap();
-            assert_eq!(u64::from_ne_bytes(word), place + 7);
-            drop(page);
-            pages.free(place);
+    fn page_in_file_is_read_through_its_descriptor() {
+        let page = SharedPage::in_file(c"sam-test").unwrap();
+        let Place { descriptor, inode } = page.place().unwrap();
+        let file = std::fs::File::open(format!("/proc/self/fd/{descriptor}")).unwrap();
+        assert_eq!(file.metadata().unwrap().ino(), inode);
+        assert_eq!(page.words()[1].load(Ordering::Relaxed), 0);
+        page.words()[1].store(7, Ordering::Relaxed);
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, 8).unwrap();
+        assert_eq!(u64::from_ne_bytes(word), 7);
+    }
+
+    #[test]
+    fn page_in_file_is_one_page_long_for_ever() {
+        let page = SharedPage::in_file(c"sam-test").unwrap();
+        let Place { descriptor, .. } = page.place().unwrap();
+        let path = format!("/proc/self/fd/{descriptor}");
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let length = SharedPage::FILE_LENGTH as u64;
+        assert_eq!(file.metadata().unwrap().len(), length);
+        for other in [0, length - 1, length + 1, 1 << 40] {
+            assert!(file.set_len(other).is_err(), "{other} bytes");
         }
-        assert_eq!(file.metadata().unwrap().blocks(), 0);
-        assert!(file.set_len(0).is_err() && file.set_len(1 << 57).is_err());
+        assert!(fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).is_err());
+    }
+
+    #[test]
+    fn page_whose_file_was_closed_has_no_place_and_stays() {
+        let mut page = SharedPage::in_file(c"sam-test").unwrap();
+        page.words()[0].store(7, Ordering::Relaxed);
+        page.close_file();
+        assert_eq!((page.place(), page.words()[0].load(Ordering::Relaxed)), (None, 7));
+        assert_eq!(SharedPage::new().unwrap().place(), None);
     }
 }

@@ -661,4 +661,8 @@ common::runner::tests![
     signals::sigterm_for_the_supervisor_alone_is_passed_on_by_default,
     signals::kill_that_is_refused_is_logged_once,
     signals::daemon_of_a_helper_from_before_sam_register_outlives_an_instance_whose_orphans_are_ended,
+    status::sam_status_opens_no_fifo,
+    status::sam_status_opens_no_device,
+    status::sam_status_opens_no_file_that_is_not_in_memory,
+    status::sam_status_looks_into_few_files_of_one_process,
 ];

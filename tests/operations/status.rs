@@ -24,7 +24,7 @@ use nix::{
 use serde_json::Value;
 
 use crate::common::{
-    Ended, Library, Running,
+    Built, Ended, Library, Running, build,
     machine::{Ability, as_root, require},
     prefix,
     runner::skip,
@@ -251,16 +251,24 @@ pub fn a_restart_leaves_no_memory_behind() {
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start(&storm, &[("SAM_LOG", "off")]);
     let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "running");
-    let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| fs::read_link(path).unwrap().to_str() == Some("/memfd:sam-status (deleted)"))
-        .collect();
-    assert_eq!(files.len(), 1, "{one}");
-    let used = fs::metadata(&files[0]).unwrap().blocks() * 512;
+    let names = ["/memfd:sam-status (deleted)", "/memfd:sam-board (deleted)"];
+    let deadline = Instant::now() + PATIENCE;
+    let files = loop {
+        let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| fs::read_link(path).is_ok_and(|link| names.contains(&link.to_str().unwrap())))
+            .collect();
+        // One page for the supervisor, one for the instance, one for the next.
+        if files.len() == 3 {
+            break files;
+        }
+        assert!(Instant::now() < deadline, "{files:?}: {one}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let used: u64 = files.iter().map(|file| fs::metadata(file).unwrap().blocks() * 512).sum();
     let page = String::from_utf8(Command::new("getconf").arg("PAGESIZE").output().unwrap().stdout).unwrap();
     let page: u64 = page.trim().parse().unwrap();
-    // One page for the supervisor, one for the instance, one for the next.
     assert!(used > 0 && used <= 3 * page, "{used} bytes");
 }
 
@@ -345,4 +353,44 @@ pub fn other_users_see_nothing() {
         .args(["--json", "troubled"]);
     let output = command.output().unwrap();
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"[]\n"[..]), "{output:?}");
+}
+
+/// How often sam-status opens what a process has in place of a status page.
+fn opened(arguments: &[&str]) -> u32 {
+    let mut command = Command::new(build(Built::WithOurs, "fake_status"));
+    let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut fake = Watcher(child.expect("start a test program"));
+    let mut lines = BufReader::new(fake.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().expect("a line");
+    if let Some(why) = first.strip_prefix("left out: ") {
+        skip(why);
+    }
+    assert_eq!(first, "ready");
+    assert_eq!(listed(&[&fake.0.id().to_string()]), (vec![], 3), "{arguments:?}");
+    drop(fake.0.stdin.take());
+    let last = lines.next().expect("a line");
+    let number = last.strip_prefix("opened ").and_then(|rest| rest.strip_suffix(" times"));
+    number.unwrap_or_else(|| panic!("{last}")).parse().unwrap()
+}
+
+fn opened_in_a_folder_of_its_own(kind: &str) -> u32 {
+    let folder = Folder::new(&format!("fake-{kind}"));
+    opened(&[kind, folder.0.to_str().unwrap()])
+}
+
+pub fn sam_status_opens_no_fifo() {
+    assert_eq!(opened_in_a_folder_of_its_own("fifo"), 0);
+}
+
+pub fn sam_status_opens_no_device() {
+    assert_eq!(opened_in_a_folder_of_its_own("device"), 0);
+}
+
+pub fn sam_status_opens_no_file_that_is_not_in_memory() {
+    assert_eq!(opened_in_a_folder_of_its_own("file"), 0);
+}
+
+pub fn sam_status_looks_into_few_files_of_one_process() {
+    let times = opened(&["many", "900"]);
+    assert!((1..=20).contains(&times), "opened {times} files");
 }

@@ -19,6 +19,10 @@ impl MemoryFile {
         Ok(MemoryFile(super::machine::memory(|| std::array::from_fn(|_| AtomicU8::new(0)))))
     }
 
+    pub fn private() -> MemoryFile {
+        MemoryFile(Arc::new(std::array::from_fn(|_| AtomicU8::new(0))))
+    }
+
     pub fn write(&self, data: Bytes<'_>) -> Result<()> {
         if data.len() > LENGTH {
             return Err(Error::NoMemory);
@@ -47,4 +51,19 @@ impl MemoryFile {
     pub fn reaches(&self, length: usize) -> bool {
         length <= LENGTH
     }
+
+    pub fn copy_to(&self, target: &MemoryFile, length: usize) -> Result<()> {
+        let mut bytes = [0; LENGTH];
+        self.read(bytes[..].as_mut().into(), length)?;
+        target.write(bytes[..length].into())
+    }
+
+    /// There is no more memory than is needed.
+    pub fn is_wasteful(&self, _length: usize) -> bool {
+        false
+    }
+
+    pub fn give_back(&self, _length: usize) {}
+
+    pub fn survey(&self) {}
 }

@@ -1,0 +1,147 @@
+/* Memory of large data is given back when the data was forgotten, or small data is stored in its place. */
+#include "observe.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#define LARGE ((size_t)64 << 20)
+#define LITTLE ((long)1 << 20)
+
+static char *large;
+
+/* The memory behind the files of the store. */
+static long stored_bytes(void)
+{
+	DIR *entries = opendir("/proc/self/fd");
+	struct dirent *entry;
+	long bytes = 0;
+	int files = 0;
+
+	while (entries != NULL && (entry = readdir(entries)) != NULL) {
+		char path[300], target[64];
+		struct stat file;
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", entry->d_name);
+		length = readlink(path, target, sizeof(target));
+		if (length > 15 && memcmp(target, "/memfd:sam-data", 15) == 0 && stat(path, &file) == 0) {
+			bytes += (long)file.st_blocks * 512;
+			files++;
+		}
+	}
+	if (entries != NULL) {
+		closedir(entries);
+	}
+	if (files == 0) {
+		observe("no files of the store");
+		give_up();
+	}
+	return bytes;
+}
+
+/* Memory of a process that it shares with none. */
+static long private_bytes(pid_t process)
+{
+	char path[64], line[256];
+	long kib = -1;
+	FILE *file;
+
+	sprintf(path, "/proc/%ld/status", (long)process);
+	file = fopen(path, "r");
+	while (file != NULL && kib < 0 && fgets(line, sizeof(line), file) != NULL) {
+		sscanf(line, "RssAnon: %ld", &kib);
+	}
+	if (file != NULL) {
+		fclose(file);
+	}
+	return kib * 1024;
+}
+
+static void expect_little(const char *when)
+{
+	long bytes = stored_bytes();
+
+	observe("# %s: %ld bytes", when, bytes);
+	observe("%s: %s", when, bytes <= LITTLE ? "little" : "much");
+}
+
+static void expect_data(const char *data, size_t length)
+{
+	size_t size;
+
+	memset(large + LARGE, 0, LARGE);
+	MUST(sam_data_getsize(&size));
+	MUST(sam_data_restore(large + LARGE, LARGE));
+	if (size != length || memcmp(large + LARGE, data, length) != 0) {
+		observe("%lu bytes are lost", (unsigned long)length);
+		give_up();
+	}
+}
+
+static void store_large(void)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		large[0] = (char)i;
+		MUST(sam_data_store(large, LARGE));
+	}
+	expect_data(large, LARGE);
+	if (stored_bytes() < (long)LARGE) {
+		observe("nowhere stored");
+		give_up();
+	}
+}
+
+int main(void)
+{
+	unsigned int instance;
+	long before, until;
+
+	large = mmap(NULL, 2 * LARGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (large == MAP_FAILED) {
+		return 2;
+	}
+	memset(large, 'x', LARGE);
+	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
+	before = private_bytes(getpid());
+	MUST(sam_data_store(large, LARGE));
+	expect_data(large, LARGE);
+	MUST(sam_register(&instance));
+	MUST(sam_start());
+	if (instance == 2) {
+		/* It has read nothing. */
+		MUST(sam_data_store(NULL, 0));
+		expect_little("forgotten after a restart");
+		return sam_stop() == CS_OK ? 0 : 1;
+	}
+	expect_data(large, LARGE);
+	(void)stored_bytes();
+	until = now_ms() + 20000;
+	while (private_bytes(getppid()) - before > (long)LARGE / 2) {
+		if (now_ms() > until) {
+			observe("the supervisor has data of its own");
+			give_up();
+		}
+		sleep_ms(5);
+	}
+	observe("private memory of the instance: %s",
+		private_bytes(getpid()) - before < (long)LARGE / 2 ? "little" : "much");
+	store_large();
+	MUST(sam_data_store(NULL, 0));
+	expect_little("forgotten");
+	store_large();
+	MUST(sam_data_store("small", 6));
+	expect_little("small after large");
+	expect_data("small", 6);
+	store_large();
+	MUST(sam_data_store(large, 300000));
+	expect_data(large, 300000);
+	MUST(sam_data_store("small", 6));
+	MUST(sam_data_store("other", 6));
+	expect_little("shrunk in two steps");
+	expect_data("other", 6);
+	store_large();
+	raise(SIGKILL);
+	return 98;
+}
