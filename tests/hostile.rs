@@ -107,9 +107,10 @@ fn instance_as_nobody_cannot_release_the_spare() {
     let program = reach("release", &[("SAM_STANDBY", "1")]);
     program.finish(PATIENCE).expect(Exit(0), &["instance 1", "reached nothing"]);
 }
-common::runner::tests![rubbish_at_random_moments, signals_and_children_without_end,];
 
 common::runner::tests![
+    rubbish_at_random_moments,
+    signals_and_children_without_end,
     instance_as_nobody_cannot_forge_what_sam_status_shows_root,
     instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor,
     instance_as_nobody_cannot_release_the_spare,
