@@ -87,8 +87,8 @@ fn a_hang_is_warned_then_killed_then_restarted() {
         let warned = outcome.note("warned");
         let killed = outcome.note("killed");
         // To the millisecond below, generously above.
-        assert!((interval - 1..interval + 2000).contains(&warned), "{outcome}");
-        assert!((2 * interval - 1..2 * interval + 4000).contains(&killed), "{outcome}");
+        assert!((interval - 1..interval + 20_000).contains(&warned), "{outcome}");
+        assert!((2 * interval - 1..2 * interval + 40_000).contains(&killed), "{outcome}");
     });
 }
 

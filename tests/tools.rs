@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use common::{Built, Library, Outcome, PATIENCE, Program, SANITIZERS, left_out};
+use common::{Built, Library, Outcome, PATIENCE, Program, SANITIZERS, left_out, reset_process_state};
 
 /// Programs that call all functions between them, in threads and callbacks. None of them minds being slow.
 const PROGRAMS: [&[&str]; 9] = [
@@ -62,6 +62,7 @@ fn compare(programs: &[&[&str]], watched: impl Fn(&[&str]) -> Outcome + Sync) {
 
 #[test]
 fn valgrind_finds_no_error_and_no_leak_in_either_process() {
+    reset_process_state();
     if !Command::new("valgrind").arg("--version").output().is_ok_and(|answer| answer.status.success()) {
         return left_out("no valgrind");
     }
@@ -80,6 +81,7 @@ fn valgrind_finds_no_error_and_no_leak_in_either_process() {
 
 #[test]
 fn sanitizers_find_nothing_in_the_programs() {
+    reset_process_state();
     if !sanitizers_work() {
         return left_out("the C compiler has no sanitizers");
     }

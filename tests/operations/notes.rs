@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::Folder;
-use crate::common::{forget_settings, left_out, prefix, tools::run};
+use crate::common::{forget_settings, left_out, prefix, reset_process_state, tools::run};
 
 fn notes() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap()
@@ -57,6 +57,7 @@ fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone()
 
 #[test]
 fn the_command_lines_of_sam_status_are_right() {
+    reset_process_state();
     if Command::new("python3").arg("--version").output().is_err() {
         left_out("there is no python3");
         return;
