@@ -38,7 +38,7 @@ fn was_replaced(seed: u64, outcome: &Outcome) -> bool {
     // The page as it was after sam_start says that it is started and silent.
     assert!(said == expected && outcome.ended == Exit(0), "seed {seed}: {outcome}");
     let time = outcome.time_after("hangs");
-    assert!(time < 3 * INTERVAL + Duration::from_secs(2), "seed {seed}, replaced after {time:?}: {outcome}");
+    assert!(time < 3 * INTERVAL + Duration::from_secs(20), "seed {seed}, replaced after {time:?}: {outcome}");
     true
 }
 

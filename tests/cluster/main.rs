@@ -23,6 +23,10 @@ const RESTART: u32 = 0x02;
 const QUORUM: u32 = 0x08;
 const CMAP: u32 = 0x10;
 
+/// How late anything may be on a busy machine, in ms. Whatever would wait for a frozen corosync, or run on without
+/// quorum, would do so for as long as the test lasts.
+const LATE: u64 = 20_000;
+
 /// CLOCK_MONOTONIC in ms.
 fn now() -> u64 {
     sam::sys::clock::now() / 1_000_000

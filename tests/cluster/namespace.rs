@@ -65,7 +65,7 @@ impl Namespace {
     /// Runs a command inside, that is given up after a while.
     pub fn run(&self, line: &str) -> Output {
         self.command("timeout")
-            .arg("10")
+            .arg("40")
             .args(line.split_whitespace())
             .output()
             .expect("nsenter (util-linux)")

@@ -5,11 +5,7 @@ use nix::sys::signal::Signal;
 
 use crate::corosync::Node;
 use crate::program::Program;
-use crate::{CMAP, QUIT, QUORUM, RESTART, now, watch_for};
-
-/// How late anything may be on a busy machine, in ms. A lateness of the supervisor counts twice: it grants it to the
-/// instance. Who waits for corosync here waits for ever.
-const LATE: u64 = 2000;
+use crate::{CMAP, LATE, QUIT, QUORUM, RESTART, now, watch_for};
 
 const INTERVAL: u64 = 500;
 

@@ -6,11 +6,7 @@ use crate::common::{Built, build};
 use crate::corosync::Node;
 use crate::namespace::Namespace;
 use crate::program::Program;
-use crate::{CMAP, QUIT, QUORUM, RESTART, watch_for};
-
-/// How late the supervisor may be on a busy machine, in ms. It grants a lateness of its own to the instance, so it
-/// counts twice.
-const LATE: u64 = 2000;
+use crate::{CMAP, LATE, QUIT, QUORUM, RESTART, watch_for};
 
 fn register(node: &Node, interval: u64, policy: u32) -> Program {
     Program::steps(&node.namespace, &[&format!("initialize {interval} {policy}"), "register"])

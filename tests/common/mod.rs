@@ -46,6 +46,7 @@ pub enum Built {
 
 /// The folder that `make install prefix=..` filled.
 pub fn prefix() -> PathBuf {
+    reset_process_state();
     let prefix = env::var_os("SAM_PREFIX")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prefix"), PathBuf::from);
     let prefix = prefix.canonicalize().unwrap_or(prefix);

@@ -65,7 +65,11 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes the folder; `name` tells the tests of a file apart.
     pub fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("sam-test-{name}-{}", std::process::id()));
+        // Commands in the documents do not quote: no space, and nothing that pkg-config escapes.
+        let is_plain =
+            |path: &PathBuf| path.to_str().is_some_and(|path| path.is_ascii() && !path.contains(' '));
+        let parent = Some(std::env::temp_dir()).filter(is_plain).unwrap_or_else(|| "/tmp".into());
+        let path = parent.join(format!("sam-test-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Scratch(path)
     }
