@@ -38,7 +38,7 @@ impl Programs {
             let output = command.env("LD_TRACE_LOADED_OBJECTS", "1").output()?;
             let text = String::from_utf8(output.stdout)?;
             let line = text.lines().find_map(|line| line.trim().strip_prefix("libsam.so.4 => "));
-            let file = line.and_then(|line| line.split_whitespace().next());
+            let file = line.and_then(|line| Some(line.rsplit_once(" (0x")?.0)); // a path may have a space
             Ok(Path::new(file.ok_or("the programs find no libsam.so.4")?).canonicalize()?)
         };
         let ours = loaded(Contender::Ours)?;
