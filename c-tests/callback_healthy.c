@@ -1,7 +1,7 @@
 /* With a callback the library sends the heartbeats, and calls it once per interval. */
 #include "observe.h"
 
-#define INTERVAL 500
+#define INTERVAL 1000
 
 static volatile sig_atomic_t calls;
 

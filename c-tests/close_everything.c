@@ -1,7 +1,7 @@
 /* A daemon closes every descriptor it does not know, as many do: close_everything beat|hang|crash. */
 #include "observe.h"
 
-#define INTERVAL 400
+#define INTERVAL 1000
 
 static void warned(int signal_number)
 {

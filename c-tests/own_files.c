@@ -6,7 +6,7 @@
 
 #define FIRST 3
 #define LAST 40
-#define INTERVAL 400
+#define INTERVAL 1000
 
 static sigjmp_buf out_of_a_call;
 

@@ -67,7 +67,7 @@ pub fn a_program_linked_against_the_original_runs_unchanged() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =
-        Program::relinked_steps(&node.namespace, &[&format!("initialize 500 {policy}"), "register"]);
+        Program::relinked_steps(&node.namespace, &[&format!("initialize 1500 {policy}"), "register"]);
     let supervisor = program.hear("supervisor").number;
     let maps = fs::read_to_string(node.namespace.path(&format!("/proc/{supervisor}/maps"))).unwrap();
     assert!(maps.contains("/lib/libsam.so.4.4.0") && !maps.contains("libcorosync_common"), "{maps}");

@@ -7,7 +7,7 @@ use crate::corosync::Node;
 use crate::program::Program;
 use crate::{CMAP, LATE, QUIT, QUORUM, RESTART, now, watch_for};
 
-const INTERVAL: u64 = 500;
+const INTERVAL: u64 = 1500;
 
 /// The three ways in which corosync does not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]

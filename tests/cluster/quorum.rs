@@ -62,7 +62,7 @@ pub fn a_warm_spare_waits_for_quorum_as_well() {
     let node = Node::alone();
     let steps = build(Built::WithOurs, "steps");
     let mut program = Program::start_under(&node.namespace, &["SAM_STANDBY=1"], &steps);
-    program.do_all(&[&format!("initialize 500 {}", RESTART | QUORUM | CMAP), "register"]);
+    program.do_all(&[&format!("initialize 3000 {}", RESTART | QUORUM | CMAP), "register"]);
     for _ in 0..2 {
         program.do_all(&["start", "note", "beat"]);
         node.lose_quorum();
@@ -79,7 +79,7 @@ pub fn a_warm_spare_waits_for_quorum_as_well() {
 
 pub fn under_quit_the_supervisor_ends_with_the_instance() {
     let node = Node::alone();
-    let mut program = register(&node, 500, QUIT | QUORUM);
+    let mut program = register(&node, 1500, QUIT | QUORUM);
     program.do_all(&["start", "note", "beat"]);
     node.lose_quorum();
     assert_eq!(program.ends(), 128 + 9, "{program}");
@@ -87,7 +87,7 @@ pub fn under_quit_the_supervisor_ends_with_the_instance() {
 
 pub fn stopping_in_the_warning_calls_it_off() {
     let node = Node::alone();
-    let mut program = register(&node, 500, RESTART | QUORUM);
+    let mut program = register(&node, 1500, RESTART | QUORUM);
     program.do_all(&["start"]);
     program.does("obey");
     program.do_all(&["beat"]);
@@ -132,12 +132,12 @@ pub fn an_instance_that_waits_takes_signals_and_can_be_ended() {
 
 pub fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
     let mut node = Node::alone();
-    let mut program = register(&node, 500, RESTART | QUORUM);
+    let mut program = register(&node, 1500, RESTART | QUORUM);
     program.do_all(&["start", "note", "beat"]);
     node.kill();
     let warned = program.hear("warned");
     let next = program.hear("register");
-    assert_takes(warned.at, next.at, 500, &program);
+    assert_takes(warned.at, next.at, 1500, &program);
     program.tell("start");
     node.start();
     node.wait_quorate(true);
