@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::group::Group;
+use super::heir::{self, Heirs, Late};
 use super::machine::{Effect, Event, Machine, Rules};
 use super::newborn::{Instance, Newborn};
 use super::notice::Notice;
@@ -25,7 +27,7 @@ use crate::policy::Policy;
 use crate::status::{Stage, Status as Shown};
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
-use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
+use crate::sys::process::{self, Change, Forked, Origin, Status, Subreaper, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
 
@@ -107,6 +109,15 @@ struct Child {
     pidfd: Option<OwnedFd>,
     /// Made in advance: it may end before it has taken over.
     was_spare: bool,
+    /// When it became the instance, or earlier, in ns since boot.
+    born: u64,
+}
+
+/// An instance that exited with 0, and may go on in another process.
+struct Left {
+    child: Child,
+    user: u32,
+    ended: u64,
 }
 
 struct Supervisor {
@@ -126,6 +137,16 @@ struct Supervisor {
     /// Where the administrator asks for it.
     group: Option<Group>,
     child: Option<Child>,
+    /// While there is no `child`: the instance that was, as long as it may go on in another process.
+    left: Option<Left>,
+    /// Children from before `sam_register`.
+    early: Vec<i32>,
+    /// What an instance leaves behind becomes a child of the supervisor. Dropped after `group`, which does the same.
+    _adopts: Subreaper,
+    /// Instances are in another PID namespace.
+    apart: bool,
+    /// The first child is process 1 of a new PID namespace.
+    makes_init: bool,
     /// Those that have ended: what is left of them is put away when there is nothing more urgent to do.
     ended: Vec<Child>,
     /// The next instance, waiting.
@@ -145,6 +166,9 @@ impl Supervisor {
         let inbox = Inbox::new().map_err(refused)?;
         let group = if settings.kill_group { Some(Group::new().map_err(refused)?) } else { None };
         let _child_signal = ChildSignal::set_aside().map_err(refused)?;
+        let _adopts = Subreaper::become_one().map_err(refused)?;
+        let early = if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
+        let makes_init = process::next_child_is_init();
         let corosync = match rules.quorum || rules.cmap {
             true => Some(Link::new(rules)?),
             false => None,
@@ -162,6 +186,11 @@ impl Supervisor {
             showcase: Showcase::open(),
             notifier: if settings.notify { notifier() } else { None },
             child: None,
+            left: None,
+            early,
+            _adopts,
+            apart: process::children_are_apart(),
+            makes_init,
             ended: Vec::new(),
             spare: None,
             next_board: None,
@@ -171,13 +200,14 @@ impl Supervisor {
 
     /// Makes an instance: the spare takes over if one waits, else one is forked.
     fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
+        let born = clock::since_boot();
         if let Some(spare) = self.spare.take() {
             if process::is_alive(spare.pid) {
                 spare.board.hold_lifeline();
                 spare.board.release(id, warn_signal);
                 // It may have been woken on this processor, and there is much to do here.
                 spare.board.wait_until_risen(PATIENCE);
-                return Ok(self.watch(spare));
+                return Ok(self.watch(Child { born, ..spare }));
             }
             self.showcase.free(spare.board);
         }
@@ -188,18 +218,23 @@ impl Supervisor {
         board.hold_lifeline();
         Ok(match self.fork(board)? {
             (Forked::Child, board) => Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell())),
-            (Forked::Parent(pid), board) => self.watch(Child { pid, board, pidfd: None, was_spare: false }),
+            (Forked::Parent(pid), board) => {
+                self.watch(Child { pid, board, pidfd: None, was_spare: false, born })
+            }
         })
     }
 
     /// Forks a spare: the next instance, which waits here until it is to take over.
     fn prepare(&mut self) -> nix::Result<Launch> {
         let supervisor = process::own_pid();
+        let origin = Origin::current();
         let board = self.showcase.board()?;
         Ok(match self.fork(board)? {
-            (Forked::Child, board) => Launch::InChild(Newborn::spare(supervisor, board, self.take_bell())),
+            (Forked::Child, board) => {
+                Launch::InChild(Newborn::spare(supervisor, &origin, board, self.take_bell()))
+            }
             (Forked::Parent(pid), board) => {
-                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true });
+                self.spare = Some(Child { pid, board, pidfd: None, was_spare: true, born: 0 });
                 Launch::Made(Event::SpareMade)
             }
         })
@@ -252,8 +287,23 @@ impl Supervisor {
                         Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
                             Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_front(event),
+                            Err(Errno::ENOMEM) if self.makes_init => {
+                                events.push_front(Event::LaunchImpossible)
+                            }
                             Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
                         },
+                        Effect::SeekHeir => {
+                            let found = self.left.as_ref().map_or(Heirs::None, |left| self.heirs(left));
+                            events.push_front(Event::Heir(found));
+                        }
+                        Effect::Adopt(pid) => {
+                            if let Some(Left { child, .. }) = self.left.take() {
+                                child.board.set_heir(pid);
+                                let pidfd = process::pidfd(pid).ok();
+                                self.child = Some(Child { pid, pidfd, was_spare: false, ..child });
+                                events.push_front(Event::Adopted { pid });
+                            }
+                        }
                         Effect::Prepare => match self.prepare() {
                             Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_back(event),
@@ -328,14 +378,21 @@ impl Supervisor {
 
     /// Asks the machine. The page is read before the clock: see Board::view.
     fn step(&mut self, event: Event) -> Vec<Effect> {
-        let Some(child) = &self.child else {
+        let Some(child) = self.child.as_ref().or(self.left.as_ref().map(|left| &left.child)) else {
             return self.machine.step(clock::now(), event, &crate::board::View::GONE);
         };
         let view = child.board.view();
         let effects = self.machine.step(clock::now(), event, &view);
+        let mut ended = None;
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
             // Its pid may soon be another's; and the next instance never has its page.
-            self.ended.extend(self.child.take());
+            ended = self.child.take();
+        } else if self.child.is_none() && !self.machine.seeks_heir() {
+            ended = self.left.take().map(|left| left.child);
+        }
+        if let Some(child) = ended {
+            child.board.close();
+            self.ended.push(child);
         }
         effects
     }
@@ -420,12 +477,13 @@ impl Supervisor {
         }
         // Other children than the instance are the application's, from before it registered, or were handed to
         // this process as the first of a container: they are reaped and forgotten.
-        for (pid, change) in iter::from_fn(process::next_change).take(NEWS) {
+        for (pid, user, change) in iter::from_fn(process::next_change).take(NEWS) {
             if let Some(child) = self.child.as_ref().filter(|child| child.pid == pid) {
                 events.push_back(match change {
                     Change::Ended(status) if child.was_spare && !child.board.has_risen() => {
                         Event::Stillborn(status)
                     }
+                    Change::Ended(Status::Exited(0)) if self.leave(user) => Event::Left,
                     Change::Ended(status) => Event::Died(status),
                     Change::Stopped => Event::Stopped,
                 });
@@ -435,6 +493,7 @@ impl Supervisor {
                 }
                 events.push_back(Event::SpareLost);
             } else if let Change::Ended(_) = change {
+                self.early.retain(|&early| early != pid);
                 if let Some(corosync) = &mut self.corosync {
                     corosync.ended(pid);
                 }
@@ -448,6 +507,34 @@ impl Supervisor {
             self.untold.extend(corosync.tend());
         }
         events.push_back(Event::Tick);
+    }
+
+    /// The instance, a process of `user`, exited with 0. Returns `true` if it may go on in another process.
+    fn leave(&mut self, user: u32) -> bool {
+        let Some(child) = self.child.take() else { return false };
+        // The kernel makes the pidfd readable for ever, and the pid may soon be another's.
+        let left = Left { child: Child { pidfd: None, ..child }, user, ended: clock::since_boot() };
+        if self.heirs(&left) == Heirs::None {
+            self.child = Some(left.child);
+            return false;
+        }
+        self.left = Some(left);
+        true
+    }
+
+    fn heirs(&self, left: &Left) -> Heirs {
+        let late = Late {
+            user: left.user,
+            born: left.child.born,
+            ended: left.ended,
+            named: left.child.board.claimant(),
+            has_forked: left.child.board.has_forked(),
+            was_apart: self.apart,
+        };
+        let spare = self.spare.as_ref().map(|spare| spare.pid);
+        let side = self.corosync.as_ref().and_then(Link::pid);
+        let others: Vec<i32> = [spare, side].into_iter().flatten().chain(self.early.iter().copied()).collect();
+        heir::find(&late, &others)
     }
 
     /// Whether a terminal that sends this signal sends it to the instance as well.
