@@ -71,11 +71,11 @@ static void beat(int interval, int has_callback)
 	}
 }
 
-static void signal_supervisor(int number)
+static void signal_and_wait(pid_t supervisor, int number)
 {
 	long until = now_ms() + 20000;
 
-	kill(getppid(), number);
+	kill(supervisor, number);
 	while (warnings == 0 && now_ms() < until) {
 		sleep_ms(10);
 	}
@@ -83,6 +83,7 @@ static void signal_supervisor(int number)
 
 int main(int argc, char **argv)
 {
+	pid_t supervisor = getpid();
 	unsigned int instance;
 	int started, has_callback, interval;
 	const char *then;
@@ -122,11 +123,11 @@ int main(int argc, char **argv)
 		} else if (strcmp(then, "exit") == 0) {
 			_exit(0);
 		} else if (strcmp(then, "kill") == 0) {
-			signal_supervisor(SIGKILL);
+			signal_and_wait(supervisor, SIGKILL);
 			observe("sam_hc_send: %d", (int)sam_hc_send());
 			return 0;
 		} else if (strcmp(then, "term") == 0) {
-			signal_supervisor(SIGTERM);
+			signal_and_wait(supervisor, SIGTERM);
 			return 6;
 		}
 	}

@@ -640,7 +640,12 @@ fn faults() -> Vec<Fault> {
             GOES_WRONG,
             shows(
                 Exit(0),
-                &["instance 1", "instance 2, supervised", "the helper's sam_hc_send: 2", "the helper's sam_stop: 2"],
+                &[
+                    "instance 1",
+                    "instance 2, supervised",
+                    "the helper's sam_hc_send: 2",
+                    "the helper's sam_stop: 2",
+                ],
             ),
         ),
         fault(

@@ -16,8 +16,8 @@ use super::keys::Keys;
 use crate::policy::{Policy, Recovery};
 use crate::sys::client_library::{Refusal, TRY_AGAIN};
 use crate::sys::cmap::{Cmap, CmapLibrary};
-use crate::sys::quorum::{self, QuorumLibrary};
 use crate::sys::process::{self, Origin};
+use crate::sys::quorum::{self, QuorumLibrary};
 use crate::sys::thread;
 
 /// The longest sleep, in ms: a sign of life is due. A second is felt by no machine.

@@ -167,7 +167,8 @@ impl Supervisor {
         let group = if settings.kill_group { Some(Group::new().map_err(refused)?) } else { None };
         let _child_signal = ChildSignal::set_aside().map_err(refused)?;
         let _adopts = Subreaper::become_one().map_err(refused)?;
-        let early = if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
+        let early =
+            if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
         let makes_init = process::next_child_is_init();
         let corosync = match rules.quorum || rules.cmap {
             true => Some(Link::new(rules)?),
@@ -533,7 +534,8 @@ impl Supervisor {
         };
         let spare = self.spare.as_ref().map(|spare| spare.pid);
         let side = self.corosync.as_ref().and_then(Link::pid);
-        let others: Vec<i32> = [spare, side].into_iter().flatten().chain(self.early.iter().copied()).collect();
+        let others: Vec<i32> =
+            [spare, side].into_iter().flatten().chain(self.early.iter().copied()).collect();
         heir::find(&late, &others)
     }
 

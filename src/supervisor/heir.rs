@@ -99,14 +99,8 @@ mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
-    const LATE: Late = Late {
-        user: 0,
-        born: 100 * S,
-        ended: 200 * S,
-        named: None,
-        has_forked: true,
-        was_apart: false,
-    };
+    const LATE: Late =
+        Late { user: 0, born: 100 * S, ended: 200 * S, named: None, has_forked: true, was_apart: false };
 
     fn child(pid: i32) -> Relative {
         Relative { pid, has_our_memory: true, leads_session: false, started: 199 * S, users: [7, 7] }

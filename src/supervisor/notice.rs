@@ -251,7 +251,9 @@ impl Notice {
             Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
             Notice::Left { .. } => "left",
             Notice::Adopted { .. } => "adopted",
-            Notice::LimitReached { .. } | Notice::Strayed { .. } | Notice::NoMoreProcesses { .. } => "gave-up",
+            Notice::LimitReached { .. } | Notice::Strayed { .. } | Notice::NoMoreProcesses { .. } => {
+                "gave-up"
+            }
         }
     }
 
@@ -401,7 +403,10 @@ impl fmt::Display for Notice {
                 }
             }
             Notice::Left { id, pid } => {
-                write!(f, "instance {id} (pid {pid}) exited 0, a process that it forked may go on in its place")
+                write!(
+                    f,
+                    "instance {id} (pid {pid}) exited 0, a process that it forked may go on in its place"
+                )
             }
             Notice::Adopted { id, pid, before } => {
                 write!(f, "instance {id} (pid {before}) exited 0 and goes on in pid {pid}, which it forked")
@@ -414,7 +419,10 @@ impl fmt::Display for Notice {
                 f.write_str(", giving up")
             }
             Notice::NoMoreProcesses { id } => {
-                write!(f, "instance {id} cannot be started: process 1 of its PID namespace has ended, giving up")
+                write!(
+                    f,
+                    "instance {id} cannot be started: process 1 of its PID namespace has ended, giving up"
+                )
             }
             Notice::Restarted { id, pid, took } => {
                 let tenths = took / 100_000;
