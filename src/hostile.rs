@@ -15,6 +15,7 @@ use crate::corosync::record::State;
 use crate::environment::{HangSignal, RestartDelay, RestartLimit, Settings};
 use crate::policy::Recovery;
 use crate::store::Store;
+use crate::supervisor::heir::Heirs;
 use crate::supervisor::machine::{Effect, Event, Machine, Rules};
 use crate::supervisor::notice::Notice;
 use crate::sys::inspection::Inspection;
@@ -94,6 +95,7 @@ pub fn page(bytes: &[u8]) {
                 Event::Tick
             }
             5 => match input.byte() {
+                code if code % 16 == 2 => Event::Left,
                 code if code % 8 == 0 => Event::Stillborn(Status::Exited(code.into())),
                 code if code % 2 == 0 => Event::Died(Status::Exited(code.into())),
                 code => Event::Died(Status::Killed { signal: i32::from(code % 64) + 1, core: code > 128 }),
@@ -130,6 +132,8 @@ struct Watched {
     condemned: bool,
     killed: bool,
     finished: bool,
+    /// How often a process was looked for that goes on in the place of the instance.
+    sought: usize,
 }
 
 impl Watched {
@@ -146,6 +150,7 @@ impl Watched {
             condemned: false,
             killed: false,
             finished: false,
+            sought: 0,
         };
         watched.step(Event::Launched { pid: 1 });
         watched
@@ -153,8 +158,8 @@ impl Watched {
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Launched { .. } => self.lives = true,
-            Event::Died(_) | Event::Stillborn(_) => self.lives = false,
+            Event::Launched { .. } | Event::Adopted { .. } => self.lives = true,
+            Event::Died(_) | Event::Stillborn(_) | Event::Left => self.lives = false,
             _ => {}
         }
         let view = self.board.view();
@@ -181,6 +186,25 @@ impl Watched {
                     assert!(!self.condemned || signal == libc::SIGKILL, "kills with {signal}");
                     self.killed = self.condemned;
                 }
+                Effect::SeekHeir => {
+                    assert!(!self.lives, "looks for another instance after {event:?}");
+                    let found = [
+                        Heirs::Several,
+                        Heirs::Only(2),
+                        Heirs::OutOfReach(None),
+                        Heirs::Only(2),
+                        Heirs::None,
+                        Heirs::Several,
+                        Heirs::Caller(2),
+                    ];
+                    self.sought += 1;
+                    self.step(Event::Heir(found[self.sought % found.len()]));
+                }
+                Effect::Adopt(pid) => {
+                    assert!(!self.lives && pid == 2, "adopts {pid} after {event:?}");
+                    (self.condemned, self.killed) = (false, false);
+                    self.step(Event::Adopted { pid });
+                }
                 Effect::Inspect => self.step(Event::Inspected(Inspection::default())),
                 Effect::EndGroup(id) => {
                     assert!(self.rules.settings.kill_group && id == self.id && !self.lives, "ends {id}");
@@ -195,7 +219,7 @@ impl Watched {
                 Effect::PassOn(received) => {
                     let expected = Event::Signal { received, shared: false };
                     assert!(
-                        event == expected || matches!(event, Event::Launched { .. }),
+                        event == expected || matches!(event, Event::Launched { .. } | Event::Adopted { .. }),
                         "passes on {received:?}"
                     );
                 }

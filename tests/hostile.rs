@@ -9,7 +9,7 @@ use std::{thread, time::Duration};
 use common::{
     Built,
     Ended::{By, ByRealTime, Exit},
-    Library, Outcome, Program, left_out,
+    Library, Outcome, PATIENCE, Program, left_out,
 };
 
 /// As in `c-tests/hostile.c`.
@@ -78,4 +78,22 @@ fn signals_and_children_without_end() {
         return left_out("only root can have instances that are not");
     };
     assert!(was_replaced(1, &outcome), "{outcome}");
+}
+
+#[test]
+fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted() {
+    for standby in ["0", "1"] {
+        let program = Program::new(Built::WithOurs, &["name_heir"]);
+        let mut command = program.command(Library::Ours);
+        command.env("SAM_STANDBY", standby);
+        let outcome = program.start_as(command).finish(PATIENCE);
+        if outcome.says().iter().any(|line| line.starts_with("left out")) {
+            return left_out("only root can have instances that are not");
+        }
+        let instances: Vec<String> = (1..=7).map(|id| format!("instance {id}")).collect();
+        let instances: Vec<&str> = instances.iter().map(String::as_str).collect();
+        outcome.expect(Exit(0), &instances);
+        let adopted = outcome.errors().iter().any(|line| line.contains("goes on in"));
+        assert!(!adopted, "{outcome}");
+    }
 }

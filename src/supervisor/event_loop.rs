@@ -38,6 +38,9 @@ const NEWS: usize = 1000;
 /// How long a spare may take to take over before the supervisor goes on, in ns.
 const PATIENCE: u64 = 1_000_000;
 
+/// How long the supervisor waits at its end for the end of the spare that it has killed, in ns.
+const BURIAL: u64 = 100_000_000;
+
 /// What became of the calling process.
 #[derive(Debug)]
 pub enum Role {
@@ -355,6 +358,8 @@ impl Supervisor {
                             self.arrived().for_each(drop);
                             if let Some(spare) = self.spare.take() {
                                 let _ = signals::send(spare.pid, libc::SIGKILL);
+                                // In another PID namespace, process 1 cannot end before this one is reaped.
+                                process::reap_until(spare.pid, clock::now().saturating_add(BURIAL));
                             }
                             self.tell();
                             if let Some(corosync) = self.corosync.take() {
