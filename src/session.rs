@@ -22,7 +22,7 @@ use crate::supervisor::machine::Rules;
 use crate::supervisor::newborn::Instance;
 use crate::sys::foreign::{Bytes, HealthCheck, Room};
 use crate::sys::signals::Blocked;
-use crate::sys::{clock, ending, process, program, signals};
+use crate::sys::{clock, ending, forked, process, program, signals};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
@@ -144,6 +144,15 @@ pub fn mark_failed() -> Result<()> {
     existing()?.mark_failed()
 }
 
+/// Runs in every process that was forked, before fork(3) returns there, and so in the child of a signal handler as well.
+fn note_fork() {
+    let Some(session) = current() else { return };
+    session.has_thread.store(false, Ordering::Relaxed);
+    if let Some(board) = session.board.get() {
+        board.note_fork();
+    }
+}
+
 /// Tells the administrator of a fault of our own.
 pub fn complain(what: impl Display) {
     let route = current().map_or_else(Route::default, |session| session.settings.log);
@@ -166,7 +175,7 @@ impl Session {
         if policy.quorum {
             corosync::link::probe().inspect_err(|error| tell(&settings, *error))?;
         }
-        Ok(Session {
+        let session = Session {
             policy,
             settings,
             interval: u64::from(interval_ms) * 1_000_000,
@@ -178,7 +187,9 @@ impl Session {
             has_thread: AtomicBool::new(false),
             data: Data::new()?,
             check: Mutex::new(None),
-        })
+        };
+        forked::watch(note_fork)?;
+        Ok(session)
     }
 
     fn lock(&self) -> Locked<'_> {
@@ -236,6 +247,7 @@ impl Session {
         let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
             Role::Instance(Instance { id, board, bell }) => {
+                forked::settle();
                 self.board.set(board).map_err(|_| Error::Internal)?;
                 if let Some(bell) = bell {
                     self.bell.set(bell).map_err(|_| Error::Internal)?;
@@ -258,8 +270,13 @@ impl Session {
             self.wait_for_quorum()?;
         }
         let since = {
-            let _locked = self.lock();
+            let locked = self.lock();
             let board = self.startable()?;
+            if locked.check.is_some() && !self.has_thread.load(Ordering::Relaxed) {
+                // In a process that was forked from the instance: the thread stayed there.
+                callback::spawn().map_err(Error::System)?;
+                self.has_thread.store(true, Ordering::Relaxed);
+            }
             let now = clock::now();
             board.heartbeat(now);
             self.enter(board, Phase::Started, now);
@@ -273,9 +290,30 @@ impl Session {
     /// The page, for a start.
     fn startable(&self) -> Result<&Board> {
         let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
-        // Forgotten by the kernel if the program has dropped its privileges since it was registered.
-        process::signal_on_death_of_parent(libc::SIGTERM);
+        if forked::is_forked() {
+            self.claim(board);
+        } else {
+            // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+            process::signal_on_death_of_parent(libc::SIGTERM);
+        }
         if board.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(board) }
+    }
+
+    /// The calling process was forked from the instance and now speaks for it: if the instance exits with 0, the
+    /// supervisor adopts this process.
+    #[cold]
+    fn claim(&self, board: &Board) {
+        let own = process::own_pid();
+        let is_adopted = board.is_heir(own);
+        if is_adopted || forked::is_orphan() {
+            // Not before: the parent that ends would be the one that forked this process.
+            process::signal_on_death_of_parent(libc::SIGTERM);
+        }
+        if is_adopted {
+            forked::settle();
+        } else {
+            board.claim(own);
+        }
     }
 
     /// Takes no lock while it waits, and lets signals through: a handler may call anything.
@@ -322,6 +360,9 @@ impl Session {
         let now = {
             let _locked = self.lock();
             let board = self.board_in(&[Stage::Started])?;
+            if forked::is_forked() {
+                self.claim(board);
+            }
             let now = clock::now();
             self.set_stage(Stage::Stopped);
             self.enter(board, Phase::Stopped, now);
@@ -352,7 +393,11 @@ impl Session {
     /// One heartbeat, while started.
     #[inline]
     pub fn heartbeat(&self) -> Result<()> {
-        self.board_in(&[Stage::Started])?.heartbeat(clock::now());
+        let board = self.board_in(&[Stage::Started])?;
+        if forked::is_forked() {
+            self.claim(board);
+        }
+        board.heartbeat(clock::now());
         Ok(())
     }
 

@@ -611,6 +611,150 @@ fn faults() -> Vec<Fault> {
                 ],
             ),
         ),
+        // Processes that the instance forks
+        fault(
+            "daemon(3) between sam_register and sam_start, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "registered", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3) after sam_start, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3) with a warm spare, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        )
+        .with(&[("SAM_STANDBY", "1")]),
+        fault(
+            "daemon(3) with SAM_KILL_GROUP, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        )
+        .with(&[("SAM_KILL_GROUP", "1")]),
+        fault(
+            "daemon(3) with no interval and no further call, then an exit",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "exit", "0"],
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then a hang",
+            "the process that goes on is warned and killed; the C library kills the one that ended",
+            &["daemonize", "daemon", "started", "hang", "300"],
+            GOES_WRONG, // restarts it beside the hung one,
+            shows(Exit(0), &["instance 1 is alive", "warned", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then sam_stop and exit 0",
+            "the end of the process that goes on is the end of the instance",
+            &["daemonize", "daemon", "registered", "stop", "300"],
+            shows(Exit(0), &["instance 1 is alive"]),
+            shows(Exit(0), &["instance 1 is alive"]),
+        ),
+        fault(
+            "daemon(3) between a callback's registration and sam_start",
+            "the thread that asks the callback is made in the process that goes on",
+            &["daemonize", "daemon", "callback", "crash", "300"],
+            GOES_WRONG, // restarts it beside the daemon,
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "fork and _exit(0) by hand, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "fork", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "two forks by hand, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "twice", "registered", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then SIGTERM to the supervisor",
+            "signals are passed on to the process that goes on, and its end is passed out",
+            &["daemonize", "daemon", "registered", "term", "0"],
+            GOES_WRONG, // ends alone, or restarts,
+            shows(Exit(6), &["instance 1 is alive", "warned"]),
+        ),
+        fault(
+            "daemon(3), then the supervisor is killed",
+            "the process that goes on is told, as any instance",
+            &["daemonize", "daemon", "registered", "kill", "0"],
+            GOES_WRONG,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
+            "a helper that never calls sam outlives an exit 0",
+            "a process that never calls sam is not taken for the instance",
+            &["helper", "outlives"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2, supervised", "helper: alive"]),
+        ),
+        fault(
+            "a helper outlives a crash, and calls sam",
+            "what a crashed instance left behind cannot speak for the next one",
+            &["helper", "calls"],
+            GOES_WRONG,
+            shows(
+                Exit(0),
+                &[
+                    "instance 1",
+                    "instance 2, supervised",
+                    "the helper's sam_hc_send: 2",
+                    "the helper's sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "heartbeats of a helper while the instance is silent",
+            "a process that the instance forked speaks for it",
+            &["helper", "beats"],
+            shows(Exit(0), &["instance 1", "alive after four intervals"]),
+            shows(Exit(0), &["instance 1", "alive after four intervals"]),
+        ),
+        // PID namespaces
+        fault(
+            "instances in an existing PID namespace",
+            "the end of the supervisor is told by other signs than getppid(2)",
+            &["pid_namespace", "existing"],
+            shows(
+                Exit(0),
+                &["instance 1", "alive after four intervals", "instance 2", "alive after four intervals"],
+            ),
+            shows(
+                Exit(0),
+                &["instance 1", "alive after four intervals", "instance 2", "alive after four intervals"],
+            ),
+        ),
+        fault(
+            "instances in a new PID namespace",
+            "where no instance can follow, the supervisor ends as the last one did",
+            &["pid_namespace", "new"],
+            shows(
+                Exit(1),
+                &[
+                    "instance 1",
+                    "alive after four intervals",
+                    "the program's code runs in the supervisor: sam_register: 2",
+                ],
+            ),
+            shows(Exit(3), &["instance 1", "alive after four intervals"]),
+        ),
         // Data
         fault(
             "large data is forgotten",

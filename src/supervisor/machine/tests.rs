@@ -1022,3 +1022,133 @@ proptest! {
         }
     }
 }
+
+/// A machine whose instance exited with 0 at 1050 ms.
+fn machine_that_seeks(interval: u64, seen: &View) -> Machine {
+    let mut machine = machine(interval, Recovery::Restart);
+    assert_eq!(machine.step(1050 * MS, Event::Left, seen), [Effect::SeekHeir]);
+    assert!(machine.seeks_heir());
+    machine
+}
+
+#[test]
+fn process_that_called_after_an_exit_0_becomes_the_instance() {
+    for (interval, phase) in [
+        (INTERVAL, Phase::Registered),
+        (INTERVAL, Phase::Waiting),
+        (INTERVAL, Phase::Started),
+        (0, Phase::Started),
+    ] {
+        let seen = view(phase, 1001 * MS, 1001 * MS);
+        let mut machine = machine_that_seeks(interval, &seen);
+        assert_eq!(
+            machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen),
+            [Effect::Adopt(72)],
+            "{phase:?}"
+        );
+        let told = Notice::Adopted { id: 1, pid: 72, before: PID };
+        assert_eq!(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen), [Effect::Tell(told)]);
+        assert!(!machine.seeks_heir());
+        assert_eq!(machine.wake_at(), (interval != 0).then_some(1051 * MS + interval));
+        // It is restarted as any other, and may go on in a further process.
+        assert_eq!(machine.clone().step(1060 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+        let effects = deeds(machine.step(1060 * MS, Event::Died(SEGV), &started(1055 * MS)));
+        assert_eq!(effects, launch(2));
+    }
+}
+
+#[test]
+fn instance_that_was_to_end_goes_on_in_no_other_process() {
+    let expected = [Effect::Finish(Status::Exited(0))];
+    for phase in [Phase::Stopped, Phase::Finalized] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let effects = deeds(machine.step(1050 * MS, Event::Left, &view(phase, 1001 * MS, 0)));
+        assert_eq!(effects, expected, "{phase:?}");
+    }
+    let mut given_up = machine(INTERVAL, Recovery::Restart);
+    let seen = View { given_up: true, ..started(1001 * MS) };
+    assert_eq!(deeds(given_up.step(1050 * MS, Event::Left, &seen)), expected);
+
+    let mut told = machine(INTERVAL, Recovery::Restart);
+    told.step(1040 * MS, signal(libc::SIGTERM), &started(1001 * MS));
+    assert_eq!(deeds(told.step(1050 * MS, Event::Left, &started(1001 * MS))), expected);
+
+    let mut warned = machine(INTERVAL, Recovery::Restart);
+    warned.step(1100 * MS, Event::Tick, &started(1000 * MS));
+    assert_eq!(deeds(warned.step(1110 * MS, Event::Left, &started(1000 * MS))), launch(2));
+}
+
+#[test]
+fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
+    for (interval, seen) in [(0, started(1001 * MS)), (INTERVAL, view(Phase::Registered, 0, 0))] {
+        let mut machine = machine_that_seeks(interval, &seen);
+        assert_eq!(deeds(machine.step(1050 * MS, Event::Heir(Heirs::Only(72)), &seen)), []);
+        assert_eq!(machine.wake_at(), Some(1060 * MS));
+        assert_eq!(machine.step(1060 * MS, Event::Tick, &seen), [Effect::SeekHeir]);
+        assert_eq!(deeds(machine.step(1060 * MS, Event::Heir(Heirs::Several), &seen)), []);
+        let effects = machine.step(1150 * MS, Event::Heir(Heirs::Only(72)), &seen);
+        assert_eq!(effects, [Effect::Adopt(72)], "it has executed no other program meanwhile");
+    }
+}
+
+#[test]
+fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
+    for found in [Heirs::Only(72), Heirs::Several, Heirs::OutOfReach(None), Heirs::OutOfReach(Some(72))] {
+        let seen = started(1040 * MS);
+        let mut machine = machine_that_seeks(INTERVAL, &seen);
+        let mut now = 1050 * MS;
+        loop {
+            let effects = deeds(machine.step(now, Event::Heir(found), &seen));
+            if !effects.is_empty() {
+                assert_eq!((effects, now), (launch(2), 1150 * MS), "{found:?}");
+                break;
+            }
+            now = machine.wake_at().unwrap();
+            assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::SeekHeir]);
+        }
+    }
+    let seen = started(1040 * MS);
+    let mut machine = machine_that_seeks(INTERVAL, &seen);
+    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::None), &seen)), launch(2));
+}
+
+#[test]
+fn process_that_cannot_be_supervised_ends_the_supervisor() {
+    let heard = started(1060 * MS);
+    for (interval, seen, end) in [
+        (INTERVAL, heard, 1150),
+        (0, started(1001 * MS), 2050),
+        (INTERVAL, view(Phase::Registered, 0, 0), 2050),
+    ] {
+        let mut machine = machine_that_seeks(interval, &seen);
+        let found = Event::Heir(Heirs::OutOfReach(Some(72)));
+        assert_eq!(deeds(machine.step(1051 * MS, found, &seen)), []);
+        let told = Effect::Tell(Notice::Strayed { id: 1, pid: 72 });
+        let effects = machine.step(end * MS, found, &seen);
+        assert_eq!(effects, [told, Effect::Finish(Status::Exited(0))]);
+    }
+}
+
+#[test]
+fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
+    let seen = view(Phase::Registered, 0, 0);
+    let mut machine = machine_that_seeks(INTERVAL, &seen);
+    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    assert_eq!(machine.step(1052 * MS, signal(libc::SIGTERM), &seen), []);
+    assert_eq!(deeds(machine.step(1053 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    let mut left = machine.clone();
+    let effects = deeds(left.step(2050 * MS, Event::Heir(Heirs::Several), &seen));
+    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
+
+    machine.step(1054 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    let effects = deeds(machine.step(1054 * MS, Event::Adopted { pid: 72 }, &seen));
+    assert_eq!(effects, [Effect::PassOn(received(libc::SIGTERM))]);
+}
+
+#[test]
+fn supervisor_without_a_further_instance_ends_as_the_last_one() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS))), launch(2));
+    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
+    assert_eq!(effects, [Effect::Tell(Notice::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
+}
