@@ -498,18 +498,33 @@ impl Machine {
 
     /// The instance exited with 0. That is an end like any other if it was told to end, or had said that it would. What
     /// is still held it was not told.
-    fn left(&mut self, now: u64, watch: Watch, view: &View) -> Vec<Effect> {
+    fn left(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
         let was_told = self.ending && !self.held.iter().any(|held| ends(held.number));
         let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
             && !view.given_up
             && !was_told
-            && watch.reason.is_none();
+            && !self.is_accused(now, &watch, view);
         if !may_go_on {
             return self.died(now, watch, Status::Exited(0), view);
         }
+        (watch.silence, watch.reason) = (Silence::Fine, None);
         self.life = Life::Left { watch, since: now, pause: SEEK.0 };
         self.wake = NEVER;
         vec![Effect::SeekHeir]
+    }
+
+    /// Returns `true` if the instance was warned or is to end, and has said nothing since that calls it off.
+    fn is_accused(&self, now: u64, watch: &Watch, view: &View) -> bool {
+        if watch.phase(view) != Phase::Started {
+            return false;
+        }
+        let heard = heard(now, watch, view);
+        let is_unhealthy = self.rules.interval != 0 && believed(now, view.unhealthy) >= heard;
+        match watch.silence {
+            Silence::Fine => is_unhealthy,
+            Silence::Warned { heard: before, .. } => is_unhealthy || heard <= before,
+            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => true,
+        }
     }
 
     /// Decides what follows from `found`. A process that called the library is adopted. Where no heartbeat is due, so is
