@@ -5,6 +5,7 @@ pub mod bell;
 pub mod client_library;
 pub mod clock;
 pub mod cmap;
+mod direct;
 pub mod ending;
 pub mod foreign;
 pub mod futex;
