@@ -8,7 +8,7 @@ mod guard;
 use core::ffi::{c_int, c_uint, c_void};
 
 use self::corotypes::cs_error_t;
-use self::guard::guarded;
+use self::guard::{guarded, guarded_store};
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::session;
@@ -45,7 +45,7 @@ pub type sam_recovery_policy_t = c_uint;
 ///
 /// Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
 /// function. A callback that does not return within the interval counts as a hang.
-pub type sam_hc_callback_t = Option<unsafe extern "C" fn() -> c_int>;
+pub type sam_hc_callback_t = Option<unsafe extern "C-unwind" fn() -> c_int>;
 
 /// Opens the session of this process: how long the instance may be silent, and what happens when it is lost.
 ///
@@ -59,11 +59,11 @@ pub type sam_hc_callback_t = Option<unsafe extern "C" fn() -> c_int>;
 /// memory (see errno); CS_ERR_NOT_SUPPORTED: the policy needs a client library of corosync that is not
 /// installed; with QUORUM also the error of that library. After an error nothing is open.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_initialize(time_interval: c_int, recovery_policy: sam_recovery_policy_t) -> cs_error_t {
-    guarded(|| {
-        let interval_ms = u32::try_from(time_interval).unwrap_or(0);
-        session::initialize(interval_ms, Policy::from_bits(recovery_policy)?)
-    })
+pub extern "C-unwind" fn sam_initialize(
+    time_interval: c_int,
+    recovery_policy: sam_recovery_policy_t,
+) -> cs_error_t {
+    guarded(|| session::initialize(time_interval, Policy::from_bits(recovery_policy)?))
 }
 
 /// Ends the session: from now on no recovery takes place. The supervisor stays until this process ends, and
@@ -71,7 +71,7 @@ pub extern "C" fn sam_initialize(time_interval: c_int, recovery_policy: sam_reco
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised before.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_finalize() -> cs_error_t {
+pub extern "C-unwind" fn sam_finalize() -> cs_error_t {
     guarded(session::finalize)
 }
 
@@ -79,7 +79,7 @@ pub extern "C" fn sam_finalize() -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started already; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_start() -> cs_error_t {
+pub extern "C-unwind" fn sam_start() -> cs_error_t {
     guarded(session::start)
 }
 
@@ -87,7 +87,7 @@ pub extern "C" fn sam_start() -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_stop() -> cs_error_t {
+pub extern "C-unwind" fn sam_stop() -> cs_error_t {
     guarded(session::stop)
 }
 
@@ -98,7 +98,7 @@ pub extern "C" fn sam_stop() -> cs_error_t {
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_INVALID_PARAM: no such signal, the
 /// one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
+pub extern "C-unwind" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
     guarded(|| session::set_warn_signal(warn_signal))
 }
 
@@ -115,7 +115,7 @@ pub extern "C" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
 /// # Safety
 /// instance_id is NULL or points to an unsigned int.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
     guarded(|| {
         let id = session::register()?;
         // SAFETY: the caller promises NULL or room for one unsigned int.
@@ -130,8 +130,8 @@ pub unsafe extern "C" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_hc_send() -> cs_error_t {
-    guarded(session::heartbeat)
+pub extern "C-unwind" fn sam_hc_send() -> cs_error_t {
+    guarded_store(session::heartbeat)
 }
 
 /// Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
@@ -139,7 +139,7 @@ pub extern "C" fn sam_hc_send() -> cs_error_t {
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started; CS_ERR_INVALID_PARAM: the interval is 0, or
 /// NULL and there is none; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
+pub extern "C-unwind" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
     // SAFETY: the caller hands over a function that can be called from any thread.
     guarded(|| session::register_callback(cb.map(|check| unsafe { HealthCheck::new(check) })))
 }
@@ -152,7 +152,7 @@ pub extern "C" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t 
 /// # Safety
 /// size is NULL or points to a size_t.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
     guarded(|| {
         // SAFETY: the caller promises NULL or room for one size_t.
         let size = unsafe { size.as_mut() }.ok_or(Error::InvalidArgument)?;
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
 /// # Safety
 /// data is NULL or points to size writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_error_t {
     guarded(|| {
         if data.is_null() {
             return Err(Error::InvalidArgument);
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_
 /// # Safety
 /// data is NULL or points to size readable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_store(data: *const c_void, size: usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_store(data: *const c_void, size: usize) -> cs_error_t {
     guarded(|| {
         let size = if data.is_null() { 0 } else { size };
         // SAFETY: the caller promises size readable bytes.
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn sam_data_store(data: *const c_void, size: usize) -> cs_
 /// Returns CS_ERR_BAD_HANDLE: not registered, or finalised; CS_ERR_INVALID_PARAM: the policy is without CMAP;
 /// CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_mark_failed() -> cs_error_t {
+pub extern "C-unwind" fn sam_mark_failed() -> cs_error_t {
     guarded(session::mark_failed)
 }
 

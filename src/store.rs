@@ -67,6 +67,11 @@ impl Turn<'_> {
         if self.0.is_nested() { self.0.busy.load(Ordering::Relaxed) } else { NONE }
     }
 
+    /// Refuses every use of the store by another thread until this is dropped.
+    pub fn shut(&self) {
+        self.0.shut();
+    }
+
     /// From now on a signal handler knows. Nobody interrupts one that has interrupted this.
     fn uses(&self, slot: usize) {
         if !self.0.is_nested() {
@@ -101,8 +106,11 @@ impl Store {
     }
 
     /// Waits for other threads. To be held by who forks: the new process has none of them.
-    pub fn turn(&self) -> Turn<'_> {
-        Turn(self.slots.enter())
+    ///
+    /// # Errors
+    /// `WrongState` if this process has become a supervisor.
+    pub fn turn(&self) -> Result<Turn<'_>> {
+        self.slots.enter().map(Turn).ok_or(Error::WrongState)
     }
 
     fn word(&self) -> &AtomicU64 {
@@ -115,7 +123,7 @@ impl Store {
 
     /// Bytes stored. What an earlier instance claims to have stored but did not counts as nothing.
     pub fn size(&self) -> Result<usize> {
-        Ok(self.readable(&self.turn())?.size)
+        Ok(self.readable(&self.turn()?)?.size)
     }
 
     fn readable(&self, turn: &Turn<'_>) -> Result<Committed> {
@@ -150,7 +158,7 @@ impl Store {
         if data.len() >= isize::MAX as usize {
             return Err(Error::TooBig);
         }
-        let turn = self.turn();
+        let turn = self.turn()?;
         let (_, slot) = self.choose(&turn, |committed| {
             let mut slot = 0;
             while slot == committed.slot || slot == turn.in_use() {
@@ -167,7 +175,7 @@ impl Store {
 
     /// Copies what is stored to the start of `room`; nothing when nothing is stored.
     pub fn restore(&self, room: Room<'_>) -> Result<()> {
-        let turn = self.turn();
+        let turn = self.turn()?;
         let Committed { slot, size } = self.readable(&turn)?;
         if size > room.len() {
             return Err(Error::InvalidArgument);
@@ -256,7 +264,7 @@ mod tests {
                 file.write(b"used"[..].into()).unwrap();
             }
             kept.word().store(Committed { slot: committed, size: 4 }.to_word(), Ordering::Relaxed);
-            let outer = kept.turn();
+            let outer = kept.turn().unwrap();
             outer.uses(busy);
             assert_eq!(restore(&kept, 4).unwrap(), b"used");
             for data in [&b"one"[..], b"second", b"", &[3; 10_000]] {
@@ -272,7 +280,7 @@ mod tests {
             outer.0.files[busy].write(b"u"[..].into()).unwrap();
             assert_eq!(kept.size(), Ok(0), "what is in use is not mapped anew, whatever the word says");
             drop(outer);
-            assert_eq!(kept.turn().0.busy.load(Ordering::Relaxed), NONE);
+            assert_eq!(kept.turn().unwrap().0.busy.load(Ordering::Relaxed), NONE);
         }
     }
 
@@ -282,7 +290,7 @@ mod tests {
         for committed in 0..SLOTS {
             let kept = Store::new().unwrap();
             kept.word().store(Committed { slot: committed, size: 0 }.to_word(), Ordering::Relaxed);
-            let outer = kept.turn();
+            let outer = kept.turn().unwrap();
             let (seen, chosen) = kept.choose(&outer, |seen| {
                 if seen.size == 0 {
                     store(&kept, b"handler").unwrap();

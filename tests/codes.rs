@@ -52,6 +52,7 @@ const ANY_INTERVAL: &[Row] = &[
     row("sam_stop", "9 9 9 1 9 9"),
     row("sam_hc_send", "9 9 9 1 9 9"),
     row("sam_hc_callback_register NULL", "9 9 7 9 7 9"),
+    row("sam_hc_callback_register NULL twice", "9 9 7 9 7 9"),
     row("sam_mark_failed", "9 9 7 7 7 9"),
     row("sam_finalize", "9 1 1 1 1 9"),
     row("sam_data_getsize", "9 1 1 1 1 9"),
@@ -82,6 +83,7 @@ const WITH_INTERVAL: &[Row] = &[
     row("sam_hc_callback_register", "9 9 1 9 1 9"),
     row("sam_hc_callback_register again", "9 9 1 9 1 9"),
     row("sam_hc_callback_register NULL after one", "9 9 1 9 1 9"),
+    row("sam_hc_callback_register NULL twice after one", "9 9 1 9 1 9"),
     row("sam_hc_send with a callback", "9 9 9 1 9 9"),
 ];
 
@@ -150,6 +152,12 @@ fn quit_with_an_interval() {
 #[test]
 fn quit_without_an_interval() {
     check("0", "QUIT");
+}
+
+/// A negative interval is no limit, but a callback is accepted and never called.
+#[test]
+fn quit_with_a_negative_interval() {
+    check("-1", "QUIT");
 }
 
 #[test]

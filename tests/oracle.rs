@@ -203,6 +203,11 @@ fn callback_calls_every_function() {
 }
 
 #[test]
+fn callback_with_a_negative_interval_is_never_called() {
+    both(&["callback_without_limit", "-1"], Exit(0), &["sam_hc_callback_register: 1", "not called"]);
+}
+
+#[test]
 fn data_survives() {
     let says = [
         "instance 0: 0 bytes, \"\"",
@@ -285,4 +290,9 @@ fn an_instance_without_rights_is_supervised() {
     let says = ["instance 1: ", "instance 2: data of instance 1", "instance 3: data of instance 2"];
     original.expect(Exit(0), &says);
     program.run(Library::Ours).expect(Exit(0), &says);
+}
+
+#[test]
+fn data_can_be_read_after_the_supervisor_is_gone() {
+    both(&["data_orphan"], By(SIGKILL), &["sam_data_getsize: 1", "sam_data_restore: 1", "5 bytes, kept"]);
 }

@@ -47,9 +47,9 @@ pub enum Role {
 
 /// Makes the first instance and supervises it and its successors. Returns in each instance, and in the
 /// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
-/// process is as it was.
-pub fn supervise(rules: Rules, warn_signal: i32) -> Result<Role> {
-    Ok(match run(rules, warn_signal)? {
+/// process is as it was. Calls `become_supervisor` in the supervisor once there is a first instance.
+pub fn supervise(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Role> {
+    Ok(match run(rules, warn_signal, become_supervisor)? {
         Outcome::Born(newborn) => Role::Instance(newborn.take_over()),
         Outcome::Over(status) => Role::Supervisor(status),
     })
@@ -61,7 +61,7 @@ enum Outcome {
     Over(Status),
 }
 
-fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
+fn run(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Outcome> {
     let mut supervisor = Supervisor::new(rules, warn_signal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
@@ -77,6 +77,7 @@ fn run(rules: Rules, warn_signal: i32) -> Result<Outcome> {
     match first {
         Launch::InChild(newborn) => Ok(Outcome::Born(newborn)),
         Launch::Made(launched) => {
+            become_supervisor();
             let own_pid = process::own_pid();
             let outcome = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
             outcome.map_err(|_| Error::Internal).or_else(|error| {
