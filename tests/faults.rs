@@ -306,6 +306,30 @@ fn faults() -> Vec<Fault> {
             LEFT_TO_CHANCE,
             shows(Exit(3), &["sam_data_store: 9", "done"]),
         ),
+        // Names
+        fault(
+            "a program with functions of its own named send, time ..",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE, // its own libraries are led to the program's functions
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        ),
+        fault(
+            "the same, with all that an administrator can set",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        )
+        .with(&[
+            ("SAM_LOG", "syslog"),
+            ("SAM_KILL_GROUP", "1"),
+            ("SAM_NOTIFY", "1"),
+            ("NOTIFY_SOCKET", "@libsam-test-nobody"),
+            ("SAM_HANG_SIGNAL", "TERM"),
+            ("SAM_DEBUG_HOLD", "1"),
+            ("SAM_RESTART_DELAY", "10..20"),
+        ]),
         // Descriptors
         fault(
             "an exec'd grandchild outlives the crash",
