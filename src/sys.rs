@@ -21,6 +21,7 @@ pub mod reentrant;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;
+pub mod stream;
 pub mod thread;
 
 use std::os::fd::{FromRawFd, OwnedFd};
