@@ -43,8 +43,9 @@ pub type sam_recovery_policy_t = c_uint;
 
 /// Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
 ///
-/// Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
-/// function. A callback that does not return within the interval counts as a hang.
+/// Runs in a thread of the library with a normal stack, while health checking is started, with the signal mask of
+/// the thread that registered it. May call any sam function. A callback that does not return within the interval
+/// counts as a hang.
 pub type sam_hc_callback_t = Option<unsafe extern "C-unwind" fn() -> c_int>;
 
 /// Opens the session of this process: how long the instance may be silent, and what happens when it is lost.
@@ -58,6 +59,8 @@ pub type sam_hc_callback_t = Option<unsafe extern "C-unwind" fn() -> c_int>;
 /// SAM_ variable in the environment; CS_ERR_NO_MEMORY; CS_ERR_LIBRARY: the system refused a descriptor or
 /// memory (see errno); CS_ERR_NOT_SUPPORTED: the policy needs a client library of corosync that is not
 /// installed; with QUORUM also the error of that library. After an error nothing is open.
+///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_initialize(
     time_interval: c_int,
@@ -112,6 +115,8 @@ pub extern "C-unwind" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
 /// could be made (see errno), and the caller goes on as it was; with CMAP, CS_ERR_BAD_HANDLE when corosync
 /// cannot be reached and CS_ERR_NOT_SUPPORTED when its client library is not installed.
 ///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
+///
 /// # Safety
 /// instance_id is NULL or points to an unsigned int.
 #[unsafe(no_mangle)]
@@ -137,7 +142,9 @@ pub extern "C-unwind" fn sam_hc_send() -> cs_error_t {
 /// Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started; CS_ERR_INVALID_PARAM: the interval is 0, or
-/// NULL and there is none; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+/// NULL and there never was one; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
     // SAFETY: the caller hands over a function that can be called from any thread.
@@ -147,7 +154,8 @@ pub extern "C-unwind" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_e
 /// Tells the size of the stored data in bytes; 0 when there is none.
 ///
 /// Returns CS_OK; CS_ERR_INVALID_PARAM: size is NULL; CS_ERR_BAD_HANDLE: not initialised, or finalised;
-/// CS_ERR_LIBRARY: the supervisor is gone. After an error *size is as it was.
+/// CS_ERR_LIBRARY: the application closed the library's descriptors and it cannot get at the data. After an error
+/// *size is as it was.
 ///
 /// # Safety
 /// size is NULL or points to a size_t.
@@ -166,8 +174,8 @@ pub unsafe extern "C-unwind" fn sam_data_getsize(size: *mut usize) -> cs_error_t
 /// data: where to; size: its room in bytes, at least what sam_data_getsize() tells.
 ///
 /// Returns CS_OK; CS_ERR_INVALID_PARAM: data is NULL or size too small, and nothing was copied;
-/// CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the supervisor is gone, or the application
-/// closed the library's descriptors and it cannot get at the data.
+/// CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the application closed the library's
+/// descriptors and it cannot get at the data.
 ///
 /// # Safety
 /// data is NULL or points to size writable bytes.

@@ -173,6 +173,13 @@ fn callback_hangs() {
 }
 
 #[test]
+fn callback_that_ends_its_thread_is_a_hang() {
+    for how in ["exit", "cancel"] {
+        both(&["callback_exits", how], Exit(0), &["instance 1", "cleanup", "warned", "instance 2"]);
+    }
+}
+
+#[test]
 fn callback_removed() {
     let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
