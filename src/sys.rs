@@ -5,6 +5,7 @@ pub mod bell;
 pub mod client_library;
 pub mod clock;
 pub mod cmap;
+mod direct;
 pub mod ending;
 pub mod foreign;
 pub mod forked;
@@ -23,6 +24,7 @@ pub mod relative;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;
+pub mod stream;
 pub mod thread;
 pub mod unseen;
 

@@ -276,6 +276,51 @@ fn faults() -> Vec<Fault> {
             LEFT_TO_CHANCE, // it stops here more often than not
             shows(Exit(0), &["0 strange answers"]),
         ),
+        fault(
+            "a thread that stays in the supervisor calls sam",
+            "calls in a supervisor are refused at once",
+            &["left_thread"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "all calls refused", "instance 2", "data: kept"]),
+        ),
+        fault(
+            "pthread_cancel of threads in sam calls",
+            "no sam call is left by a cancellation",
+            &["cancelled", "deferred"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["sam_data_store: 9", "done"]),
+        ),
+        fault(
+            "asynchronous cancellation of threads in sam calls",
+            "the thread ends outside the call, and nothing stays locked",
+            &["cancelled", "asynchronous"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["sam_data_store: 9", "done"]),
+        ),
+        // Names
+        fault(
+            "a program with functions of its own named send, time ..",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE, // its own libraries are led to the program's functions
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        ),
+        fault(
+            "the same, with all that an administrator can set",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        )
+        .with(&[
+            ("SAM_LOG", "syslog"),
+            ("SAM_KILL_GROUP", "1"),
+            ("SAM_NOTIFY", "1"),
+            ("NOTIFY_SOCKET", "@libsam-test-nobody"),
+            ("SAM_HANG_SIGNAL", "TERM"),
+            ("SAM_DEBUG_HOLD", "1"),
+            ("SAM_RESTART_DELAY", "10..20"),
+        ]),
         // Descriptors
         fault(
             "an exec'd grandchild outlives the crash",
@@ -611,6 +656,54 @@ fn faults() -> Vec<Fault> {
                 ],
             ),
         ),
+        fault(
+            "callback mode, then the supervisor is killed",
+            "one SIGTERM, though two threads could have asked the kernel for it",
+            &["orphan", "keep", "callback"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "callback mode, root's rights dropped, then the supervisor is killed",
+            "the library's thread asks the kernel again for the signal that giving up rights takes away",
+            &["orphan", "drop", "callback"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "callback mode, the supervisor killed right after root's rights",
+            "the library's thread sends the signal that the kernel did not send",
+            &["orphan", "drop", "prompt"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
         // Processes that the instance forks
         fault(
             "daemon(3) between sam_register and sam_start, then a crash",
@@ -880,11 +973,18 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["about once per interval"]),
         ),
         fault(
-            "a callback with a negative interval",
-            "a negative interval is 0 in every respect, so there is none for a callback either",
-            &["callback_without_limit", "-1"],
-            shows(Exit(0), &["sam_hc_callback_register: 1"]),
-            shows(Exit(0), &["sam_hc_callback_register: 7"]),
+            "a callback that starts a command",
+            "the callback and its commands have the signal mask of the thread that registered it; between callbacks no handler runs in the library's thread",
+            &["callback_mask"],
+            LEFT_TO_CHANCE,
+            shows(
+                Exit(0),
+                &[
+                    "the callback: as registered",
+                    "its command: as registered",
+                    "a handler ran with the callback",
+                ],
+            ),
         ),
         // What the operator sees
         fault(

@@ -238,11 +238,21 @@ pub fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// Has the kernel send `signal` to the calling process when the thread that forked it ends. Forgotten by the
-/// kernel when the process changes its credentials.
+/// Has the kernel send `signal` to the calling process when the thread that forked it ends; 0: none. Each thread has
+/// such a signal of its own, and the kernel sends all of them. Forgotten by the kernel when the thread changes its
+/// credentials, and not inherited by new threads.
 pub fn signal_on_death_of_parent(signal: i32) {
     // SAFETY: PR_SET_PDEATHSIG takes a number.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) };
+}
+
+/// Returns the signal that the kernel would send when the thread that forked this process ends, as the calling thread
+/// has asked for; 0 if it has not, or if the thread's credentials have changed since.
+pub fn signal_on_death_of_parent_now() -> i32 {
+    let mut signal = 0;
+    // SAFETY: PR_GET_PDEATHSIG writes a number to a place that is ours.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0) };
+    signal
 }
 
 /// How far the kernel may delay the timers of the calling thread, in ns.
