@@ -8,18 +8,18 @@
 /* Names that C leaves to the program, and that are this program's business alone. What a library must find in the C
  * library even so is not among them: memory, threads, fork, sigaction. */
 #define NAMES(X) \
-	X(accept) X(alarm) X(basename) X(bind) X(chdir) X(clock_nanosleep) X(close) X(closedir) X(close_range) \
+	X(accept) X(alarm) X(basename) X(bind) X(chdir) X(clock_nanosleep) X(clone) X(close) X(closedir) X(close_range) \
 	X(connect) X(daemon) X(dirfd) X(dirname) X(dup) X(dup2) X(dup3) X(epoll_wait) X(err) X(error) \
 	X(eventfd) X(execv) X(execve) X(fallocate) X(fallocate64) X(fchmod) X(fcntl) X(fcntl64) X(flock) X(fstat) \
 	X(fstat64) X(fstatat) X(ftruncate) X(ftruncate64) X(futex) X(getauxval) X(getcwd) X(getegid) X(geteuid) \
 	X(getgid) X(getpgid) X(getpgrp) X(getpid) X(getppid) X(getrandom) X(getrlimit) X(getsid) X(gettid) X(getuid) \
 	X(index) X(ioctl) X(kill) X(killpg) X(link) X(listen) X(localtime_r) X(lseek) X(lseek64) X(lstat) \
-	X(memfd_create) X(mkdir) X(nanosleep) X(open) X(open64) X(openat) X(openat64) X(opendir) X(openlog) X(pause) \
+	X(memfd_create) X(mkdir) X(mprotect) X(nanosleep) X(open) X(open64) X(openat) X(openat64) X(opendir) X(openlog) X(pause) \
 	X(pidfd_open) X(pipe) X(pipe2) X(poll) X(ppoll) X(prctl) X(pread) X(pread64) X(prlimit) X(prlimit64) X(pwrite) \
 	X(pwritev2) X(pwritev64v2) X(read) X(readdir) X(readdir64) X(readlink) X(readv) X(recv) X(recvfrom) X(recvmsg) \
 	X(rindex) X(sched_yield) X(secure_getenv) X(select) X(send) X(sendmsg) X(sendto) X(setenv) \
 	X(setitimer) X(setpgid) X(setrlimit) X(setrlimit64) X(setsid) X(setsockopt) X(shutdown) X(sigaddset) \
-	X(sigemptyset) X(sigfillset) X(sigismember) X(signalfd) X(sigprocmask) X(sigqueue) X(sigtimedwait) X(sigwait) \
+	X(sigemptyset) X(sigfillset) X(sigismember) X(signalfd) X(sigpending) X(sigprocmask) X(sigqueue) X(sigtimedwait) X(sigwait) \
 	X(sleep) X(socket) X(socketpair) X(stat) X(stat64) X(statx) X(sync) X(sysconf) X(sysinfo) X(syslog) X(time) \
 	X(times) X(timerfd_create) X(truncate) X(uname) X(unlink) X(usleep) X(vfork) X(wait) X(wait4) X(waitid) \
 	X(waitpid) X(warn) X(write) X(writev)

@@ -18,8 +18,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    clockid_t, id_t, idtype_t, iovec, mode_t, nfds_t, off_t, pid_t, pollfd, rlimit, siginfo_t, sigset_t,
-    sigval, size_t, sockaddr, socklen_t, ssize_t, stat, statx, syscall, sysinfo, time_t, timespec, tm,
+    clockid_t, id_t, idtype_t, iovec, itimerval, mode_t, nfds_t, off_t, pid_t, pollfd, rlimit, siginfo_t,
+    sigset_t, sigval, size_t, sockaddr, socklen_t, ssize_t, stat, statx, syscall, sysinfo, time_t, timespec,
+    tm,
 };
 
 /// The size of the kernel's signal mask.
@@ -54,9 +55,14 @@ calls! {
     sam_direct_getpgrp() -> pid_t = SYS_getpgid(0);
     sam_direct_getpid() -> pid_t = SYS_getpid();
     sam_direct_getppid() -> pid_t = SYS_getppid();
+    sam_direct_getrlimit(resource: c_uint, to: *mut rlimit) -> c_int
+        = SYS_prlimit64(0, resource, ptr::null::<rlimit>(), to);
+    sam_direct_getsid(process: pid_t) -> pid_t = SYS_getsid(process);
     sam_direct_ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int = SYS_ioctl(fd, request, argument);
     sam_direct_kill(process: pid_t, signal: c_int) -> c_int = SYS_kill(process, signal);
     sam_direct_memfd_create(name: *const c_char, flags: c_uint) -> c_int = SYS_memfd_create(name, flags);
+    sam_direct_mprotect(start: *mut c_void, length: size_t, access: c_int) -> c_int
+        = SYS_mprotect(start, length, access);
     sam_direct_open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
         = SYS_openat(libc::AT_FDCWD, path, flags, mode);
     sam_direct_open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
@@ -66,16 +72,21 @@ calls! {
     sam_direct_pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t
         = SYS_pwritev2(fd, parts, count as c_long, offset, 0, flags);
     sam_direct_read(fd: c_int, to: *mut c_void, length: size_t) -> ssize_t = SYS_read(fd, to, length);
+    sam_direct_readlink(path: *const c_char, to: *mut c_char, length: size_t) -> ssize_t
+        = SYS_readlinkat(libc::AT_FDCWD, path, to, length);
     sam_direct_send(fd: c_int, data: *const c_void, length: size_t, flags: c_int) -> ssize_t
         = SYS_sendto(fd, data, length, flags, ptr::null::<sockaddr>(), 0);
     sam_direct_sendto(
         fd: c_int, data: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t
     ) -> ssize_t = SYS_sendto(fd, data, length, flags, to, to_length);
+    sam_direct_setitimer(timer: c_int, time: *const itimerval, before: *mut itimerval) -> c_int
+        = SYS_setitimer(timer, time, before);
     sam_direct_setpgid(process: pid_t, group: pid_t) -> c_int = SYS_setpgid(process, group);
     sam_direct_setrlimit(resource: c_uint, limit: *const rlimit) -> c_int
         = SYS_prlimit64(0, resource, limit, ptr::null_mut::<rlimit>());
     sam_direct_signalfd(fd: c_int, mask: *const sigset_t, flags: c_int) -> c_int
         = SYS_signalfd4(fd, mask, MASK, flags);
+    sam_direct_sigpending(set: *mut sigset_t) -> c_int = SYS_rt_sigpending(set, MASK);
     sam_direct_sigtimedwait(mask: *const sigset_t, info: *mut siginfo_t, timeout: *const timespec) -> c_int
         = SYS_rt_sigtimedwait(mask, info, timeout, MASK);
     sam_direct_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = SYS_socket(domain, kind, protocol);
@@ -93,6 +104,8 @@ calls! {
 calls! {
     sam_direct_fstat(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
     sam_direct_fstat64(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
+    sam_direct_stat64(path: *const c_char, to: *mut stat) -> c_int
+        = SYS_newfstatat(libc::AT_FDCWD, path, to, 0);
 }
 
 /// As the C library's ppoll().
@@ -225,15 +238,34 @@ pub unsafe extern "C" fn sam_direct_sigfillset(set: *mut sigset_t) -> c_int {
 /// `set` points to a signal set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sam_direct_sigaddset(set: *mut sigset_t, signal: c_int) -> c_int {
-    let Some(number) = usize::try_from(signal - 1).ok().filter(|&number| number < 8 * size_of::<sigset_t>())
-    else {
+    let Some((word, bit)) = place_in_set(signal) else {
         super::set_errno(libc::EINVAL);
         return -1;
     };
-    let bits = c_ulong::BITS as usize;
     // SAFETY: a signal set is an array of such words, and has the bit.
-    unsafe { *set.cast::<c_ulong>().add(number / bits) |= 1 << (number % bits) };
+    unsafe { *set.cast::<c_ulong>().add(word) |= bit };
     0
+}
+
+/// As the C library's sigismember(), for signals that exist.
+///
+/// # Safety
+/// `set` points to a signal set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigismember(set: *const sigset_t, signal: c_int) -> c_int {
+    let Some((word, bit)) = place_in_set(signal) else {
+        super::set_errno(libc::EINVAL);
+        return -1;
+    };
+    // SAFETY: a signal set is an array of such words, and has the bit.
+    c_int::from(unsafe { *set.cast::<c_ulong>().add(word) } & bit != 0)
+}
+
+/// Returns the number of the word of a signal set that has the bit of `signal`, and that bit.
+fn place_in_set(signal: c_int) -> Option<(usize, c_ulong)> {
+    let number = usize::try_from(signal - 1).ok().filter(|&number| number < 8 * size_of::<sigset_t>())?;
+    let bits = c_ulong::BITS as usize;
+    Some((number / bits, 1 << (number % bits)))
 }
 
 /// Functions that are more than a system call. They are asked of the dynamic linker, behind the program.
@@ -263,6 +295,9 @@ macro_rules! others {
 }
 
 others! {
+    sam_direct_clone = c"clone"(
+        start: extern "C" fn(*mut c_void) -> c_int, stack: *mut c_void, flags: c_int, argument: *mut c_void
+    ) -> c_int;
     sam_direct_closedir = c"closedir"(folder: *mut c_void) -> c_int;
     sam_direct_dirfd = c"dirfd"(folder: *mut c_void) -> c_int;
     sam_direct_localtime_r = c"localtime_r"(time: *const time_t, to: *mut tm) -> *mut tm;
