@@ -1,6 +1,7 @@
 /* A program that goes on in a process which it forked, and leaves the one that sam_register made with exit status 0:
  * daemonize HOW WHEN THEN INTERVAL
- * HOW: daemon, fork (and _exit by hand), twice (fork and setsid, then fork again)
+ * HOW: daemon, fork (and _exit by hand), twice (fork and setsid, then fork again), late (fork, and the parent ends when
+ * the child has been started for a while)
  * WHEN: registered (before sam_start), started (after it), callback (before it, with a callback in place of heartbeats)
  * THEN: what the first instance does after a while: crash, hang, stop, exit (with 0), kill (the supervisor), term (the
  * same, with SIGTERM) */
@@ -23,7 +24,7 @@ static void warned(int number)
 	say("warned\n");
 }
 
-static void fork_and_leave(void)
+static void fork_and_leave(int delay)
 {
 	switch (fork()) {
 	case -1:
@@ -33,10 +34,11 @@ static void fork_and_leave(void)
 		alarm(LONGEST);
 		return;
 	}
+	sleep_ms(delay);
 	_exit(0);
 }
 
-static void go_on(const char *how)
+static void go_on(const char *how, int interval)
 {
 	if (strcmp(how, "daemon") == 0) {
 		if (daemon(1, 1) != 0) {
@@ -46,10 +48,10 @@ static void go_on(const char *how)
 		alarm(LONGEST);
 		return;
 	}
-	fork_and_leave();
+	fork_and_leave(strcmp(how, "late") == 0 ? 4 * interval : 0);
 	if (strcmp(how, "twice") == 0) {
 		setsid();
-		fork_and_leave();
+		fork_and_leave(0);
 	}
 }
 
@@ -58,7 +60,7 @@ static void beat(int interval, int has_callback)
 	long until;
 
 	if (interval == 0 || has_callback) {
-		sleep_ms(500 + 4 * interval);
+		sleep_ms(500 + 8 * interval);
 		return;
 	}
 	for (until = now_ms() + 4 * interval; now_ms() < until; sleep_ms(interval / 8)) {
@@ -107,7 +109,7 @@ int main(int argc, char **argv)
 	} else if (has_callback) {
 		MUST(sam_hc_callback_register(healthy));
 	}
-	go_on(argv[1]);
+	go_on(argv[1], interval);
 	if (!started) {
 		/* A daemon that takes its time. */
 		sleep_ms(2 * interval);
@@ -124,6 +126,8 @@ int main(int argc, char **argv)
 			_exit(0);
 		} else if (strcmp(then, "kill") == 0) {
 			signal_and_wait(supervisor, SIGKILL);
+			/* A second warning would come with the first, or when the library's thread looks the next time. */
+			sleep_ms(2 * interval);
 			observe("sam_hc_send: %d", (int)sam_hc_send());
 			return 0;
 		} else if (strcmp(then, "term") == 0) {

@@ -792,6 +792,20 @@ fn faults() -> Vec<Fault> {
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
+            "daemon(3) in callback mode, then the supervisor is killed",
+            "one SIGTERM tells the process that goes on, though two threads could have asked the kernel for it",
+            &["daemonize", "daemon", "callback", "kill", "300"],
+            GOES_WRONG,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
+            "a fork that is started with a callback before its parent ends, then the supervisor is killed",
+            "the process that goes on is told of the end of its supervisor, not of that of its parent",
+            &["daemonize", "late", "callback", "kill", "300"],
+            LEFT_TO_CHANCE,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
             "a helper that never calls sam outlives an exit 0",
             "a process that never calls sam is not taken for the instance",
             &["helper", "outlives"],
