@@ -55,14 +55,17 @@ all: $(library) $(program)
 # is named by file: the linker script libc.so would add the dynamic loader, for its __tls_get_addr, to the libraries
 # that we need. The ELF test sees to it that nothing else is left undefined.
 # A defsym beats a definition: src/capi/guard.rs takes the place of what std does about a panic and a lack of memory.
-# Every rustc mangles these names in its own way.
+# Every rustc mangles these names in its own way. src/sys/direct.rs takes the place of functions of the C library, so that
+# a program which defines one of that name is not called.
 replace = $$(LC_ALL=C grep -aowE '[A-Za-z0-9_]*$(1)' $(archive) | sort -u | sed 's/.*/-Wl,--defsym=&=$(2)/')
+direct  = $$(LC_ALL=C grep -aowE 'sam_direct_[a-z0-9_]+' $(archive) | sort -u | sed 's/sam_direct_\(.*\)/-Wl,--defsym=\1=&/')
 $(library): $(archive) src/capi/exports.map Makefile
 	$(CC) -shared -o $@ -Wl,--whole-archive $(archive) -Wl,--no-whole-archive \
 	    -nodefaultlibs -lgcc -lgcc_eh -l:libc.so.6 -lc_nonshared \
 	    -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete \
 	    $(call replace,rust_begin_unwind,sam_panicked) \
 	    $(call replace,__rust_alloc_error_handler,sam_out_of_memory) \
+	    $(direct) \
 	    -Wl,--version-script=src/capi/exports.map -Wl,-soname,$(soname) $(LDFLAGS)
 
 # cargo knows best when the archive is out of date.

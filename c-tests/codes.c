@@ -13,6 +13,13 @@ static int healthy(void)
 	return 0;
 }
 
+/* Takes the callback back and says what a second time answers. */
+static int callback_null_twice(void)
+{
+	sam_hc_callback_register(NULL);
+	return (int)sam_hc_callback_register(NULL);
+}
+
 /* Whether the data stored on the way to the state is still there, as far as the state lets one look. */
 static const char *kept(void)
 {
@@ -38,7 +45,7 @@ static int store_and_look(const void *from, size_t length)
 
 struct call {
 	const char *name;
-	int interval_above_zero; /* a callback is registered on the way to the state */
+	int with_callback; /* one is registered on the way to the state, which an interval of 0 does not allow */
 	int (*make)(void);
 };
 
@@ -119,6 +126,8 @@ static const struct call calls[] = {
 	{"sam_hc_callback_register again", 1, callback},
 	{"sam_hc_callback_register NULL", 0, callback_null},
 	{"sam_hc_callback_register NULL after one", 1, callback_null},
+	{"sam_hc_callback_register NULL twice", 0, callback_null_twice},
+	{"sam_hc_callback_register NULL twice after one", 1, callback_null_twice},
 	{"sam_hc_send with a callback", 1, hc_send},
 	{"sam_mark_failed", 0, mark_failed},
 	{"sam_finalize", 0, finalize},
@@ -202,7 +211,7 @@ int main(int argc, char **argv)
 		int status;
 		pid_t child;
 
-		if (calls[i].interval_above_zero && interval <= 0) {
+		if (calls[i].with_callback && interval == 0) {
 			continue;
 		}
 		if (argc == 5 && is_larger_than_the_buffer(&calls[i])) {
@@ -210,7 +219,7 @@ int main(int argc, char **argv)
 		}
 		child = fork();
 		if (child == 0) {
-			reach(state, interval, policy, calls[i].interval_above_zero);
+			reach(state, interval, policy, calls[i].with_callback);
 			observe("%s: %d", calls[i].name, calls[i].make());
 			sam_finalize();
 			_exit(0);

@@ -1,12 +1,20 @@
-/* The supervisor is killed: orphan keep|drop, to give up root's rights first. */
+/* The supervisor is killed: orphan keep|drop [callback|prompt]. drop: root's rights are given up first. callback: after
+ * the start, and the library sends the heartbeats; prompt: the same, and the supervisor is killed at once. */
 #include "observe.h"
 
 static volatile sig_atomic_t terminated;
+static volatile sig_atomic_t calls;
+
+static int healthy(void)
+{
+	calls++;
+	return 0;
+}
 
 static void terminate(int signal_number)
 {
 	(void)signal_number;
-	terminated = 1;
+	terminated++;
 }
 
 static void broken_pipe(int signal_number)
@@ -35,23 +43,51 @@ static int killer(pid_t supervisor)
 	return ends[1];
 }
 
+static void give_up_rights(void)
+{
+	if (setgid(65534) != 0 || setuid(65534) != 0) {
+		leave_out("only root has rights to give up");
+	}
+}
+
+/* Waits until the callback was called `more` times more. */
+static void await_calls(int more)
+{
+	int start = calls, i;
+
+	for (i = 0; i < 2000 && calls - start < more; i++) {
+		sleep_ms(10);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int instance;
 	int command, i;
+	int drop = argc > 1 && strcmp(argv[1], "drop") == 0;
+	int callback = argc > 2;
 
-	if (argc != 2) {
+	if (argc < 2) {
 		return 2;
 	}
 	on_signal(SIGTERM, terminate);
 	on_signal(SIGPIPE, broken_pipe);
-	MUST(sam_initialize(60000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(callback ? 1000 : 60000, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	command = killer(getppid());
-	if (strcmp(argv[1], "drop") == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
-		leave_out("only root has rights to give up");
+	if (callback) {
+		MUST(sam_hc_callback_register(healthy));
+	} else if (drop) {
+		give_up_rights();
 	}
 	MUST(sam_start());
+	if (callback) {
+		await_calls(1);
+		if (drop) {
+			give_up_rights();
+		}
+		await_calls(strcmp(argv[2], "prompt") == 0 ? 0 : 1);
+	}
 	observe("supervised, sam_hc_send: %d", (int)sam_hc_send());
 	if (write(command, "", 1) != 1) {
 		give_up();
@@ -59,7 +95,17 @@ int main(int argc, char **argv)
 	for (i = 0; i < 150 && !terminated; i++) {
 		sleep_ms(10);
 	}
-	observe(terminated ? "SIGTERM" : "the instance lives on unwatched");
+	/* A second one would come with the first, or when the library's thread looks the next time. */
+	if (callback) {
+		await_calls(2);
+	} else {
+		sleep_ms(100);
+	}
+	if (terminated < 2) {
+		observe(terminated ? "SIGTERM" : "the instance lives on unwatched");
+	} else {
+		observe("SIGTERM, %d times", (int)terminated);
+	}
 	observe("sam_hc_send: %d", (int)sam_hc_send());
 	observe("sam_data_store: %d", (int)sam_data_store("data", 5));
 	observe("sam_stop: %d", (int)sam_stop());

@@ -56,6 +56,9 @@ enum Word {
     Id = 12,
     Admitted = 14,
     Shown = 15,
+    Claimant = 16,
+    Heir = 17,
+    Forked = 18,
 }
 
 /// The futex that a spare waits on: 1 when it is to take over.
@@ -222,6 +225,45 @@ impl Board {
             futex::wait(answers, seen, Some(patience));
         }
         come()
+    }
+
+    /// Notes that the instance, or a process that it forked, has forked. Called in the new process.
+    pub fn note_fork(&self) {
+        self.word(Word::Forked).store(1, Ordering::Release);
+    }
+
+    /// Returns `true` if the instance, or a process that it forked, has ever forked.
+    pub fn has_forked(&self) -> bool {
+        self.word(Word::Forked).load(Ordering::Acquire) != 0
+    }
+
+    /// A process that the instance forked has called the library. Called by that process; `pid` is its own.
+    pub fn claim(&self, pid: i32) {
+        self.word(Word::Claimant).store(pid as u64, Ordering::Release);
+    }
+
+    /// Returns the pid in the last claim, if there was one. The page may name any process.
+    pub fn claimant(&self) -> Option<i32> {
+        let pid = self.word(Word::Claimant).load(Ordering::Acquire);
+        i32::try_from(pid).ok().filter(|&pid| pid > 0)
+    }
+
+    /// The supervisor adopted `pid`: that process is the instance from now on.
+    pub fn set_heir(&self, pid: i32) {
+        // Its pid may be another's when it has ended.
+        self.word(Word::Claimant).store(0, Ordering::Relaxed);
+        self.word(Word::Heir).store(pid as u64, Ordering::Release);
+    }
+
+    /// Returns `true` if the supervisor adopted `pid`. Called by that process.
+    pub fn is_heir(&self, pid: i32) -> bool {
+        self.word(Word::Heir).load(Ordering::Acquire) == pid as u64
+    }
+
+    /// The supervisor does not look at the page any more. Processes that the instance left behind are told that nobody
+    /// supervises them.
+    pub fn close(&self) {
+        self.0.lifeline().cut();
     }
 
     /// Reads the page. Take the time afterwards: what is stamped later than that was never true.

@@ -3,12 +3,21 @@
 //!
 //! The thread is made when the first callback is registered, and sleeps on a futex unless health checking is
 //! started: so starting and stopping stay safe in signal handlers.
+//!
+//! The callback runs with the signal mask of the thread that registered it, and can be cancelled as any thread. Between
+//! two calls the thread keeps all signals blocked but those of hardware faults, so that no handler of the application
+//! runs in it unexpectedly, and it cannot be cancelled. A callback that ends the thread (pthread_exit(3)) counts as one
+//! that does not return: the heartbeats stop. For this, nothing that the thread calls a callback through has anything
+//! to drop.
+//!
+//! From its first wake-up on the thread has the parent-death signal of the process, see [`Lifeline`].
+//!
+//! A process that the instance forks, and that goes on in its place, has a thread of its own from `sam_start` on.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::session::{self, Session};
-use crate::sys::foreign::HealthCheck;
-use crate::sys::process::TimerSlack;
+use crate::session::{self, Check, Session};
+use crate::sys::process::{self, TimerSlack};
 use crate::sys::{clock, futex, signals, thread};
 
 /// Heartbeats per interval.
@@ -51,20 +60,57 @@ pub fn spawn() -> Result<(), i32> {
     thread::spawn_detached(|| {
         signals::unblock_faults();
         if let Some(session) = session::current() {
-            while serve(session) {}
+            let mut lifeline = Lifeline { was_told: false };
+            while serve(session, &mut lifeline) {}
         }
     })
 }
 
+/// The word of the supervisor's end to the application, SIGTERM, which it shall get once.
+///
+/// The kernel sends the parent-death signal of each thread, and takes it away from a thread whose credentials change
+/// (PR_SET_PDEATHSIG in prctl(2)). So this thread alone has one, and arms it again whenever it wakes. It has to send the
+/// signal itself if the supervisor has ended while nothing was armed.
+struct Lifeline {
+    was_told: bool,
+}
+
+impl Lifeline {
+    /// To be called at each wake-up.
+    fn tend(&mut self, session: &Session) {
+        if self.was_told
+            || process::signal_on_death_of_parent_now() == libc::SIGTERM
+            || !session.is_child_of_supervisor()
+        {
+            return;
+        }
+        let parent = process::parent();
+        let mut is_lost = session.supervisor_is_gone();
+        if !is_lost {
+            process::signal_on_death_of_parent(libc::SIGTERM);
+            // The kernel marks the page some time before it gives the child another parent, and sends the signal when
+            // it does the latter. If that has happened meanwhile, it was most likely before the signal was armed. A
+            // parent in another PID namespace is 0 before and after.
+            is_lost = session.supervisor_is_gone() && (parent == 0 || process::parent() != parent);
+        }
+        // The supervisor closes the page of an instance that has ended: what it left behind is not told.
+        if is_lost && session.is_instance() {
+            self.was_told = true;
+            signals::send_to_self(libc::SIGTERM);
+        }
+    }
+}
+
 /// Works while health checking is started, then sleeps until something has changed. False when the session is
 /// over.
-fn serve(session: &Session) -> bool {
+fn serve(session: &Session, lifeline: &mut Lifeline) -> bool {
     let seen = session.alarm().rings();
     if session.is_over() {
         return false;
     }
+    lifeline.tend(session);
     if let Some(check) = session.check_to_run() {
-        if !watch(session, check, seen) {
+        if !watch(session, check, seen, lifeline) {
             session.report_unhealthy(|| session.alarm().rings() == seen);
         }
     }
@@ -74,7 +120,7 @@ fn serve(session: &Session) -> bool {
 
 /// Beats and asks until the alarm rings (true), or the callback says that the instance is not well (false). The callback
 /// has the timer slack of the application.
-fn watch(session: &Session, check: HealthCheck, seen: u32) -> bool {
+fn watch(session: &Session, check: Check, seen: u32, lifeline: &mut Lifeline) -> bool {
     let pause = (session.interval() / BEATS).max(1);
     let slack = TimerSlack::of(session.interval() / SLACK);
     slack.set();
@@ -83,9 +129,12 @@ fn watch(session: &Session, check: HealthCheck, seen: u32) -> bool {
         if session.alarm().sleep(seen, Some(due)) {
             break;
         }
+        lifeline.tend(session);
         if beat % BEATS == 0 {
             TimerSlack::INHERITED.set();
-            let is_healthy = check.is_healthy();
+            let own_mask = check.mask.set();
+            let is_healthy = thread::cancellable(|| check.health.is_healthy());
+            own_mask.set();
             slack.set();
             if !is_healthy {
                 return false;

@@ -8,7 +8,7 @@ mod guard;
 use core::ffi::{c_int, c_uint, c_void};
 
 use self::corotypes::cs_error_t;
-use self::guard::guarded;
+use self::guard::{guarded, guarded_store};
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::session;
@@ -43,9 +43,10 @@ pub type sam_recovery_policy_t = c_uint;
 
 /// Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
 ///
-/// Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
-/// function. A callback that takes longer than three quarters of the interval counts as a hang.
-pub type sam_hc_callback_t = Option<unsafe extern "C" fn() -> c_int>;
+/// Runs in a thread of the library with a normal stack, while health checking is started, with the signal mask of
+/// the thread that registered it. May call any sam function. A callback that takes longer than three quarters of
+/// the interval counts as a hang.
+pub type sam_hc_callback_t = Option<unsafe extern "C-unwind" fn() -> c_int>;
 
 /// Opens the session of this process: how long the instance may be silent, and what happens when it is lost.
 ///
@@ -58,12 +59,14 @@ pub type sam_hc_callback_t = Option<unsafe extern "C" fn() -> c_int>;
 /// SAM_ variable in the environment; CS_ERR_NO_MEMORY; CS_ERR_LIBRARY: the system refused a descriptor or
 /// memory (see errno); CS_ERR_NOT_SUPPORTED: the policy needs a client library of corosync that is not
 /// installed; with QUORUM also the error of that library. After an error nothing is open.
+///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_initialize(time_interval: c_int, recovery_policy: sam_recovery_policy_t) -> cs_error_t {
-    guarded(|| {
-        let interval_ms = u32::try_from(time_interval).unwrap_or(0);
-        session::initialize(interval_ms, Policy::from_bits(recovery_policy)?)
-    })
+pub extern "C-unwind" fn sam_initialize(
+    time_interval: c_int,
+    recovery_policy: sam_recovery_policy_t,
+) -> cs_error_t {
+    guarded(|| session::initialize(time_interval, Policy::from_bits(recovery_policy)?))
 }
 
 /// Ends the session: from now on no recovery takes place. The supervisor stays until this process ends, and
@@ -71,7 +74,7 @@ pub extern "C" fn sam_initialize(time_interval: c_int, recovery_policy: sam_reco
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised before.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_finalize() -> cs_error_t {
+pub extern "C-unwind" fn sam_finalize() -> cs_error_t {
     guarded(session::finalize)
 }
 
@@ -79,7 +82,7 @@ pub extern "C" fn sam_finalize() -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started already; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_start() -> cs_error_t {
+pub extern "C-unwind" fn sam_start() -> cs_error_t {
     guarded(session::start)
 }
 
@@ -87,7 +90,7 @@ pub extern "C" fn sam_start() -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_stop() -> cs_error_t {
+pub extern "C-unwind" fn sam_stop() -> cs_error_t {
     guarded(session::stop)
 }
 
@@ -98,7 +101,7 @@ pub extern "C" fn sam_stop() -> cs_error_t {
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_INVALID_PARAM: no such signal, the
 /// one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
+pub extern "C-unwind" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
     guarded(|| session::set_warn_signal(warn_signal))
 }
 
@@ -112,10 +115,12 @@ pub extern "C" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
 /// could be made (see errno), and the caller goes on as it was; with CMAP, CS_ERR_BAD_HANDLE when corosync
 /// cannot be reached and CS_ERR_NOT_SUPPORTED when its client library is not installed.
 ///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
+///
 /// # Safety
 /// instance_id is NULL or points to an unsigned int.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
     guarded(|| {
         let id = session::register()?;
         // SAFETY: the caller promises NULL or room for one unsigned int.
@@ -130,16 +135,18 @@ pub unsafe extern "C" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_hc_send() -> cs_error_t {
-    guarded(session::heartbeat)
+pub extern "C-unwind" fn sam_hc_send() -> cs_error_t {
+    guarded_store(session::heartbeat)
 }
 
 /// Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
 ///
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started; CS_ERR_INVALID_PARAM: the interval is 0, or
-/// NULL and there is none; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+/// NULL and there never was one; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+///
+/// Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
+pub extern "C-unwind" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
     // SAFETY: the caller hands over a function that can be called from any thread.
     guarded(|| session::register_callback(cb.map(|check| unsafe { HealthCheck::new(check) })))
 }
@@ -147,12 +154,13 @@ pub extern "C" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t 
 /// Tells the size of the stored data in bytes; 0 when there is none.
 ///
 /// Returns CS_OK; CS_ERR_INVALID_PARAM: size is NULL; CS_ERR_BAD_HANDLE: not initialised, or finalised;
-/// CS_ERR_LIBRARY: the supervisor is gone. After an error *size is as it was.
+/// CS_ERR_LIBRARY: the application closed the library's descriptors and it cannot get at the data. After an error
+/// *size is as it was.
 ///
 /// # Safety
 /// size is NULL or points to a size_t.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
     guarded(|| {
         // SAFETY: the caller promises NULL or room for one size_t.
         let size = unsafe { size.as_mut() }.ok_or(Error::InvalidArgument)?;
@@ -166,13 +174,13 @@ pub unsafe extern "C" fn sam_data_getsize(size: *mut usize) -> cs_error_t {
 /// data: where to; size: its room in bytes, at least what sam_data_getsize() tells.
 ///
 /// Returns CS_OK; CS_ERR_INVALID_PARAM: data is NULL or size too small, and nothing was copied;
-/// CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the supervisor is gone, or the application
-/// closed the library's descriptors and it cannot get at the data.
+/// CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the application closed the library's
+/// descriptors and it cannot get at the data.
 ///
 /// # Safety
 /// data is NULL or points to size writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_error_t {
     guarded(|| {
         if data.is_null() {
             return Err(Error::InvalidArgument);
@@ -194,7 +202,7 @@ pub unsafe extern "C" fn sam_data_restore(data: *mut c_void, size: usize) -> cs_
 /// # Safety
 /// data is NULL or points to size readable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_data_store(data: *const c_void, size: usize) -> cs_error_t {
+pub unsafe extern "C-unwind" fn sam_data_store(data: *const c_void, size: usize) -> cs_error_t {
     guarded(|| {
         let size = if data.is_null() { 0 } else { size };
         // SAFETY: the caller promises size readable bytes.
@@ -208,7 +216,7 @@ pub unsafe extern "C" fn sam_data_store(data: *const c_void, size: usize) -> cs_
 /// Returns CS_ERR_BAD_HANDLE: not registered, or finalised; CS_ERR_INVALID_PARAM: the policy is without CMAP;
 /// CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn sam_mark_failed() -> cs_error_t {
+pub extern "C-unwind" fn sam_mark_failed() -> cs_error_t {
     guarded(session::mark_failed)
 }
 

@@ -15,6 +15,7 @@ use crate::corosync::record::State;
 use crate::environment::{HangSignal, RestartDelay, RestartLimit, Settings};
 use crate::policy::Recovery;
 use crate::store::Store;
+use crate::supervisor::heir::Heirs;
 use crate::supervisor::machine::{Effect, Event, Machine, Rules};
 use crate::supervisor::notice::Notice;
 use crate::sys::inspection::Inspection;
@@ -95,6 +96,7 @@ pub fn page(bytes: &[u8]) {
                 Event::Tick
             }
             5 => match input.byte() {
+                code if code % 16 == 2 => Event::Left,
                 code if code % 8 == 0 => Event::Stillborn(Status::Exited(code.into())),
                 code if code % 2 == 0 => Event::Died(Status::Exited(code.into())),
                 code => Event::Died(Status::Killed { signal: i32::from(code % 64) + 1, core: code > 128 }),
@@ -137,6 +139,8 @@ struct Watched {
     finished: bool,
     /// Signals that were not passed on yet.
     arrived: Vec<Received>,
+    /// How often a process was looked for that goes on in the place of the instance.
+    sought: usize,
 }
 
 impl Watched {
@@ -154,6 +158,7 @@ impl Watched {
             killed: false,
             finished: false,
             arrived: vec![],
+            sought: 0,
         };
         watched.step(Event::Launched { pid: 1 });
         watched
@@ -161,9 +166,9 @@ impl Watched {
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Launched { .. } => self.lives = true,
-            Event::Died(_) | Event::Stillborn(_) => self.lives = false,
             Event::Signal { received, .. } | Event::Missed(received) => self.arrived.push(received),
+            Event::Launched { .. } | Event::Adopted { .. } => self.lives = true,
+            Event::Died(_) | Event::Stillborn(_) | Event::Left => self.lives = false,
             _ => {}
         }
         let view = self.board.view();
@@ -190,6 +195,25 @@ impl Watched {
                     assert!(!self.condemned || signal == libc::SIGKILL, "kills with {signal}");
                     self.killed = self.condemned;
                 }
+                Effect::SeekHeir => {
+                    assert!(!self.lives, "looks for another instance after {event:?}");
+                    let found = [
+                        Heirs::Several,
+                        Heirs::Only(2),
+                        Heirs::OutOfReach(None),
+                        Heirs::Only(2),
+                        Heirs::None,
+                        Heirs::Several,
+                        Heirs::Caller(2),
+                    ];
+                    self.sought += 1;
+                    self.step(Event::Heir(found[self.sought % found.len()]));
+                }
+                Effect::Adopt(pid) => {
+                    assert!(!self.lives && pid == 2, "adopts {pid} after {event:?}");
+                    (self.condemned, self.killed) = (false, false);
+                    self.step(Event::Adopted { pid });
+                }
                 Effect::Inspect => self.step(Event::Inspected(Inspection::default())),
                 Effect::EndGroup(id) => {
                     assert!(self.rules.settings.kill_group && id == self.id && !self.lives, "ends {id}");
@@ -204,6 +228,7 @@ impl Watched {
                 Effect::PassOn(received) => {
                     let place = self.arrived.iter().position(|arrived| *arrived == received);
                     self.arrived.remove(place.expect("a signal that has arrived and was not passed on"));
+                    assert!(self.lives, "passes on {received:?} after {event:?}");
                 }
                 Effect::Suspend => assert!(matches!(event, Event::Stopped(_)), "stops after {event:?}"),
                 Effect::Launch { id, warn_signal } => {

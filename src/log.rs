@@ -3,13 +3,20 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::{CStr, OsStr};
 use std::fmt::{Display, Write as _};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use nix::errno::Errno;
 
 use crate::environment::Route;
+use crate::sys::stream::Stream;
 use crate::sys::{clock, process, program, stderr};
 
-const SYSLOG: &str = "/dev/log";
+const SYSLOG: &CStr = c"/dev/log";
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// The syslog facility of daemons.
@@ -47,6 +54,8 @@ pub struct Log {
     program: String,
     /// Kept open, as later there may be no descriptor left. None: to be tried again.
     socket: Option<UnixDatagram>,
+    /// The connection to a syslog daemon that has a stream socket. None: to be tried again.
+    stream: Option<Stream>,
     lost: u64,
 }
 
@@ -57,7 +66,7 @@ impl Log {
             Route::Syslog | Route::Journal => datagram_socket(),
             Route::Stderr | Route::Off => None,
         };
-        Log { route, program: program::name(), socket, lost: 0 }
+        Log { route, program: program::name(), socket, stream: None, lost: 0 }
     }
 
     /// Writes one line.
@@ -90,17 +99,44 @@ impl Log {
             Route::Syslog => {
                 let date = clock::local_date();
                 let priority = DAEMON << 3 | entry.priority as u8;
-                self.send_to(SYSLOG, format!("<{priority}>{date} {}: {line}", self.program).as_bytes())
+                self.send_to_syslog(format!("<{priority}>{date} {}: {line}\0", self.program).as_bytes())
             }
-            Route::Journal => self.send_to(JOURNAL, journal_entry(&self.program, &line, entry).as_bytes()),
+            Route::Journal => {
+                self.send_to(JOURNAL, journal_entry(&self.program, &line, entry).as_bytes()).is_ok()
+            }
         }
     }
 
-    fn send_to(&mut self, address: &str, datagram: &[u8]) -> bool {
+    /// Sends a record that ends with a NUL byte. As syslog(3), in a datagram without that byte, or to a stream socket
+    /// if that is what the daemon has.
+    fn send_to_syslog(&mut self, record: &[u8]) -> bool {
+        /// A daemon that was started anew has closed the connection, and may have a socket of the other kind by now.
+        const ATTEMPTS: usize = 2;
+        for _ in 0..ATTEMPTS {
+            if self.stream.is_none() {
+                let path = OsStr::from_bytes(SYSLOG.to_bytes());
+                match self.send_to(path, &record[..record.len() - 1]) {
+                    Ok(()) => return true,
+                    Err(error) if error.raw_os_error() != Some(libc::EPROTOTYPE) => return false,
+                    Err(_) => self.stream = Stream::connect(SYSLOG).ok(),
+                }
+            }
+            let Some(stream) = &self.stream else { return false };
+            match stream.send(record) {
+                Ok(()) => return true,
+                Err(Errno::EAGAIN) => return false,
+                Err(_) => self.stream = None,
+            }
+        }
+        false
+    }
+
+    fn send_to(&mut self, address: impl AsRef<Path>, datagram: &[u8]) -> io::Result<()> {
         if self.socket.is_none() {
             self.socket = datagram_socket();
         }
-        self.socket.as_ref().is_some_and(|socket| socket.send_to(datagram, address).is_ok())
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        socket.send_to(datagram, address).map(drop)
     }
 }
 

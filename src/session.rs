@@ -5,7 +5,8 @@
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -21,8 +22,8 @@ use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::machine::Rules;
 use crate::supervisor::newborn::Instance;
 use crate::sys::foreign::{Bytes, HealthCheck, Room};
-use crate::sys::signals::Blocked;
-use crate::sys::{clock, ending, process, program, signals};
+use crate::sys::signals::{Blocked, Mask};
+use crate::sys::{clock, ending, forked, process, program, signals};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
@@ -49,6 +50,7 @@ pub struct Session {
     settings: Settings,
     /// ns; 0: no limit.
     interval: u64,
+    callbacks: Callbacks,
     stage: AtomicU8,
     /// In an instance, from `sam_register` on.
     board: OnceCell<Board>,
@@ -59,13 +61,40 @@ pub struct Session {
     alarm: Alarm,
     has_thread: AtomicBool,
     data: Data,
-    check: Mutex<Option<HealthCheck>>,
+    check: Mutex<Registered>,
+}
+
+/// The use that the session has for callbacks, by its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callbacks {
+    /// They are called once per interval.
+    Called,
+    /// They are accepted and never called: the interval is negative.
+    Idle,
+    /// They are refused: the interval is 0.
+    Refused,
+}
+
+/// The callback that is registered now, and whether one ever was.
+#[derive(Debug, Default)]
+struct Registered {
+    check: Option<Check>,
+    ever: bool,
+}
+
+/// A callback of the application.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// The function.
+    pub health: HealthCheck,
+    /// The signal mask of the thread that registered it.
+    pub mask: Mask,
 }
 
 /// The lock. Fields are dropped in order: unlocked before signals arrive again.
 struct Locked<'a> {
-    check: MutexGuard<'a, Option<HealthCheck>>,
-    _blocked: Blocked,
+    check: MutexGuard<'a, Registered>,
+    blocked: Blocked,
 }
 
 /// The session of this process, if it was initialised.
@@ -77,8 +106,8 @@ fn existing() -> Result<&'static Session> {
     SESSION.get().ok_or(Error::WrongState)
 }
 
-/// See `sam_initialize`. The interval is in ms, 0: no limit.
-pub fn initialize(interval_ms: u32, policy: Policy) -> Result<()> {
+/// See `sam_initialize`. The interval is in ms, 0 or negative: no limit.
+pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     let _blocked = Blocked::all();
     let mut is_new = false;
     SESSION.get_or_try_init(|| {
@@ -126,22 +155,31 @@ pub fn set_warn_signal(number: i32) -> Result<()> {
 
 /// See `sam_data_getsize`.
 pub fn stored_size() -> Result<usize> {
-    existing()?.store()?.size()
+    existing()?.data()?.size()
 }
 
 /// See `sam_data_store`.
 pub fn store(data: Bytes<'_>) -> Result<()> {
-    existing()?.store()?.store(data)
+    existing()?.data_to_change()?.store(data)
 }
 
 /// See `sam_data_restore`.
 pub fn restore(room: Room<'_>) -> Result<()> {
-    existing()?.store()?.restore(room)
+    existing()?.data()?.restore(room)
 }
 
 /// See `sam_mark_failed`.
 pub fn mark_failed() -> Result<()> {
     existing()?.mark_failed()
+}
+
+/// Runs in every process that was forked, before fork(3) returns there, and so in the child of a signal handler as well.
+fn note_fork() {
+    let Some(session) = current() else { return };
+    session.has_thread.store(false, Ordering::Relaxed);
+    if let Some(board) = session.board.get() {
+        board.note_fork();
+    }
 }
 
 /// Tells the administrator of a fault of our own.
@@ -157,8 +195,18 @@ fn tell(settings: &Settings, error: Error) {
     }
 }
 
+/// Takes the parent-death signal from the calling thread, for that of the callbacks, which is made next, has it from
+/// then on: the kernel sends the signal of each thread. Returns whether there was one.
+fn hand_over_lifeline() -> bool {
+    let had_one = process::signal_on_death_of_parent_now() == libc::SIGTERM;
+    if had_one {
+        process::signal_on_death_of_parent(0);
+    }
+    had_one
+}
+
 impl Session {
-    fn new(interval_ms: u32, policy: Policy) -> Result<Session> {
+    fn new(interval_ms: i32, policy: Policy) -> Result<Session> {
         let settings = Settings::read(program::variable).map_err(|malformed| {
             Log::open(malformed.log).say(Priority::Error, malformed);
             Error::InvalidArgument
@@ -166,10 +214,15 @@ impl Session {
         if policy.quorum {
             corosync::link::probe().inspect_err(|error| tell(&settings, *error))?;
         }
-        Ok(Session {
+        let session = Session {
             policy,
             settings,
-            interval: u64::from(interval_ms) * 1_000_000,
+            interval: u64::try_from(interval_ms).unwrap_or(0) * 1_000_000,
+            callbacks: match interval_ms {
+                0 => Callbacks::Refused,
+                1.. => Callbacks::Called,
+                _ => Callbacks::Idle,
+            },
             stage: AtomicU8::new(Stage::Initialized as u8),
             board: OnceCell::new(),
             bell: OnceCell::new(),
@@ -177,13 +230,33 @@ impl Session {
             alarm: Alarm::default(),
             has_thread: AtomicBool::new(false),
             data: Data::new()?,
-            check: Mutex::new(None),
-        })
+            check: Mutex::default(),
+        };
+        forked::watch(note_fork)?;
+        Ok(session)
     }
 
-    fn lock(&self) -> Locked<'_> {
-        let _blocked = Blocked::all();
-        Locked { check: self.check.lock().unwrap_or_else(PoisonError::into_inner), _blocked }
+    /// Waits for other threads.
+    ///
+    /// # Errors
+    /// `WrongState` once the session is over. A supervisor holds the lock until its end, and the session in it is over:
+    /// a thread that the application started before `sam_register` is not kept waiting there.
+    fn lock(&self) -> Result<Locked<'_>> {
+        /// The pause between two looks, while another thread holds the lock: it is rare, and held for a short time.
+        const PAUSE: Duration = Duration::from_micros(20);
+        let blocked = Blocked::all();
+        loop {
+            if self.is_over() {
+                return Err(Error::WrongState);
+            }
+            match self.check.try_lock() {
+                Ok(check) => return Ok(Locked { check, blocked }),
+                Err(TryLockError::Poisoned(check)) => {
+                    return Ok(Locked { check: check.into_inner(), blocked });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     #[inline]
@@ -214,8 +287,8 @@ impl Session {
     }
 
     fn register(&self) -> Result<u32> {
-        let turn = self.data.turn();
-        let locked = self.lock();
+        let turn = self.data.turn()?;
+        let locked = self.lock()?;
         if self.stage() != Stage::Initialized {
             return Err(Error::WrongState);
         }
@@ -232,10 +305,15 @@ impl Session {
             cmap,
             settings: self.settings,
         };
-        let become_supervisor = || self.data.leave(&turn);
+        let become_supervisor = || {
+            // For the application's other threads, which are left in this process: nothing of it is theirs now.
+            self.set_stage(Stage::Finalized);
+            self.data.leave(&turn);
+        };
         let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
             Role::Instance(Instance { id, board, bell }) => {
+                forked::settle();
                 self.board.set(board).map_err(|_| Error::Internal)?;
                 if let Some(bell) = bell {
                     self.bell.set(bell).map_err(|_| Error::Internal)?;
@@ -246,7 +324,6 @@ impl Session {
             }
             Role::Supervisor(status) => {
                 // The application's exit handlers run in this process, and may call us.
-                self.set_stage(Stage::Finalized);
                 drop(locked);
                 ending::end_like(status)
             }
@@ -258,8 +335,12 @@ impl Session {
             self.wait_for_quorum()?;
         }
         let since = {
-            let _locked = self.lock();
+            let locked = self.lock()?;
             let board = self.startable()?;
+            if locked.check.check.is_some() {
+                // In a process that was forked from the instance: the thread stayed there.
+                self.provide_thread()?;
+            }
             let now = clock::now();
             board.heartbeat(now);
             self.enter(board, Phase::Started, now);
@@ -273,16 +354,45 @@ impl Session {
     /// The page, for a start.
     fn startable(&self) -> Result<&Board> {
         let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
-        // Forgotten by the kernel if the program has dropped its privileges since it was registered.
-        process::signal_on_death_of_parent(libc::SIGTERM);
+        if forked::is_forked() {
+            self.claim(board);
+        } else {
+            // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+            self.arm_lifeline();
+        }
         if board.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(board) }
+    }
+
+    /// Has the kernel send SIGTERM to this process when its parent ends. The thread of the callbacks has the signal where
+    /// there is one, and looks after it itself.
+    fn arm_lifeline(&self) {
+        if !self.has_thread.load(Ordering::Relaxed) {
+            process::signal_on_death_of_parent(libc::SIGTERM);
+        }
+    }
+
+    /// The calling process was forked from the instance and now speaks for it: if the instance exits with 0, the
+    /// supervisor adopts this process.
+    #[cold]
+    fn claim(&self, board: &Board) {
+        let own = process::own_pid();
+        let is_adopted = board.is_heir(own);
+        if is_adopted || forked::is_orphan() {
+            // Not before: the parent that ends would be the one that forked this process.
+            self.arm_lifeline();
+        }
+        if is_adopted {
+            forked::settle();
+        } else {
+            board.claim(own);
+        }
     }
 
     /// Takes no lock while it waits, and lets signals through: a handler may call anything.
     fn wait_for_quorum(&self) -> Result<()> {
         let since = clock::now();
         {
-            let _locked = self.lock();
+            let _locked = self.lock()?;
             self.enter(self.startable()?, Phase::Waiting, since);
         }
         /// The end of the supervisor wakes nobody: it is looked for.
@@ -320,8 +430,11 @@ impl Session {
 
     fn stop(&self) -> Result<()> {
         let now = {
-            let _locked = self.lock();
+            let _locked = self.lock()?;
             let board = self.board_in(&[Stage::Started])?;
+            if forked::is_forked() {
+                self.claim(board);
+            }
             let now = clock::now();
             self.set_stage(Stage::Stopped);
             self.enter(board, Phase::Stopped, now);
@@ -333,10 +446,7 @@ impl Session {
 
     fn finalize(&self) -> Result<()> {
         let now = {
-            let _locked = self.lock();
-            if self.stage() == Stage::Finalized {
-                return Err(Error::WrongState);
-            }
+            let _locked = self.lock()?;
             self.set_stage(Stage::Finalized);
             let now = clock::now();
             match self.board.get() {
@@ -352,26 +462,44 @@ impl Session {
     /// One heartbeat, while started.
     #[inline]
     pub fn heartbeat(&self) -> Result<()> {
-        self.board_in(&[Stage::Started])?.heartbeat(clock::now());
+        let board = self.board_in(&[Stage::Started])?;
+        if forked::is_forked() {
+            self.claim(board);
+        }
+        board.heartbeat(clock::now());
         Ok(())
     }
 
     fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
-        let mut locked = self.lock();
+        let mut locked = self.lock()?;
         self.board_in(&[Stage::Registered, Stage::Stopped])?;
-        if self.interval == 0 || (check.is_none() && locked.check.is_none()) {
+        if self.callbacks == Callbacks::Refused || (check.is_none() && !locked.check.ever) {
             return Err(Error::InvalidArgument);
         }
-        if !self.has_thread.load(Ordering::Relaxed) {
-            callback::spawn().map_err(Error::System)?;
-            self.has_thread.store(true, Ordering::Relaxed);
+        self.provide_thread()?;
+        let mask = locked.blocked.mask_before();
+        *locked.check = Registered { check: check.map(|health| Check { health, mask }), ever: true };
+        Ok(())
+    }
+
+    /// Makes the thread of the callbacks unless this process has one, or has no use for one.
+    fn provide_thread(&self) -> Result<()> {
+        if self.callbacks != Callbacks::Called || self.has_thread.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        *locked.check = check;
+        let is_handed_over = hand_over_lifeline();
+        callback::spawn().map_err(|errno| {
+            if is_handed_over {
+                process::signal_on_death_of_parent(libc::SIGTERM);
+            }
+            Error::System(errno)
+        })?;
+        self.has_thread.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     fn set_warn_signal(&self, number: i32) -> Result<()> {
-        let _locked = self.lock();
+        let _locked = self.lock()?;
         let board = self.board_if_any()?;
         if !(0..=signals::last()).contains(&number) {
             return Err(Error::InvalidArgument);
@@ -383,13 +511,18 @@ impl Session {
         Ok(())
     }
 
-    fn store(&self) -> Result<&Data> {
+    /// The data, for a call that only reads it: no supervisor is needed.
+    fn data(&self) -> Result<&Data> {
+        if self.is_over() { Err(Error::WrongState) } else { Ok(&self.data) }
+    }
+
+    fn data_to_change(&self) -> Result<&Data> {
         self.board_if_any()?;
         Ok(&self.data)
     }
 
     fn mark_failed(&self) -> Result<()> {
-        let _locked = self.lock();
+        let _locked = self.lock()?;
         let board = self.board_in(&[Stage::Registered, Stage::Started, Stage::Stopped])?;
         if !self.policy.cmap {
             return Err(Error::InvalidArgument);
@@ -402,6 +535,22 @@ impl Session {
     /// The longest silence allowed, in ns; 0: no limit.
     pub fn interval(&self) -> u64 {
         self.interval
+    }
+
+    /// Returns `true` if this process is the instance: it returned from `sam_register`, or was adopted.
+    pub fn is_instance(&self) -> bool {
+        !forked::is_forked() || self.board.get().is_some_and(|board| board.is_heir(process::own_pid()))
+    }
+
+    /// Returns `true` if the end of the parent of this process is the end of its supervisor: not in a process that the
+    /// instance forked, while the instance lives.
+    pub fn is_child_of_supervisor(&self) -> bool {
+        self.is_instance() || forked::is_orphan()
+    }
+
+    /// Returns `true` if the supervisor of this instance has ended.
+    pub fn supervisor_is_gone(&self) -> bool {
+        self.board.get().is_some_and(Board::supervisor_is_gone)
     }
 
     /// What wakes the thread of the health checks.
@@ -421,14 +570,14 @@ impl Session {
     }
 
     /// The callback, while health checking is started.
-    pub fn check_to_run(&self) -> Option<HealthCheck> {
-        let locked = self.lock();
-        locked.check.filter(|_| self.stage() == Stage::Started)
+    pub fn check_to_run(&self) -> Option<Check> {
+        let locked = self.lock().ok()?;
+        locked.check.check.filter(|_| self.stage() == Stage::Started)
     }
 
     /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.
     pub fn report_unhealthy(&self, still_holds: impl FnOnce() -> bool) {
-        let _locked = self.lock();
+        let Ok(_locked) = self.lock() else { return };
         let Ok(board) = self.board_in(&[Stage::Started]) else { return };
         if still_holds() {
             board.unhealthy(clock::now());

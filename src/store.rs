@@ -39,7 +39,10 @@ impl Data {
     }
 
     /// Waits for other threads. To be held by the thread that registers.
-    pub fn turn(&self) -> Turn<'_> {
+    ///
+    /// # Errors
+    /// `WrongState` if this process has become a supervisor.
+    pub fn turn(&self) -> Result<Turn<'_>> {
         self.draft.turn()
     }
 
@@ -51,14 +54,15 @@ impl Data {
         Ok(store)
     }
 
-    /// The supervisor: gives the memory back that is not shared.
+    /// The supervisor: gives the memory back that is not shared. Other threads are turned away until `turn` is dropped.
     pub fn leave(&self, turn: &Turn<'_>) {
         self.draft.clear(turn);
+        turn.shut();
     }
 
     /// The instance: uses `store` from now on.
     pub fn adopt(&self, store: Store, turn: &Turn<'_>) -> Result<()> {
-        store.survey();
+        store.survey()?;
         self.shared.set(store).map_err(|_| Error::Internal)?;
         self.draft.clear(turn);
         Ok(())
@@ -140,6 +144,11 @@ impl Turn<'_> {
         if self.0.is_nested() { self.0.busy.load(Ordering::Relaxed) } else { NONE }
     }
 
+    /// Refuses every use of the store by another thread until this is dropped.
+    pub fn shut(&self) {
+        self.0.shut();
+    }
+
     /// From now on a signal handler knows. Nobody interrupts one that has interrupted this.
     fn uses(&self, slot: usize) {
         if !self.0.is_nested() {
@@ -182,8 +191,11 @@ impl Store {
     }
 
     /// Waits for other threads. To be held by who forks: the new process has none of them.
-    pub fn turn(&self) -> Turn<'_> {
-        Turn(self.slots.enter())
+    ///
+    /// # Errors
+    /// `WrongState` if this process has become a supervisor.
+    pub fn turn(&self) -> Result<Turn<'_>> {
+        self.slots.enter().map(Turn).ok_or(Error::WrongState)
     }
 
     fn word(&self) -> &AtomicU64 {
@@ -196,7 +208,7 @@ impl Store {
 
     /// Bytes stored. What an earlier instance claims to have stored but did not counts as nothing.
     pub fn size(&self) -> Result<usize> {
-        Ok(self.readable(&self.turn())?.size)
+        Ok(self.readable(&self.turn()?)?.size)
     }
 
     fn readable(&self, turn: &Turn<'_>) -> Result<Committed> {
@@ -231,7 +243,7 @@ impl Store {
         if data.len() >= isize::MAX as usize {
             return Err(Error::TooBig);
         }
-        let turn = self.turn();
+        let turn = self.turn()?;
         let (_, slot) = self.choose(&turn, |committed| {
             let mut slot = 0;
             while slot == committed.slot || slot == turn.in_use() {
@@ -267,15 +279,16 @@ impl Store {
     }
 
     /// Finds out how much memory the slots have: other processes may have stored.
-    fn survey(&self) {
-        self.turn().0.files.iter().for_each(MemoryFile::survey);
+    fn survey(&self) -> Result<()> {
+        self.turn()?.0.files.iter().for_each(MemoryFile::survey);
+        Ok(())
     }
 
     /// Copies what `other` has stored to this store, which is new. `others` is a turn with `other`.
     fn copy(&self, other: &Store, others: &Turn<'_>) -> Result<()> {
         let Committed { slot, size } = other.readable(others)?;
         if size > 0 {
-            others.0.files[slot].copy_to(&self.turn().0.files[0], size)?;
+            others.0.files[slot].copy_to(&self.turn()?.0.files[0], size)?;
             self.commit(Committed { slot: 0, size });
         }
         Ok(())
@@ -294,7 +307,7 @@ impl Store {
 
     /// Copies what is stored to the start of `room`; nothing when nothing is stored.
     pub fn restore(&self, room: Room<'_>) -> Result<()> {
-        let turn = self.turn();
+        let turn = self.turn()?;
         let Committed { slot, size } = self.readable(&turn)?;
         if size > room.len() {
             return Err(Error::InvalidArgument);
@@ -383,7 +396,7 @@ mod tests {
                 file.write(b"used"[..].into()).unwrap();
             }
             kept.word().store(Committed { slot: committed, size: 4 }.to_word(), Ordering::Relaxed);
-            let outer = kept.turn();
+            let outer = kept.turn().unwrap();
             outer.uses(busy);
             assert_eq!(restore(&kept, 4).unwrap(), b"used");
             for data in [&b"one"[..], b"second", b"", &[3; 10_000]] {
@@ -399,7 +412,7 @@ mod tests {
             outer.0.files[busy].write(b"u"[..].into()).unwrap();
             assert_eq!(kept.size(), Ok(0), "what is in use is not mapped anew, whatever the word says");
             drop(outer);
-            assert_eq!(kept.turn().0.busy.load(Ordering::Relaxed), NONE);
+            assert_eq!(kept.turn().unwrap().0.busy.load(Ordering::Relaxed), NONE);
         }
     }
 
@@ -409,7 +422,7 @@ mod tests {
         for committed in 0..SLOTS {
             let kept = Store::new().unwrap();
             kept.word().store(Committed { slot: committed, size: 0 }.to_word(), Ordering::Relaxed);
-            let outer = kept.turn();
+            let outer = kept.turn().unwrap();
             let (seen, chosen) = kept.choose(&outer, |seen| {
                 if seen.size == 0 {
                     store(&kept, b"handler").unwrap();
@@ -435,11 +448,11 @@ mod tests {
             data.store(b"earlier"[..].into()).unwrap();
             data.store(vec![7; size][..].into()).unwrap();
             for _ in 0..2 {
-                let turn = data.turn();
+                let turn = data.turn().unwrap();
                 drop(data.share(&turn).unwrap());
             }
             assert_eq!(restored(&data), vec![7; size]);
-            let turn = data.turn();
+            let turn = data.turn().unwrap();
             let store = data.share(&turn).unwrap();
             data.adopt(store, &turn).unwrap();
             drop(turn);
@@ -455,13 +468,13 @@ mod tests {
     fn slot_in_use_is_kept_when_the_rest_of_the_draft_is_given_back() {
         let data = Data::new().unwrap();
         data.store(b"data"[..].into()).unwrap();
-        for file in &data.draft.turn().0.files {
+        for file in &data.draft.turn().unwrap().0.files {
             file.write(vec![7; 100_000][..].into()).unwrap();
         }
-        let outer = data.turn();
+        let outer = data.turn().unwrap();
         outer.uses(1);
         {
-            let turn = data.turn();
+            let turn = data.turn().unwrap();
             let store = data.share(&turn).unwrap();
             data.adopt(store, &turn).unwrap();
         }
@@ -473,7 +486,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_the_data_becomes_small() {
         let kept = Store::new().unwrap();
-        let wasted = |size| kept.turn().0.files.iter().filter(|file| file.is_wasteful(size)).count();
+        let wasted = |size| kept.turn().unwrap().0.files.iter().filter(|file| file.is_wasteful(size)).count();
         let large = vec![7; 1 << 20];
         for small in [&b""[..], b"small", &[3; 400_000]] {
             for _ in 0..SLOTS {
@@ -491,10 +504,10 @@ mod tests {
     fn memory_of_the_slot_in_use_is_not_given_back() {
         for (busy, last) in (0..SLOTS).flat_map(|busy| [&b""[..], b"small"].map(|last| (busy, last))) {
             let kept = Store::new().unwrap();
-            for file in &kept.turn().0.files {
+            for file in &kept.turn().unwrap().0.files {
                 file.write(vec![7; 1 << 20][..].into()).unwrap();
             }
-            let outer = kept.turn();
+            let outer = kept.turn().unwrap();
             outer.uses(busy);
             store(&kept, last).unwrap();
             let large: Vec<usize> = (0..SLOTS).filter(|&slot| outer.0.files[slot].reaches(1 << 20)).collect();

@@ -5,6 +5,7 @@
 
 pub mod event_loop;
 pub mod group;
+pub mod heir;
 pub mod machine;
 pub mod newborn;
 pub mod notice;

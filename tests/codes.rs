@@ -57,6 +57,7 @@ const ANY_INTERVAL: &[Row] = &[
     row("sam_stop", "9 9 9 1 9 9"),
     row("sam_hc_send", "9 9 9 1 9 9"),
     row("sam_hc_callback_register NULL", "9 9 7 9 7 9"),
+    row("sam_hc_callback_register NULL twice", "9 9 7 9 7 9"),
     row("sam_mark_failed", "9 9 7 7 7 9"),
     row("sam_finalize", "9 1 1 1 1 9"),
     row("sam_data_getsize", "9 1 1 1 1 9"),
@@ -87,6 +88,7 @@ const WITH_INTERVAL: &[Row] = &[
     row("sam_hc_callback_register", "9 9 1 9 1 9"),
     row("sam_hc_callback_register again", "9 9 1 9 1 9"),
     row("sam_hc_callback_register NULL after one", "9 9 1 9 1 9"),
+    row("sam_hc_callback_register NULL twice after one", "9 9 1 9 1 9"),
     row("sam_hc_send with a callback", "9 9 9 1 9 9"),
 ];
 
@@ -160,6 +162,11 @@ fn quit_without_an_interval() {
     check("0", "QUIT");
 }
 
+/// A negative interval is no limit, but a callback is accepted and never called.
+fn quit_with_a_negative_interval() {
+    check("-1", "QUIT");
+}
+
 fn restart_with_an_interval() {
     check("10000", "RESTART");
 }
@@ -173,4 +180,5 @@ common::runner::tests![
     quit_without_an_interval,
     restart_with_an_interval,
     restart_without_an_interval,
+    quit_with_a_negative_interval,
 ];

@@ -144,6 +144,71 @@ fn the_links_lead_to_the_real_file() {
     assert_eq!(link("libsam.so.4"), PathBuf::from("libsam.so.4.4.0"));
 }
 
+/// What the library leaves to the dynamic linker, so that a program which defines it gets called. Add a name only if the
+/// program's function must be called; otherwise see src/sys/direct.rs.
+const OPEN_NAMES: [&str; 42] = [
+    // ISO C reserves them.
+    "abort",
+    "exit",
+    "fflush",
+    "free",
+    "malloc",
+    "memcpy",
+    "memmove",
+    "memset",
+    "strlen",
+    // Called by what the compiler makes of memcmp.
+    "bcmp",
+    // A replacement of the allocator, a profiler of memory.
+    "madvise",
+    "mmap",
+    "munmap",
+    "posix_memalign",
+    // Sanitizers must know of new threads, processes and handlers.
+    "fork",
+    "pthread_attr_destroy",
+    "pthread_attr_init",
+    "pthread_attr_setdetachstate",
+    "pthread_create",
+    "pthread_key_create",
+    "pthread_key_delete",
+    "pthread_mutex_lock",
+    "pthread_mutex_unlock",
+    "pthread_once",
+    "pthread_self",
+    "pthread_setcancelstate",
+    "pthread_setcanceltype",
+    "pthread_setspecific",
+    "pthread_sigmask",
+    "pthread_testcancel",
+    "sigaction",
+    // The time, without a system call.
+    "clock_gettime",
+    // Ways to the others.
+    "dlclose",
+    "dlerror",
+    "dlopen",
+    "dlsym",
+    "syscall",
+    // The C library's variable.
+    "program_invocation_short_name",
+    // Other versions of rustc need them.
+    "calloc",
+    "memcmp",
+    "pthread_getspecific",
+    "realloc",
+];
+
+fn a_program_may_define_names_that_c_does_not_reserve() {
+    let data = read();
+    let called: Vec<_> = symbols(&data, false)
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with('_') && !OPEN_NAMES.contains(&name.as_str()))
+        .collect();
+    assert!(called.is_empty(), "a program that defines one of these would be called: {called:?}");
+}
+
 common::runner::tests![
     exactly_the_twelve_functions_are_exported_at_their_version,
     it_is_libsam_4_and_needs_the_c_library_alone,
@@ -151,4 +216,5 @@ common::runner::tests![
     it_stays_mapped_and_is_small,
     packagers_can_read_what_it_opens_at_run_time,
     the_links_lead_to_the_real_file,
+    a_program_may_define_names_that_c_does_not_reserve,
 ];

@@ -276,6 +276,51 @@ fn faults() -> Vec<Fault> {
             LEFT_TO_CHANCE, // it stops here more often than not
             shows(Exit(0), &["0 strange answers"]),
         ),
+        fault(
+            "a thread that stays in the supervisor calls sam",
+            "calls in a supervisor are refused at once",
+            &["left_thread"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "all calls refused", "instance 2", "data: kept"]),
+        ),
+        fault(
+            "pthread_cancel of threads in sam calls",
+            "no sam call is left by a cancellation",
+            &["cancelled", "deferred"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["sam_data_store: 9", "done"]),
+        ),
+        fault(
+            "asynchronous cancellation of threads in sam calls",
+            "the thread ends outside the call, and nothing stays locked",
+            &["cancelled", "asynchronous"],
+            LEFT_TO_CHANCE,
+            shows(Exit(3), &["sam_data_store: 9", "done"]),
+        ),
+        // Names
+        fault(
+            "a program with functions of its own named send, time ..",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE, // its own libraries are led to the program's functions
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        ),
+        fault(
+            "the same, with all that an administrator can set",
+            "the library calls the C library or the kernel, whatever functions the program has",
+            &["own_names"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
+        )
+        .with(&[
+            ("SAM_LOG", "syslog"),
+            ("SAM_KILL_GROUP", "1"),
+            ("SAM_NOTIFY", "1"),
+            ("NOTIFY_SOCKET", "@libsam-test-nobody"),
+            ("SAM_HANG_SIGNAL", "TERM"),
+            ("SAM_DEBUG_HOLD", "1"),
+            ("SAM_RESTART_DELAY", "10..20"),
+        ]),
         // Descriptors
         fault(
             "an exec'd grandchild outlives the crash",
@@ -611,6 +656,212 @@ fn faults() -> Vec<Fault> {
                 ],
             ),
         ),
+        fault(
+            "callback mode, then the supervisor is killed",
+            "one SIGTERM, though two threads could have asked the kernel for it",
+            &["orphan", "keep", "callback"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "callback mode, root's rights dropped, then the supervisor is killed",
+            "the library's thread asks the kernel again for the signal that giving up rights takes away",
+            &["orphan", "drop", "callback"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "callback mode, the supervisor killed right after root's rights",
+            "the library's thread sends the signal that the kernel did not send",
+            &["orphan", "drop", "prompt"],
+            LEFT_TO_CHANCE,
+            shows(
+                By(SIGKILL),
+                &[
+                    "supervised, sam_hc_send: 1",
+                    "SIGTERM",
+                    "sam_hc_send: 2",
+                    "sam_data_store: 2",
+                    "sam_stop: 2",
+                ],
+            ),
+        ),
+        // Processes that the instance forks
+        fault(
+            "daemon(3) between sam_register and sam_start, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "registered", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3) after sam_start, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3) with a warm spare, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        )
+        .with(&[("SAM_STANDBY", "1")]),
+        fault(
+            "daemon(3) with SAM_KILL_GROUP, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        )
+        .with(&[("SAM_KILL_GROUP", "1")]),
+        fault(
+            "daemon(3) with no interval and no further call, then an exit",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "daemon", "started", "exit", "0"],
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then a hang",
+            "the process that goes on is warned and killed; the C library kills the one that ended",
+            &["daemonize", "daemon", "started", "hang", "300"],
+            GOES_WRONG, // restarts it beside the hung one,
+            shows(Exit(0), &["instance 1 is alive", "warned", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then sam_stop and exit 0",
+            "the end of the process that goes on is the end of the instance",
+            &["daemonize", "daemon", "registered", "stop", "300"],
+            shows(Exit(0), &["instance 1 is alive"]),
+            shows(Exit(0), &["instance 1 is alive"]),
+        ),
+        fault(
+            "daemon(3) between a callback's registration and sam_start",
+            "the thread that asks the callback is made in the process that goes on",
+            &["daemonize", "daemon", "callback", "crash", "300"],
+            GOES_WRONG, // restarts it beside the daemon,
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "fork and _exit(0) by hand, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "fork", "started", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "two forks by hand, then a crash",
+            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            &["daemonize", "twice", "registered", "crash", "300"],
+            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
+        ),
+        fault(
+            "daemon(3), then SIGTERM to the supervisor",
+            "signals are passed on to the process that goes on, and its end is passed out",
+            &["daemonize", "daemon", "registered", "term", "0"],
+            GOES_WRONG, // ends alone, or restarts,
+            shows(Exit(6), &["instance 1 is alive", "warned"]),
+        ),
+        fault(
+            "daemon(3), then the supervisor is killed",
+            "the process that goes on is told, as any instance",
+            &["daemonize", "daemon", "registered", "kill", "0"],
+            GOES_WRONG,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
+            "daemon(3) in callback mode, then the supervisor is killed",
+            "one SIGTERM tells the process that goes on, though two threads could have asked the kernel for it",
+            &["daemonize", "daemon", "callback", "kill", "300"],
+            GOES_WRONG,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
+            "a fork that is started with a callback before its parent ends, then the supervisor is killed",
+            "the process that goes on is told of the end of its supervisor, not of that of its parent",
+            &["daemonize", "late", "callback", "kill", "300"],
+            LEFT_TO_CHANCE,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
+            "a helper that never calls sam outlives an exit 0",
+            "a process that never calls sam is not taken for the instance",
+            &["helper", "outlives"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2, supervised", "helper: alive"]),
+        ),
+        fault(
+            "a helper outlives a crash, and calls sam",
+            "what a crashed instance left behind cannot speak for the next one",
+            &["helper", "calls"],
+            GOES_WRONG,
+            shows(
+                Exit(0),
+                &[
+                    "instance 1",
+                    "instance 2, supervised",
+                    "the helper's sam_hc_send: 2",
+                    "the helper's sam_stop: 2",
+                ],
+            ),
+        ),
+        fault(
+            "heartbeats of a helper while the instance is silent",
+            "a process that the instance forked speaks for it",
+            &["helper", "beats"],
+            shows(Exit(0), &["instance 1", "alive after four intervals"]),
+            shows(Exit(0), &["instance 1", "alive after four intervals"]),
+        ),
+        // PID namespaces
+        fault(
+            "instances in an existing PID namespace",
+            "the end of the supervisor is told by other signs than getppid(2)",
+            &["pid_namespace", "existing"],
+            shows(
+                Exit(0),
+                &["instance 1", "alive after four intervals", "instance 2", "alive after four intervals"],
+            ),
+            shows(
+                Exit(0),
+                &["instance 1", "alive after four intervals", "instance 2", "alive after four intervals"],
+            ),
+        ),
+        fault(
+            "instances in a new PID namespace",
+            "where no instance can follow, the supervisor ends as the last one did",
+            &["pid_namespace", "new"],
+            shows(
+                Exit(1),
+                &[
+                    "instance 1",
+                    "alive after four intervals",
+                    "the program's code runs in the supervisor: sam_register: 2",
+                ],
+            ),
+            shows(Exit(3), &["instance 1", "alive after four intervals"]),
+        ),
         // Data
         fault(
             "large data is forgotten",
@@ -736,11 +987,18 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["about once per interval"]),
         ),
         fault(
-            "a callback with a negative interval",
-            "a negative interval is 0 in every respect, so there is none for a callback either",
-            &["callback_without_limit", "-1"],
-            shows(Exit(0), &["sam_hc_callback_register: 1"]),
-            shows(Exit(0), &["sam_hc_callback_register: 7"]),
+            "a callback that starts a command",
+            "the callback and its commands have the signal mask of the thread that registered it; between callbacks no handler runs in the library's thread",
+            &["callback_mask"],
+            LEFT_TO_CHANCE,
+            shows(
+                Exit(0),
+                &[
+                    "the callback: as registered",
+                    "its command: as registered",
+                    "a handler ran with the callback",
+                ],
+            ),
         ),
         // What the operator sees
         fault(

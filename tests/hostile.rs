@@ -108,10 +108,26 @@ fn instance_as_nobody_cannot_release_the_spare() {
     program.finish(PATIENCE).expect(Exit(0), &["instance 1", "reached nothing"]);
 }
 
+fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted() {
+    require(&[Ability::OtherUser]);
+    for standby in ["0", "1"] {
+        let program = Program::new(Built::WithOurs, &["name_heir"]);
+        let mut command = program.command(Library::Ours);
+        command.env("SAM_STANDBY", standby);
+        let outcome = program.start_as(command).finish(PATIENCE);
+        let instances: Vec<String> = (1..=7).map(|id| format!("instance {id}")).collect();
+        let instances: Vec<&str> = instances.iter().map(String::as_str).collect();
+        outcome.expect(Exit(0), &instances);
+        let adopted = outcome.errors().iter().any(|line| line.contains("goes on in"));
+        assert!(!adopted, "{outcome}");
+    }
+}
+
 common::runner::tests![
     rubbish_at_random_moments,
     signals_and_children_without_end,
     instance_as_nobody_cannot_forge_what_sam_status_shows_root,
     instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor,
     instance_as_nobody_cannot_release_the_spare,
+    page_that_names_a_process_of_another_user_does_not_get_that_process_adopted,
 ];

@@ -242,7 +242,9 @@ fn the_functions_return_exactly_the_codes_that_the_pages_list() {
 
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut transcript = String::new();
-    for session in ["life", "life-without-interval", "orphan", "orphan-started", "corosync", "crowded"] {
+    for session in
+        ["life", "life-without-interval", "orphan", "orphan-started", "corosync", "crowded", "closed"]
+    {
         let mut probe = command(&probe);
         probe.arg(session);
         let (status, text) = run(probe);

@@ -158,6 +158,12 @@ fn callback_hangs() {
     both(&["callback_hangs"], Exit(0), &["instance 1", "checking", "warned", "instance 2"]);
 }
 
+fn callback_that_ends_its_thread_is_a_hang() {
+    for how in ["exit", "cancel"] {
+        both(&["callback_exits", how], Exit(0), &["instance 1", "cleanup", "warned", "instance 2"]);
+    }
+}
+
 fn callback_removed() {
     let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
@@ -184,6 +190,10 @@ fn callback_calls_every_function() {
         "instance 1: alive, not called again",
     ];
     both(&["callback_calls"], Exit(6), &says);
+}
+
+fn callback_with_a_negative_interval_is_never_called() {
+    both(&["callback_without_limit", "-1"], Exit(0), &["sam_hc_callback_register: 1", "not called"]);
 }
 
 fn data_survives() {
@@ -259,6 +269,10 @@ fn an_instance_without_rights_is_supervised() {
     program.run(Library::Ours).expect(Exit(0), &says);
 }
 
+fn data_can_be_read_after_the_supervisor_is_gone() {
+    both(&["data_orphan"], By(SIGKILL), &["sam_data_getsize: 1", "sam_data_restore: 1", "5 bytes, kept"]);
+}
+
 common::runner::tests![
     register_returns_in_a_new_process,
     register_without_a_place_for_the_id,
@@ -292,4 +306,7 @@ common::runner::tests![
     a_stopped_supervisor_does_not_hurt_a_healthy_instance,
     an_instance_without_rights_is_supervised,
     warning_signal_sigkill_is_no_warning,
+    callback_that_ends_its_thread_is_a_hang,
+    callback_with_a_negative_interval_is_never_called,
+    data_can_be_read_after_the_supervisor_is_gone,
 ];

@@ -30,8 +30,9 @@ typedef enum {
 /*
  Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
 
- Runs in a thread of the library with a normal stack, while health checking is started. May call any sam
- function. A callback that takes longer than three quarters of the interval counts as a hang.
+ Runs in a thread of the library with a normal stack, while health checking is started, with the signal mask of
+ the thread that registered it. May call any sam function. A callback that takes longer than three quarters of
+ the interval counts as a hang.
  */
 typedef int (*sam_hc_callback_t)(void);
 
@@ -51,6 +52,8 @@ extern "C" {
  SAM_ variable in the environment; CS_ERR_NO_MEMORY; CS_ERR_LIBRARY: the system refused a descriptor or
  memory (see errno); CS_ERR_NOT_SUPPORTED: the policy needs a client library of corosync that is not
  installed; with QUORUM also the error of that library. After an error nothing is open.
+
+ Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
  */
 cs_error_t sam_initialize(int time_interval, sam_recovery_policy_t recovery_policy);
 
@@ -96,6 +99,8 @@ cs_error_t sam_warn_signal_set(int warn_signal);
  Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or registered before; CS_ERR_LIBRARY: no first instance
  could be made (see errno), and the caller goes on as it was; with CMAP, CS_ERR_BAD_HANDLE when corosync
  cannot be reached and CS_ERR_NOT_SUPPORTED when its client library is not installed.
+
+ Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
  */
 cs_error_t sam_register(unsigned int *instance_id);
 
@@ -110,7 +115,9 @@ cs_error_t sam_hc_send(void);
  Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
 
  Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started; CS_ERR_INVALID_PARAM: the interval is 0, or
- NULL and there is none; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+ NULL and there never was one; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+
+ Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
  */
 cs_error_t sam_hc_callback_register(sam_hc_callback_t cb);
 
@@ -118,7 +125,8 @@ cs_error_t sam_hc_callback_register(sam_hc_callback_t cb);
  Tells the size of the stored data in bytes; 0 when there is none.
 
  Returns CS_OK; CS_ERR_INVALID_PARAM: size is NULL; CS_ERR_BAD_HANDLE: not initialised, or finalised;
- CS_ERR_LIBRARY: the supervisor is gone. After an error *size is as it was.
+ CS_ERR_LIBRARY: the application closed the library's descriptors and it cannot get at the data. After an error
+ *size is as it was.
  */
 cs_error_t sam_data_getsize(size_t *size);
 
@@ -128,8 +136,8 @@ cs_error_t sam_data_getsize(size_t *size);
  data: where to; size: its room in bytes, at least what sam_data_getsize() tells.
 
  Returns CS_OK; CS_ERR_INVALID_PARAM: data is NULL or size too small, and nothing was copied;
- CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the supervisor is gone, or the application
- closed the library's descriptors and it cannot get at the data.
+ CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the application closed the library's
+ descriptors and it cannot get at the data.
  */
 cs_error_t sam_data_restore(void *data, size_t size);
 

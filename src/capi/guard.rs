@@ -7,10 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::corotypes::cs_error_t;
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 use crate::{session, sys};
 
-/// Runs the body of a C function. After an error of the system, errno says which.
+/// Runs the body of a C function. After an error of the system, errno says which. The calling thread cannot be cancelled
+/// meanwhile: the C library would unwind frames of Rust.
+#[inline(always)]
 pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
+    // The thread may still be cancelled, at any instruction, where its type of cancellation is asynchronous. Frames that
+    // catch or drop something cannot be unwound from everywhere, so they are those of another function.
+    #[inline(never)]
+    fn caught(body: impl FnOnce() -> Result<()>) -> cs_error_t {
+        guarded_store(body)
+    }
+    let uncancelled = Uncancelled::begin();
+    let code = caught(body);
+    uncancelled.end();
+    code
+}
+
+/// As guarded(), for a body without a cancellation point.
+#[inline(always)]
+pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     // The session's own state changes only in single steps, so a panic leaves none half done.
     match catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Internal)) {
         Ok(()) => cs_error_t::CS_OK,

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::supervisor::machine::Rules;
 use crate::supervisor::notice::Notice;
 use crate::sys::client_library::Refusal;
-use crate::sys::process::{self, Forked};
+use crate::sys::process::{self, Forked, Origin};
 use crate::sys::{self, clock, signals, unseen};
 
 /// How long a call waits for corosync's first answer, in ns: beyond that nobody would believe that it returns.
@@ -52,7 +52,7 @@ pub struct Link {
 /// the answer is there. Its parent is a process that the application does not see, so the application sees neither.
 pub fn probe() -> Result<()> {
     let wiring = Wiring::new()?;
-    let failed = unseen::run(|| match fork(&wiring, side::probe) {
+    let failed = unseen::run(|| match fork(&wiring, |wiring, _| side::probe(wiring)) {
         Ok(asked) => {
             let _ = wiring.desk.verdict(PATIENCE);
             end(asked);
@@ -75,18 +75,19 @@ pub fn probe() -> Result<()> {
 }
 
 /// Runs `body` in a child that shares nothing with the application but its memory.
-fn fork(wiring: &Wiring, body: impl FnOnce(&Wiring)) -> nix::Result<i32> {
-    let parent = process::own_pid();
+fn fork(wiring: &Wiring, body: impl FnOnce(&Wiring, &Origin)) -> nix::Result<i32> {
+    let origin = Origin::current();
     wiring.desk.sign_of_life();
     match process::fork()? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => process::run_and_exit(|| {
-            if process::parent() != parent {
+            if origin.has_ended() {
                 return;
             }
             process::set_name(c"sam-corosync");
-            process::close_all_but([wiring.to_supervisor.number(), wiring.to_side.number()]);
-            body(wiring);
+            let (to_supervisor, to_side) = (wiring.to_supervisor.number(), wiring.to_side.number());
+            process::close_all_but([to_supervisor, to_side, origin.descriptor().unwrap_or(to_side)]);
+            body(wiring, &origin);
         }),
     }
 }
@@ -110,7 +111,7 @@ impl Link {
         if cmap {
             wiring.desk.want(Record { state: State::Stopped, last_updated: 0 });
         }
-        let pid = fork(&wiring, |wiring| side::serve(wiring, subject))?;
+        let pid = fork(&wiring, |wiring, supervisor| side::serve(wiring, supervisor, subject))?;
         let life = Life::Running { pid, look_at: clock::now() + STALL };
         let link = Link { wiring, subject, life, pause: PAUSE.0, was_lost: false };
         if cmap {
@@ -221,7 +222,8 @@ impl Link {
             }
             Life::Pausing { until } if now >= until => {
                 let subject = self.subject;
-                self.life = match fork(&self.wiring, |wiring| side::serve(wiring, subject)) {
+                let serve = |wiring: &_, supervisor: &_| side::serve(wiring, supervisor, subject);
+                self.life = match fork(&self.wiring, serve) {
                     Ok(pid) => Life::Running { pid, look_at: now + STALL },
                     Err(_) => Life::Pausing { until: now + self.pause },
                 };

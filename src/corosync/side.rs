@@ -16,8 +16,9 @@ use super::keys::Keys;
 use crate::policy::{Policy, Recovery};
 use crate::sys::client_library::{Refusal, TRY_AGAIN};
 use crate::sys::cmap::{Cmap, CmapLibrary};
+use crate::sys::process::{self, Origin};
 use crate::sys::quorum::{self, QuorumLibrary};
-use crate::sys::{process, thread};
+use crate::sys::thread;
 
 /// The longest sleep, in ms: a sign of life is due. A second is felt by no machine.
 const PULSE: u16 = 1000;
@@ -43,9 +44,9 @@ pub fn probe(wiring: &Wiring) {
 }
 
 /// Works until the process is killed, or has no reason to go on.
-pub fn serve(wiring: &Wiring, subject: Subject) -> ! {
+pub fn serve(wiring: &Wiring, supervisor: &Origin, subject: Subject) -> ! {
     thread::run_beside(wiring, listen, |wiring| {
-        talk(wiring, subject);
+        talk(wiring, supervisor, subject);
     })
 }
 
@@ -61,7 +62,7 @@ fn listen(wiring: &Wiring) {
 }
 
 /// Sees to what the policy needs, until a library is missing.
-fn talk(wiring: &Wiring, subject: Subject) -> Option<()> {
+fn talk(wiring: &Wiring, supervisor: &Origin, subject: Subject) -> Option<()> {
     let desk = &wiring.desk;
     let missing = |refusal| desk.set_verdict(Err(refusal));
     let quorum_library = match subject.policy.quorum {
@@ -99,7 +100,7 @@ fn talk(wiring: &Wiring, subject: Subject) -> Option<()> {
             wiring.to_supervisor.ring();
         }
         let can_show = display.as_ref().is_some_and(|display| !display.refused);
-        if process::parent() != subject.pid && !(can_show && desk.is_owing()) {
+        if supervisor.has_ended() && !(can_show && desk.is_owing()) {
             return None;
         }
         sleep(wiring, &verdict, &mut display, done);

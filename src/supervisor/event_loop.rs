@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::group::Group;
+use super::heir::{self, Heirs, Late};
 use super::machine::{self, Effect, Event, Machine, Rules};
 use super::newborn::{Instance, Newborn};
 use super::notice::Notice;
@@ -25,7 +27,7 @@ use crate::policy::Policy;
 use crate::status::{Stage, Status as Shown};
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
-use crate::sys::process::{self, Change, Forked, Status, TimerSlack};
+use crate::sys::process::{self, Change, Forked, Origin, Status, Subreaper, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
 
@@ -43,6 +45,9 @@ const GLANCE: u64 = 250_000_000;
 /// The first pause before looking again whether a spare has taken over that is to be sent signals, and the longest,
 /// in ns.
 const RISING: (u64, u64) = (1_000_000, 1_000_000_000);
+
+/// How long the supervisor waits at its end for the end of the spare that it has killed, in ns.
+const BURIAL: u64 = 100_000_000;
 
 /// What became of the calling process.
 #[derive(Debug)]
@@ -117,11 +122,20 @@ struct Child {
     /// Made in advance, and not seen to have taken over yet: it may end before, and throws signals away that reach it
     /// before.
     was_spare: bool,
+    /// When it became the instance, or earlier, in ns since boot.
+    born: u64,
+}
+
+/// An instance that exited with 0, and may go on in another process.
+struct Left {
+    child: Child,
+    user: u32,
+    ended: u64,
 }
 
 impl Child {
-    fn new(pid: i32, board: Board, was_spare: bool) -> Child {
-        Child { pid, board, pidfd: None, was_spare }
+    fn new(pid: i32, board: Board, was_spare: bool, born: u64) -> Child {
+        Child { pid, board, pidfd: None, was_spare, born }
     }
 
     /// Sends it a signal. Where it has a pidfd, no other process gets the signal, even if a thread of the application
@@ -170,6 +184,16 @@ struct Supervisor {
     /// Signals for a spare that has not taken over yet, in order, and the pause before the next look at it, in ns.
     unsent: Vec<Received>,
     rising: u64,
+    /// While there is no `child`: the instance that was, as long as it may go on in another process.
+    left: Option<Left>,
+    /// Children from before `sam_register`.
+    early: Vec<i32>,
+    /// What an instance leaves behind becomes a child of the supervisor.
+    _adopts: Subreaper,
+    /// Instances are in another PID namespace.
+    apart: bool,
+    /// The first child is process 1 of a new PID namespace.
+    makes_init: bool,
     /// Those that have ended: what is left of them is put away when there is nothing more urgent to do.
     ended: Vec<Child>,
     /// The next instance, waiting.
@@ -187,8 +211,12 @@ impl Supervisor {
         let settings = rules.settings;
         let notifier = || Notifier::open(program::variable, process::own_pid());
         let inbox = Inbox::new().map_err(refused)?;
-        let group = if settings.kill_group { Some(Group::new().map_err(refused)?) } else { None };
         let _child_signal = ChildSignal::set_aside().map_err(refused)?;
+        let _adopts = Subreaper::become_one().map_err(refused)?;
+        let early =
+            if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
+        let group = settings.kill_group.then(|| Group::new(&early));
+        let makes_init = process::next_child_is_init();
         let corosync = match rules.quorum || rules.cmap {
             true => Some(Link::new(rules)?),
             false => None,
@@ -208,6 +236,11 @@ impl Supervisor {
             child: None,
             unsent: Vec::new(),
             rising: RISING.0,
+            left: None,
+            early,
+            _adopts,
+            apart: process::children_are_apart(),
+            makes_init,
             ended: Vec::new(),
             spare: None,
             next_board: None,
@@ -217,13 +250,14 @@ impl Supervisor {
 
     /// Makes an instance: the spare takes over if one waits, else one is forked.
     fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
+        let born = clock::since_boot();
         if let Some(spare) = self.spare.take() {
             if process::is_alive(spare.pid) {
                 spare.board.hold_lifeline();
                 spare.board.release(id, warn_signal);
                 // It may have been woken on this processor, and there is much to do here.
                 spare.board.wait_until_risen(PATIENCE);
-                return Ok(self.watch(spare));
+                return Ok(self.watch(Child { born, ..spare }));
             }
         }
         let supervisor = process::own_pid();
@@ -233,18 +267,35 @@ impl Supervisor {
         board.hold_lifeline();
         Ok(match self.fork(board)? {
             (Forked::Child, board) => Launch::InChild(Newborn::new(supervisor, id, board, self.take_bell())),
-            (Forked::Parent(pid), board) => self.watch(Child::new(pid, board, false)),
+            (Forked::Parent(pid), board) => self.watch(Child::new(pid, board, false, born)),
         })
+    }
+
+    /// Makes `pid`, which was found to go on in the place of the instance, the instance.
+    fn adopt(&mut self, pid: i32) -> Option<Event> {
+        let left = self.left.take()?;
+        let pidfd = process::pidfd(pid).ok();
+        // After the descriptor was opened: a child that is not reaped is the process that was found.
+        if process::is_reaped_by_another(pid) {
+            self.left = Some(left);
+            return Some(Event::Heir(Heirs::None));
+        }
+        left.child.board.set_heir(pid);
+        self.child = Some(Child { pid, pidfd, was_spare: false, ..left.child });
+        Some(Event::Adopted { pid })
     }
 
     /// Forks a spare: the next instance, which waits here until it is to take over.
     fn prepare(&mut self) -> nix::Result<Launch> {
         let supervisor = process::own_pid();
+        let origin = Origin::current();
         let board = self.showcase.board()?;
         Ok(match self.fork(board)? {
-            (Forked::Child, board) => Launch::InChild(Newborn::spare(supervisor, board, self.take_bell())),
+            (Forked::Child, board) => {
+                Launch::InChild(Newborn::spare(supervisor, &origin, board, self.take_bell()))
+            }
             (Forked::Parent(pid), board) => {
-                self.spare = Some(Child::new(pid, board, true));
+                self.spare = Some(Child::new(pid, board, true, 0));
                 Launch::Made(Event::SpareMade)
             }
         })
@@ -298,8 +349,18 @@ impl Supervisor {
                         Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
                             Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_front(event),
+                            Err(Errno::ENOMEM) if self.makes_init => {
+                                events.push_front(Event::LaunchImpossible)
+                            }
                             Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
                         },
+                        Effect::SeekHeir => {
+                            let found = self.left.as_ref().map_or(Heirs::None, |left| self.heirs(left));
+                            events.push_front(Event::Heir(found));
+                        }
+                        Effect::Adopt(pid) => {
+                            self.adopt(pid).into_iter().for_each(|adopted| events.push_front(adopted));
+                        }
                         Effect::Prepare => match self.prepare() {
                             Ok(Launch::InChild(newborn)) => return Outcome::Born(newborn),
                             Ok(Launch::Made(event)) => events.push_back(event),
@@ -359,6 +420,8 @@ impl Supervisor {
                                 self.spare.take().filter(|spare| process::is_alive(spare.pid))
                             {
                                 let _ = signals::send(spare.pid, libc::SIGKILL);
+                                // In another PID namespace, process 1 cannot end before this one is reaped.
+                                process::reap_until(spare.pid, clock::now().saturating_add(BURIAL));
                             }
                             self.tell();
                             if let Some(corosync) = self.corosync.take() {
@@ -381,14 +444,21 @@ impl Supervisor {
 
     /// Asks the machine. The page is read before the clock: see Board::view.
     fn step(&mut self, event: Event) -> Vec<Effect> {
-        let Some(child) = &self.child else {
+        let Some(child) = self.child.as_ref().or(self.left.as_ref().map(|left| &left.child)) else {
             return self.machine.step(clock::now(), event, &crate::board::View::GONE);
         };
         let view = child.board.view();
         let effects = self.machine.step(clock::now(), event, &view);
+        let mut ended = None;
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
             // Its pid may soon be another's; and the next instance never has its page.
-            self.ended.extend(self.child.take());
+            ended = self.child.take();
+        } else if self.child.is_none() && !self.machine.seeks_heir() {
+            ended = self.left.take().map(|left| left.child);
+        }
+        if let Some(child) = ended {
+            child.board.close();
+            self.ended.push(child);
         }
         effects
     }
@@ -499,7 +569,6 @@ impl Supervisor {
 
     /// What has happened. Signals come first: who told the program to end must be known before it ends.
     fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
-        self.deliver_unsent(events);
         let earlier = events.len();
         for received in self.arrived() {
             if received.number != libc::SIGCHLD {
@@ -510,18 +579,23 @@ impl Supervisor {
         let mut instance_ended = false;
         // Other children than the instance are the application's, from before it registered, or were handed to
         // this process as the first of a container: they are reaped and forgotten.
-        for (pid, change) in iter::from_fn(process::next_change).take(NEWS) {
+        for (pid, user, change) in iter::from_fn(process::next_change).take(NEWS) {
             if let Some(child) = self.child.as_mut().filter(|child| child.pid == pid) {
                 instance_ended |= matches!(change, Change::Ended(_));
-                events.push_back(match change {
+                let event = match change {
                     Change::Ended(status) => child_ended(child, status),
                     Change::Stopped(signal) => Event::Stopped(signal),
+                };
+                events.push_back(match event {
+                    Event::Died(Status::Exited(0)) if self.leave(user) => Event::Left,
+                    event => event,
                 });
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
                 if matches!(change, Change::Ended(_)) {
                     self.lose_spare(events);
                 }
             } else if let Change::Ended(_) = change {
+                self.early.retain(|&early| early != pid);
                 if let Some(corosync) = &mut self.corosync {
                     corosync.ended(pid);
                 }
@@ -530,27 +604,21 @@ impl Supervisor {
                 }
             }
         }
-        if instance_ended {
-            // It may have been dead when they arrived. What tells the program to end is known before its end all the
-            // same.
-            for event in events.iter_mut().skip(earlier) {
-                match *event {
-                    Event::Signal { received, shared: false } if !machine::ends(received.number) => {
-                        *event = Event::Missed(received);
-                    }
-                    _ => {}
-                }
-            }
-        }
         // A thread that the application left in this process may reap any child: their ends are not told then.
         if may_have_ended && !instance_ended {
             if let Some(child) = &mut self.child {
                 if process::is_reaped_by_another(child.pid) {
+                    instance_ended = true;
                     events.push_back(child_ended(child, Status::Unknown));
                 } else if child.pidfd.is_none() {
                     child.pidfd = process::pidfd(child.pid).ok();
                 }
             }
+        }
+        if instance_ended {
+            self.note_missed(earlier, events);
+        } else {
+            self.deliver_unsent(events);
         }
         if self.spare.as_ref().is_some_and(|spare| process::is_reaped_by_another(spare.pid)) {
             self.lose_spare(events);
@@ -568,6 +636,55 @@ impl Supervisor {
     fn lose_spare(&mut self, events: &mut VecDeque<Event>) {
         self.spare = None;
         events.push_back(Event::SpareLost);
+    }
+
+    /// The instance has ended: signals among the events from `earlier` on, and those that it was not sent yet, may not have
+    /// reached it. What tells the program to end is known before its end all the same, unless another process may go on
+    /// in its place: that one is to be told.
+    fn note_missed(&mut self, earlier: usize, events: &mut VecDeque<Event>) {
+        let goes_on = self.left.is_some();
+        let is_missed = |received: &Received| goes_on || !machine::ends(received.number);
+        for event in events.iter_mut().skip(earlier) {
+            match *event {
+                Event::Signal { received, shared: false } if is_missed(&received) => {
+                    *event = Event::Missed(received);
+                }
+                _ => {}
+            }
+        }
+        for received in self.unsent.drain(..).filter(is_missed).rev() {
+            events.insert(earlier, Event::Missed(received));
+        }
+    }
+
+    /// The instance, a process of `user`, exited with 0. Returns `true` if it may go on in another process.
+    fn leave(&mut self, user: u32) -> bool {
+        let Some(child) = self.child.take() else { return false };
+        // A thread that the application left in this process may have reaped them.
+        self.early.retain(|&early| !process::is_reaped_by_another(early));
+        let left = Left { child, user, ended: clock::since_boot() };
+        if self.heirs(&left) == Heirs::None {
+            self.child = Some(left.child);
+            return false;
+        }
+        self.left = Some(left);
+        true
+    }
+
+    fn heirs(&self, left: &Left) -> Heirs {
+        let late = Late {
+            user: left.user,
+            born: left.child.born,
+            ended: left.ended,
+            named: left.child.board.claimant(),
+            has_forked: left.child.board.has_forked(),
+            was_apart: self.apart,
+        };
+        let spare = self.spare.as_ref().map(|spare| spare.pid);
+        let side = self.corosync.as_ref().and_then(Link::pid);
+        let others: Vec<i32> =
+            [spare, side].into_iter().flatten().chain(self.early.iter().copied()).collect();
+        heir::find(&late, &others)
     }
 
     /// Whether a terminal that sends this signal sends it to the instance as well.

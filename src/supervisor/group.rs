@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::sys::mark::Mark;
-use crate::sys::process::{self, Subreaper};
+use crate::sys::process;
 use crate::sys::{clock, signals};
 
 /// How long to wait for processes that were killed, in ns. What the kernel holds for longer cannot be ended.
@@ -15,11 +15,10 @@ fn children() -> Vec<i32> {
     process::children(Path::new("/proc/self"))
 }
 
-/// The children of the supervisor. The kernel hands it those of its instances when their parents have died, and those
+/// The children of the supervisor, which is a subreaper. The kernel hands it those of its instances when their parents have died, and those
 /// of other children, which are no business of the supervisor.
 #[derive(Debug)]
 pub struct Group {
-    _adopts: Subreaper,
     /// What every descendant of an instance has.
     mark: Mark,
     /// Children that no instance has left, or that cannot be ended.
@@ -27,11 +26,10 @@ pub struct Group {
 }
 
 impl Group {
-    /// Of a supervisor that is about to make its first instance: its children so far are not touched.
-    pub fn new() -> nix::Result<Group> {
-        let spared = children();
+    /// Of a supervisor that is about to make its first instance: its children so far, `early`, are not touched.
+    pub fn new(early: &[i32]) -> Group {
         let mark = Mark::new(clock::now() ^ process::own_pid() as u64);
-        Ok(Group { _adopts: Subreaper::become_one()?, mark, spared })
+        Group { mark, spared: early.to_vec() }
     }
 
     /// Marks the calling process, which is to be an instance, and all its descendants to come.

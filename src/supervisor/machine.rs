@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::heir::Heirs;
 use super::notice::{Notice, Reason, Way};
 use super::publisher::Publisher;
 use super::restarts::Restarts;
@@ -43,6 +44,14 @@ const FIRST_REAL_TIME: i32 = 32;
 /// every process of the program may have missed it.
 const FRESH: u64 = 1_000_000_000;
 
+/// The pauses between two looks for the process that goes on in the place of an instance: the first and the longest, in
+/// ns.
+const SEEK: (u64, u64) = (10_000_000, 1_000_000_000);
+
+/// How long a process must live on, in ns, before it is taken for the one that goes on without a call. It may have been
+/// forked to execute another program.
+const SETTLED: u64 = 100_000_000;
+
 /// How often to look for a debugger, in ns: four times per interval, within these bounds.
 const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
 
@@ -77,6 +86,17 @@ pub enum Event {
     Tick,
     /// The instance ended.
     Died(Status),
+    /// The instance exited with 0, and the supervisor has other children.
+    Left,
+    /// What was found in the place of an instance that exited with 0.
+    Heir(Heirs),
+    /// The supervisor adopted the process with this pid: it is the instance from now on.
+    Adopted {
+        /// Its pid.
+        pid: i32,
+    },
+    /// The instance that was asked for could not be made, and none ever can: see `Notice::NoMoreProcesses`.
+    LaunchImpossible,
     /// The instance was a spare that ended before it took over.
     Stillborn(Status),
     /// The spare that was asked for has been made.
@@ -119,6 +139,10 @@ pub enum Effect {
     },
     /// Make a spare: the next instance, waiting.
     Prepare,
+    /// Look for a process that goes on in the place of the instance, which exited with 0.
+    SeekHeir,
+    /// Adopt this process as the instance.
+    Adopt(i32),
     /// Send this signal to the instance.
     Send(i32),
     /// Send the instance what was received.
@@ -214,6 +238,12 @@ enum Life {
     /// It is to be made at `wake`, after a pause or a try that failed.
     Pausing,
     Watching(Watch),
+    /// The instance exited with 0 at `since`. A process that it forked may go on in its place.
+    Left {
+        watch: Watch,
+        since: u64,
+        pause: u64,
+    },
     /// Nothing is left to be done but that cmap shows it: until `until` at most, then the end is this.
     Closing {
         status: Status,
@@ -252,6 +282,8 @@ pub struct Machine {
     restarts: Restarts,
     /// The supervisor's own pause between two tries to make an instance.
     retry: u64,
+    /// How the last instance ended.
+    last_status: Status,
     /// Signals that arrived while there was no instance to pass them to, or none but one that was just made. It gets
     /// them when it is started: by then its handlers are installed.
     held: Vec<Received>,
@@ -282,6 +314,7 @@ impl Machine {
             lost: 0,
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
             retry: RETRY.0,
+            last_status: Status::Exited(0),
             held: Vec::new(),
             held_look: (NEVER, RETRY.0),
             overflowed: false,
@@ -316,10 +349,16 @@ impl Machine {
         self.ending
     }
 
+    /// Returns `true` while a process is looked for that goes on in the place of the instance.
+    pub fn seeks_heir(&self) -> bool {
+        matches!(self.life, Life::Left { .. })
+    }
+
     /// What happens to the instance, and until when in ns; 0: without limit.
     pub fn stage(&self) -> (Stage, u64) {
         match self.life {
             Life::Launching => (Stage::Launching, 0),
+            Life::Left { .. } => (Stage::Launching, 0),
             Life::Pausing => (Stage::Pausing, self.wake),
             Life::Watching(watch) if watch.traced => (Stage::Held, 0),
             Life::Watching(watch) => match watch.silence {
@@ -359,6 +398,13 @@ impl Machine {
             (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
             (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
+            (Life::Watching(watch), Event::Left) => self.left(now, watch, view),
+            (Life::Left { .. }, Event::Tick) => vec![Effect::SeekHeir],
+            (Life::Left { watch, since, pause }, Event::Heir(found)) => {
+                self.seek(now, watch, since, pause, found, view)
+            }
+            (Life::Left { watch, .. }, Event::Adopted { pid }) => self.adopted(now, watch, pid),
+            (Life::Launching, Event::LaunchImpossible) => self.launch_impossible(now),
             (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
             (Life::Watching(_), Event::Stopped(signal)) if self.is_stop_to_follow(now, signal) => {
                 vec![Effect::Suspend]
@@ -369,7 +415,10 @@ impl Machine {
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
             (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
             (Life::Closing { .. }, Event::Missed(_)) => vec![],
-            (_, Event::Missed(received)) => self.hold(received).into_iter().collect(),
+            (_, Event::Missed(received)) => {
+                self.ending |= ends(received.number);
+                self.hold(received).into_iter().collect()
+            }
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
             // Stale news: of an instance that is gone, or a wake-up that came early.
             _ => vec![],
@@ -410,15 +459,7 @@ impl Machine {
             let took = now - self.lost;
             effects.push(Effect::Tell(Notice::Restarted { id: self.id, pid, took }));
         }
-        // What is to end the program is never put off.
-        let (last_words, held): (Vec<Received>, _) = self.held.drain(..).partition(|held| ends(held.number));
-        self.held = held;
-        self.held_look = (now + RETRY.0, RETRY.0 * 2);
-        for received in last_words {
-            effects.push(Effect::PassOn(received));
-            let signal = received.number;
-            effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way: Way::PassedOn }));
-        }
+        effects.extend(self.pass_on_last_words(now, pid));
         self.retry = RETRY.0;
         self.stopping = None;
         self.life = Life::Watching(Watch {
@@ -446,6 +487,117 @@ impl Machine {
         self.life = Life::Pausing;
         self.wake = now + pause;
         vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+    }
+
+    fn launch_impossible(&mut self, now: u64) -> Vec<Effect> {
+        let mut effects = vec![Effect::Tell(Notice::NoMoreProcesses { id: self.id })];
+        let state = if self.ending { State::Gone } else { State::Failed };
+        effects.extend(self.close(now, self.last_status, state));
+        effects
+    }
+
+    /// The instance exited with 0. That is an end like any other if it was told to end, or had said that it would. What
+    /// is still held it was not told.
+    fn left(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
+        let was_told = self.ending && !self.held.iter().any(|held| ends(held.number));
+        let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
+            && !view.given_up
+            && !was_told
+            && !self.is_accused(now, &watch, view);
+        if !may_go_on {
+            return self.died(now, watch, Status::Exited(0), view);
+        }
+        (watch.silence, watch.reason) = (Silence::Fine, None);
+        self.life = Life::Left { watch, since: now, pause: SEEK.0 };
+        self.wake = NEVER;
+        vec![Effect::SeekHeir]
+    }
+
+    /// Returns `true` if the instance was warned or is to end, and has said nothing since that calls it off.
+    fn is_accused(&self, now: u64, watch: &Watch, view: &View) -> bool {
+        if watch.phase(view) != Phase::Started {
+            return false;
+        }
+        let heard = heard(now, watch, view);
+        let is_unhealthy = self.rules.interval != 0 && believed(now, view.unhealthy) >= heard;
+        match watch.silence {
+            Silence::Fine => is_unhealthy,
+            Silence::Warned { heard: before, .. } => is_unhealthy || heard <= before,
+            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => true,
+        }
+    }
+
+    /// Decides what follows from `found`. A process that called the library is adopted. Where no heartbeat is due, so is
+    /// the only one that may call it: nobody else would pass signals on to it. Where heartbeats are due, the first one
+    /// is waited for, an interval at most.
+    fn seek(
+        &mut self,
+        now: u64,
+        watch: Watch,
+        since: u64,
+        pause: u64,
+        found: Heirs,
+        view: &View,
+    ) -> Vec<Effect> {
+        let heartbeats_are_due = view.phase == Phase::Started && self.rules.interval != 0;
+        let patience = match found {
+            Heirs::None => 0,
+            Heirs::Caller(pid) => return vec![Effect::Adopt(pid)],
+            Heirs::Only(pid) if !heartbeats_are_due && now >= since.saturating_add(SETTLED) => {
+                return vec![Effect::Adopt(pid)];
+            }
+            _ if heartbeats_are_due => self.rules.interval,
+            Heirs::OutOfReach(_) => REPRIEVE,
+            Heirs::Only(_) | Heirs::Several => NEVER,
+        };
+        let patience = if self.ending { patience.min(REPRIEVE) } else { patience };
+        let until = since.saturating_add(patience);
+        if now < until {
+            let mut effects = vec![];
+            if self.wake == NEVER {
+                effects.push(Effect::Tell(Notice::Left { id: self.id, pid: watch.pid }));
+            }
+            self.life = Life::Left { watch, since, pause: (pause * 2).min(SEEK.1) };
+            self.wake = now.saturating_add(pause).min(until);
+            return effects;
+        }
+        if found == Heirs::None {
+            // Nobody is left who was to be told.
+            self.held.retain(|held| !ends(held.number));
+        }
+        let lives_on = !heartbeats_are_due || believed(now, view.heartbeat) > since;
+        match found {
+            Heirs::OutOfReach(pid) if lives_on => self.stray(now, pid),
+            _ => self.died(now, watch, Status::Exited(0), view),
+        }
+    }
+
+    /// The program goes on in a process that cannot be supervised. It is not started again beside that.
+    fn stray(&mut self, now: u64, pid: Option<i32>) -> Vec<Effect> {
+        let mut effects = vec![Effect::Tell(Notice::Strayed { id: self.id, pid: pid.unwrap_or(0) })];
+        if self.rules.settings.kill_group {
+            effects.push(Effect::EndGroup(self.id));
+        }
+        effects.extend(self.close(now, Status::Exited(0), State::Gone));
+        effects
+    }
+
+    fn adopted(&mut self, now: u64, watch: Watch, pid: i32) -> Vec<Effect> {
+        let told = Notice::Adopted { id: self.id, pid, before: watch.pid };
+        let mut effects = vec![Effect::Tell(told)];
+        effects.extend(self.pass_on_last_words(now, pid));
+        let released = if watch.traced { now } else { watch.released };
+        self.life = Life::Watching(Watch {
+            pid,
+            traced: false,
+            dumping: false,
+            released,
+            silence: Silence::Fine,
+            kill_pause: 0,
+            ..watch
+        });
+        self.wake = self.next_tick(now);
+        effects
     }
 
     /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
@@ -731,6 +883,7 @@ impl Machine {
 
     fn died(&mut self, now: u64, watch: Watch, status: Status, view: &View) -> Vec<Effect> {
         self.warning(view);
+        self.last_status = status;
         let phase = watch.phase(view);
         let final_ = self.ending
             || self.rules.recovery == Recovery::Quit
@@ -839,7 +992,9 @@ impl Machine {
                 self.close(now, Status::Killed { signal, core: false }, State::Gone)
             }
             Life::Closing { .. } | Life::Finished => vec![],
-            Life::Launching | Life::Pausing => self.hold(received).into_iter().collect(),
+            // Where the administrator says that every sender signals every process, this one is there and has it.
+            Life::Left { .. } if !shared && self.way(received, 0) == Way::Withheld => vec![],
+            Life::Launching | Life::Pausing | Life::Left { .. } => self.hold(received).into_iter().collect(),
         }
     }
 
@@ -870,6 +1025,21 @@ impl Machine {
         let is_first = !self.overflowed;
         self.overflowed = true;
         is_first.then_some(Effect::Tell(Notice::Dropped { id: self.id, signal }))
+    }
+
+    /// Passes held signals on that are to end the program: they are never put off. The others wait until the instance,
+    /// which is there from `now` on, is started.
+    fn pass_on_last_words(&mut self, now: u64, pid: i32) -> Vec<Effect> {
+        let (last_words, held): (Vec<Received>, _) = self.held.drain(..).partition(|held| ends(held.number));
+        self.held = held;
+        self.held_look = (now + RETRY.0, RETRY.0 * 2);
+        let mut effects = vec![];
+        for received in last_words {
+            effects.push(Effect::PassOn(received));
+            let signal = received.number;
+            effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way: Way::PassedOn }));
+        }
+        effects
     }
 
     /// Passes held signals on to an instance that has got as far as `sam_start`.

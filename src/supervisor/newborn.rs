@@ -4,7 +4,8 @@
 
 use crate::board::Board;
 use crate::corosync::Doorbell;
-use crate::sys::{process, signals};
+use crate::sys::process::{self, Origin};
+use crate::sys::signals;
 
 /// It has nothing of its supervisor any more but this.
 #[derive(Debug)]
@@ -36,9 +37,10 @@ impl Newborn {
 
     /// The one after it, to be forked by `supervisor`: nobody but the supervisor shall reach it while it waits, and
     /// it ends when the supervisor does.
-    pub fn spare(supervisor: i32, board: Board, bell: Option<Doorbell>) -> Newborn {
+    pub fn spare(supervisor: i32, origin: &Origin, board: Board, bell: Option<Doorbell>) -> Newborn {
         process::signal_on_death_of_parent(libc::SIGKILL);
-        if process::parent() != supervisor {
+        // Not by the lifeline: the supervisor holds that of a spare from the release on.
+        if origin.has_ended() {
             process::exit_now(0);
         }
         process::leave_group();
@@ -57,7 +59,9 @@ impl Newborn {
             id
         });
         process::signal_on_death_of_parent(libc::SIGTERM);
-        if process::parent() != supervisor {
+        // The kernel marks the lifeline before it sends parent-death signals, so one of the two tells of the end of the
+        // supervisor. In another PID namespace the supervisor has no pid: there getppid(2) says 0.
+        if board.supervisor_is_gone() || ![supervisor, 0].contains(&process::parent()) {
             signals::send_to_self(libc::SIGTERM);
         }
         if is_spare {

@@ -172,6 +172,34 @@ pub enum Notice {
         /// What the supervisor had against it.
         reason: Option<Reason>,
     },
+    /// The instance exited with 0, and a process that it forked may go on in its place.
+    Left {
+        /// Number of the instance.
+        id: u32,
+        /// Its pid.
+        pid: i32,
+    },
+    /// The instance exited with 0, and a process that it forked is the instance from now on.
+    Adopted {
+        /// Number of the instance.
+        id: u32,
+        /// The pid of that process.
+        pid: i32,
+        /// The pid of the instance so far.
+        before: i32,
+    },
+    /// The instance exited with 0, and the program goes on in a process that cannot be supervised.
+    Strayed {
+        /// Number of the instance.
+        id: u32,
+        /// The pid of that process; 0: not known.
+        pid: i32,
+    },
+    /// The next instance cannot be made, because the first process of the PID namespace of the instances has ended.
+    NoMoreProcesses {
+        /// Number of the next instance.
+        id: u32,
+    },
     /// The next instance was made.
     Restarted {
         /// Number of the instance.
@@ -221,6 +249,8 @@ impl Notice {
             Notice::Lost { status: Status::Exited(0), reason: None, .. } => Priority::Info,
             Notice::Recovered { .. }
             | Notice::Restarted { .. }
+            | Notice::Left { .. }
+            | Notice::Adopted { .. }
             | Notice::Delayed { .. }
             | Notice::Traced { .. }
             | Notice::GroupEnded { left: 0, .. }
@@ -241,6 +271,8 @@ impl Notice {
             | Notice::Refused { .. }
             | Notice::Lost { .. }
             | Notice::LaunchFailed { .. }
+            | Notice::Strayed { .. }
+            | Notice::NoMoreProcesses { .. }
             | Notice::LimitReached { .. } => Priority::Error,
         }
     }
@@ -263,7 +295,11 @@ impl Notice {
             Notice::Lost { .. } => "lost",
             Notice::Restarted { .. } => "restarted",
             Notice::LaunchFailed { .. } | Notice::Delayed { .. } => "delayed",
-            Notice::LimitReached { .. } => "gave-up",
+            Notice::Left { .. } => "left",
+            Notice::Adopted { .. } => "adopted",
+            Notice::LimitReached { .. } | Notice::Strayed { .. } | Notice::NoMoreProcesses { .. } => {
+                "gave-up"
+            }
         }
     }
 
@@ -284,6 +320,10 @@ impl Notice {
             | Notice::LaunchFailed { id, .. }
             | Notice::Delayed { id, .. }
             | Notice::LimitReached { id, .. }
+            | Notice::Left { id, .. }
+            | Notice::Adopted { id, .. }
+            | Notice::Strayed { id, .. }
+            | Notice::NoMoreProcesses { id }
             | Notice::Condemned { id, .. }
             | Notice::Outlived { id, .. } => Some(id),
             Notice::QuorumLost
@@ -306,8 +346,11 @@ impl Notice {
             | Notice::Final { pid, .. }
             | Notice::Lost { pid, .. }
             | Notice::Restarted { pid, .. }
+            | Notice::Left { pid, .. }
+            | Notice::Adopted { pid, .. }
             | Notice::Condemned { pid, .. }
             | Notice::Outlived { pid, .. } => Some(pid),
+            Notice::Strayed { pid, .. } => Some(pid).filter(|&pid| pid != 0),
             _ => None,
         }
     }
@@ -328,6 +371,8 @@ impl Notice {
             Notice::Final { .. } | Notice::Dropped { .. } => Some("signal"),
             Notice::LaunchFailed { .. } => Some("fork"),
             Notice::LimitReached { .. } => Some("restart-limit"),
+            Notice::Strayed { .. } => Some("not-a-child"),
+            Notice::NoMoreProcesses { .. } => Some("pid-namespace"),
             Notice::Condemned { .. } | Notice::Outlived { .. } => Some("no-quorum"),
             _ => None,
         }
@@ -430,6 +475,28 @@ impl fmt::Display for Notice {
                     Some(Reason::NoQuorum) => f.write_str(" for want of quorum"),
                     Some(Reason::Unhealthy) => f.write_str(" after it failed its health check"),
                 }
+            }
+            Notice::Left { id, pid } => {
+                write!(
+                    f,
+                    "instance {id} (pid {pid}) exited 0, a process that it forked may go on in its place"
+                )
+            }
+            Notice::Adopted { id, pid, before } => {
+                write!(f, "instance {id} (pid {before}) exited 0 and goes on in pid {pid}, which it forked")
+            }
+            Notice::Strayed { id, pid } => {
+                write!(f, "instance {id} exited 0 and goes on in a process that cannot be supervised")?;
+                if pid != 0 {
+                    write!(f, " (pid {pid})")?;
+                }
+                f.write_str(", giving up")
+            }
+            Notice::NoMoreProcesses { id } => {
+                write!(
+                    f,
+                    "instance {id} cannot be started: process 1 of its PID namespace has ended, giving up"
+                )
             }
             Notice::Restarted { id, pid, took } => {
                 let tenths = took / 100_000;

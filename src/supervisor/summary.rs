@@ -31,6 +31,15 @@ impl Summary {
         match notice {
             Notice::Restarted { id, pid, .. } => self.launched(id, pid),
             Notice::GroupEnded { .. } => {}
+            Notice::Adopted { id, pid, .. } => {
+                self.instance = Some((id, pid));
+                self.awaited = None;
+                self.last = Some((notice.to_string(), time));
+            }
+            Notice::Left { .. } => {
+                self.instance = None;
+                self.awaited = Some(notice);
+            }
             Notice::Delayed { .. } | Notice::LaunchFailed { .. } => {
                 self.instance = None;
                 self.awaited = Some(notice);

@@ -44,7 +44,9 @@ extern "C" fn die_of_last_signal() {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         // exit(3) would flush the streams later than this.
         libc::fflush(std::ptr::null_mut());
-        libc::signal(signal, libc::SIG_DFL);
+        let mut default = std::mem::zeroed::<libc::sigaction>();
+        default.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &default, std::ptr::null_mut());
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, signal);

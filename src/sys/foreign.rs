@@ -97,16 +97,19 @@ impl<'a> From<&'a mut [u8]> for Room<'a> {
 
 /// The application's health check.
 #[derive(Debug, Clone, Copy)]
-pub struct HealthCheck(unsafe extern "C" fn() -> core::ffi::c_int);
+pub struct HealthCheck(unsafe extern "C-unwind" fn() -> core::ffi::c_int);
 
 impl HealthCheck {
     /// # Safety
     /// `check` can be called from any thread, as often as wanted.
-    pub unsafe fn new(check: unsafe extern "C" fn() -> core::ffi::c_int) -> Self {
+    pub unsafe fn new(check: unsafe extern "C-unwind" fn() -> core::ffi::c_int) -> Self {
         HealthCheck(check)
     }
 
-    /// Asks it.
+    /// Calls the check. Returns `true` if the check says that the application is healthy.
+    ///
+    /// The check may end its thread with pthread_exit(3), or be cancelled: the C library then unwinds the frames of the
+    /// caller, which must have nothing to drop at this call, and catch nothing.
     pub fn is_healthy(self) -> bool {
         // SAFETY: new() was promised that it can be called.
         unsafe { (self.0)() == 0 }

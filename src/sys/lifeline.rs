@@ -54,10 +54,16 @@ impl Cord {
         let _ = HELD.next.compare_exchange(this, end_of_list(), Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Whether the holder has ended.
+    /// Marks this cord as the kernel does when the holder ends.
+    pub fn cut(&self) {
+        self.holder.store(libc::FUTEX_OWNER_DIED, Ordering::Release);
+    }
+
+    /// Returns `true` if the holder has ended, or the cord was cut. The kernel takes the thread id out of the word when
+    /// it marks it; a page whose memory was freed has none either.
     #[inline]
     pub fn is_cut(&self) -> bool {
-        self.holder.load(Ordering::Relaxed) & libc::FUTEX_OWNER_DIED != 0
+        self.holder.load(Ordering::Relaxed) & libc::FUTEX_TID_MASK == 0
     }
 }
 

@@ -1,7 +1,7 @@
 //! Processes: making them, watching them, ending with them.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -69,16 +69,16 @@ pub enum Change {
     Stopped(i32),
 }
 
-/// News of any child, if there is some. Children that ended are reaped.
-pub fn next_change() -> Option<(i32, Change)> {
+/// News of any child, if there is some: its pid, its real user id, and what happened. Children that ended are reaped.
+pub fn next_change() -> Option<(i32, u32, Change)> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
-    let (pid, status, code) = unsafe {
+    let (pid, user, status, code) = unsafe {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
         if libc::waitid(libc::P_ALL, 0, &mut info, options) != 0 {
             return None;
         }
-        (info.si_pid(), info.si_status(), info.si_code)
+        (info.si_pid(), info.si_uid(), info.si_status(), info.si_code)
     };
     let change = match code {
         _ if pid == 0 => return None,
@@ -87,7 +87,17 @@ pub fn next_change() -> Option<(i32, Change)> {
         libc::CLD_DUMPED => Change::Ended(Status::Killed { signal: status, core: true }),
         _ => Change::Stopped(status),
     };
-    Some((pid, change))
+    Some((pid, user, change))
+}
+
+/// Returns `true` if the calling process has any child, dead ones that are not reaped among them.
+pub fn has_children() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info is plain data that the kernel fills in.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
+    }
 }
 
 /// Whether `child`, which is not reaped yet, still lives.
@@ -181,16 +191,68 @@ pub fn parent() -> i32 {
     nix::unistd::getppid().as_raw()
 }
 
+/// A process as the children that it forks know it: they can tell whether it has ended, also from another PID
+/// namespace.
+#[derive(Debug)]
+pub struct Origin {
+    pid: i32,
+    /// `None` when no descriptor was left. Children in another PID namespace cannot tell then.
+    pidfd: Option<OwnedFd>,
+}
+
+impl Origin {
+    /// The calling process, which is about to fork.
+    pub fn current() -> Origin {
+        Origin { pid: own_pid(), pidfd: pidfd(own_pid()).ok() }
+    }
+
+    /// Returns `true` if the process has ended. To be asked by its child.
+    pub fn has_ended(&self) -> bool {
+        match parent() {
+            // The parent is in another PID namespace. It stays 0 when that process has ended.
+            0 => self.pidfd.as_ref().is_some_and(|pidfd| {
+                let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+                matches!(ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::ZERO)), None), Ok(1))
+            }),
+            parent => parent != self.pid,
+        }
+    }
+
+    /// Returns the descriptor that `has_ended` needs.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.pidfd.as_ref().map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// Returns `true` if the next child is the first process of a new PID namespace: when that child ends, the kernel ends
+/// all others in the namespace, and no further child can be forked (pid_namespaces(7)).
+pub fn next_child_is_init() -> bool {
+    // The kernel has no such namespace to show before its first process is there.
+    let namespace = |name: &str| std::fs::metadata(Path::new("/proc/self/ns").join(name));
+    namespace("pid").is_ok()
+        && namespace("pid_for_children").is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
+}
+
 /// The pid of the calling process.
 pub fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// Has the kernel send `signal` to the calling process when the thread that forked it ends. Forgotten by the
-/// kernel when the process changes its credentials.
+/// Has the kernel send `signal` to the calling process when the thread that forked it ends; 0: none. Each thread has
+/// such a signal of its own, and the kernel sends all of them. Forgotten by the kernel when the thread changes its
+/// credentials, and not inherited by new threads.
 pub fn signal_on_death_of_parent(signal: i32) {
     // SAFETY: PR_SET_PDEATHSIG takes a number.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) };
+}
+
+/// Returns the signal that the kernel would send when the thread that forked this process ends, as the calling thread
+/// has asked for; 0 if it has not, or if the thread's credentials have changed since.
+pub fn signal_on_death_of_parent_now() -> i32 {
+    let mut signal = 0;
+    // SAFETY: PR_GET_PDEATHSIG writes a number to a place that is ours.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0) };
+    signal
 }
 
 /// How far the kernel may delay the timers of the calling thread, in ns.
@@ -221,6 +283,13 @@ impl TimerSlack {
         // SAFETY: PR_SET_TIMERSLACK takes a number.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, self.0, 0, 0, 0) };
     }
+}
+
+/// Returns `true` if the children of the calling process are in another PID namespace that already has processes.
+pub fn children_are_apart() -> bool {
+    let namespace = |name: &str| std::fs::read_link(Path::new("/proc/self/ns").join(name)).ok();
+    let of_children = namespace("pid_for_children");
+    of_children.is_some() && of_children != namespace("pid")
 }
 
 /// Puts the calling process into a group of its own, away from what is sent to the whole group.
@@ -264,12 +333,15 @@ pub fn run_and_exit(body: impl FnOnce()) -> ! {
     exit_now(done.is_err().into())
 }
 
-/// Closes every descriptor of the calling process but these two, and puts /dev/null in place of the standard ones.
-pub fn close_all_but(kept: [RawFd; 2]) {
-    let (low, high) = (kept[0].min(kept[1]), kept[0].max(kept[1]));
-    close_range(0, low - 1);
-    close_range(low + 1, high - 1);
-    close_range(high + 1, RawFd::MAX);
+/// Closes every descriptor of the calling process but these, and puts /dev/null in place of the standard ones.
+pub fn close_all_but<const N: usize>(mut kept: [RawFd; N]) {
+    kept.sort_unstable();
+    let mut first = 0;
+    for fd in kept {
+        close_range(first, fd - 1);
+        first = fd + 1;
+    }
+    close_range(first, RawFd::MAX);
     // SAFETY: the path is a string; the descriptors that open returns are the lowest free ones.
     unsafe { while (0..2).contains(&libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC)) {} }
 }

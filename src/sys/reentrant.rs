@@ -11,10 +11,13 @@ use super::thread;
 /// Something that one thread at a time can reach, and that thread's signal handlers meanwhile.
 #[derive(Debug)]
 pub struct Reentrant<T> {
-    /// The thread that holds it; 0: none.
+    /// The thread that holds it; 0: none; SHUT: nobody else will ever hold it.
     holder: AtomicU64,
     inside: T,
 }
+
+/// In place of a thread.
+const SHUT: u64 = u64::MAX;
 
 // SAFETY: what is inside is reached through enter() alone, which lets in one thread at a time.
 unsafe impl<T: Send> Sync for Reentrant<T> {}
@@ -41,8 +44,8 @@ impl<T> Reentrant<T> {
         &self.inside
     }
 
-    /// Waits for other threads.
-    pub fn enter(&self) -> Entered<'_, T> {
+    /// Waits for other threads. Returns None if the one that holds it has shut it.
+    pub fn enter(&self) -> Option<Entered<'_, T>> {
         /// Who comes second looks again in a moment: it is rare.
         const MOMENT: Duration = Duration::from_micros(20);
         let this = thread::own();
@@ -50,10 +53,11 @@ impl<T> Reentrant<T> {
             match self.holder.compare_exchange(0, this, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => break None,
                 Err(holder) if holder == this => break Some(Blocked::all()),
+                Err(SHUT) => return None,
                 Err(_) => std::thread::sleep(MOMENT),
             }
         };
-        Entered { of: self, nested, _thread: PhantomData }
+        Some(Entered { of: self, nested, _thread: PhantomData })
     }
 }
 
@@ -61,6 +65,11 @@ impl<T> Entered<'_, T> {
     /// Whether it is in use already, by what this has interrupted.
     pub fn is_nested(&self) -> bool {
         self.nested.is_some()
+    }
+
+    /// Turns away the threads that wait, and those that come, until this is dropped.
+    pub fn shut(&self) {
+        self.of.holder.store(SHUT, Ordering::Release);
     }
 }
 
@@ -89,9 +98,9 @@ mod tests {
     #[test]
     fn the_holder_comes_in_again_and_stays_the_holder() {
         let lock = Reentrant::new(Cell::new(1));
-        let outer = lock.enter();
+        let outer = lock.enter().unwrap();
         {
-            let inner = lock.enter();
+            let inner = lock.enter().unwrap();
             assert_eq!((outer.is_nested(), inner.is_nested()), (false, true));
             inner.set(2);
         }
@@ -108,12 +117,25 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..TIMES {
-                        let count = lock.enter();
+                        let count = lock.enter().unwrap();
                         count.set(count.get() + 1);
                     }
                 });
             }
         });
-        assert_eq!(lock.enter().get(), 4 * TIMES);
+        assert_eq!(lock.enter().unwrap().get(), 4 * TIMES);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_a_lock_that_is_shut_is_turned_away() {
+        let lock = Reentrant::new(Cell::new(0));
+        let outer = lock.enter().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock.enter().is_none());
+            outer.shut();
+            assert!(waiting.join().unwrap());
+        });
+        drop(outer);
+        assert!(lock.enter().is_some());
     }
 }

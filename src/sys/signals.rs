@@ -9,10 +9,24 @@ use nix::sys::signal::{
 };
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+/// The signal mask of a thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// Puts the mask into force in the calling thread. Returns the one that was in force before.
+    pub fn set(self) -> Mask {
+        let mut before = SigSet::empty();
+        // Fails for a wrong first argument only.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), Some(&mut before));
+        Mask(before)
+    }
+}
+
 /// All signals are blocked in the calling thread until this is dropped.
 #[derive(Debug)]
 pub struct Blocked {
-    before: SigSet,
+    before: Mask,
     /// Belongs to the thread that made it.
     _thread: PhantomData<*const ()>,
 }
@@ -20,16 +34,18 @@ pub struct Blocked {
 impl Blocked {
     /// Blocks all signals.
     pub fn all() -> Blocked {
-        let mut before = SigSet::empty();
-        // Fails for a wrong first argument only.
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
-        Blocked { before, _thread: PhantomData }
+        Blocked { before: Mask(SigSet::all()).set(), _thread: PhantomData }
+    }
+
+    /// Returns the mask that was in force before, and will be again.
+    pub fn mask_before(&self) -> Mask {
+        self.before
     }
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+        self.before.set();
     }
 }
 

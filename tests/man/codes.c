@@ -148,6 +148,27 @@ static void crowded(void)
     PRINT(sam_data_restore, (data, sizeof(data)));
 }
 
+/* The program closes every descriptor that it does not know, before it has looked at its data. */
+static void closed(void)
+{
+    static char data[100000];
+    unsigned int instance;
+    size_t size;
+    int i;
+
+    PRINT(sam_initialize, (0, SAM_RECOVERY_POLICY_RESTART));
+    PRINT(sam_register, (&instance));
+    if (instance == 1) {
+        PRINT(sam_data_store, (data, sizeof(data)));
+        PRINT(sam_start, ());
+        _exit(1);
+    }
+    for (i = 3; i < 1024; i++)
+        close(i);
+    PRINT(sam_data_getsize, (&size));
+    PRINT(sam_data_restore, (data, sizeof(data)));
+}
+
 int main(int argc, char **argv)
 {
     const char *session = argc > 1 ? argv[1] : "";
@@ -164,6 +185,8 @@ int main(int argc, char **argv)
         corosync();
     else if (strcmp(session, "crowded") == 0)
         crowded();
+    else if (strcmp(session, "closed") == 0)
+        closed();
     else
         return 2;
     puts("end");

@@ -17,7 +17,7 @@ use std::{
         fd::OwnedFd,
         unix::{
             fs::{OpenOptionsExt, PermissionsExt, chown},
-            net::{UnixDatagram, UnixStream},
+            net::{UnixDatagram, UnixListener, UnixStream},
         },
     },
     path::{Path, PathBuf},
@@ -604,6 +604,104 @@ fn the_supervisor_leaves_no_core_file() {
     assert!(!outcome.core_dumped, "{outcome}");
 }
 
+/// What a connection has brought until it is closed, or until `enough`: each record ends with a NUL byte.
+fn records(connection: &mut UnixStream, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut text, mut buffer) = (Vec::new(), [0; 8192]);
+    loop {
+        let parts = text.split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+        let mut records: Vec<String> = parts.collect();
+        let rest = records.pop().unwrap();
+        if enough(&records) {
+            return records;
+        }
+        match connection.read(&mut buffer).expect("records") {
+            0 => {
+                assert_eq!(rest, "", "a record is cut off");
+                return records;
+            }
+            length => text.extend(&buffer[..length]),
+        }
+    }
+}
+
+/// Accepts a connection.
+fn accept(daemon: &UnixListener) -> UnixStream {
+    daemon.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match daemon.accept() {
+            Ok((connection, _)) => {
+                connection.set_nonblocking(false).unwrap();
+                return connection;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "nobody connects: {error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
+    let folder = Folder::new("stream");
+    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    let program = start_with_sockets(&folder, &["0", "exit=3", "signal=9", "stop"], &[]);
+    let supervisor = program.pid();
+    let mut connection = accept(&daemon);
+    let outcome = program.finish(PATIENCE);
+    outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    let records = records(&mut connection, |_| false);
+    let lines: Vec<String> = records
+        .iter()
+        .map(|record| {
+            let (priority, rest) = record.split_once('>').unwrap_or_else(|| panic!("{record:?}"));
+            format!("{priority}>{}", &rest[15..])
+        })
+        .collect();
+    assert_eq!(
+        same(supervisor, &outcome, &lines),
+        [
+            "<27> troubled: sam[P0]: instance 1 (pid P1) exited 3",
+            "<29> troubled: sam[P0]: restarted as instance 2 (pid P2) in T ms",
+            "<27> troubled: sam[P0]: instance 2 (pid P2) died of SIGKILL",
+            "<29> troubled: sam[P0]: restarted as instance 3 (pid P3) in T ms",
+            "<30> troubled: sam[P0]: instance 3 (pid P3) exited 0",
+        ],
+        "{outcome}"
+    );
+}
+
+fn a_syslog_daemon_that_closes_its_stream_is_connected_again() {
+    let folder = Folder::new("stream-again");
+    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    let program = start_with_sockets(&folder, &["0", "exit=3", "hang", "stop"], &[]);
+    let mut connection = accept(&daemon);
+    records(&mut connection, |records| {
+        records.iter().any(|record| record.contains("restarted as instance 2"))
+    });
+    drop(connection);
+    let pid: i32 = program.wait_for("# pid of 2 ").parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let mut connection = accept(&daemon);
+    let outcome = program.finish(PATIENCE);
+    outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    let records = records(&mut connection, |_| false);
+    assert_eq!(records.len(), 3, "{records:#?}");
+    assert!(records[0].ends_with(&format!("instance 2 (pid {pid}) died of SIGKILL")), "{records:#?}");
+}
+
+fn a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor() {
+    let folder = Folder::new("stream-full");
+    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    // More than the connection takes, and nobody reads.
+    let troubles: Vec<&str> = std::iter::once("0").chain(std::iter::repeat_n("exit=3", 3000)).collect();
+    let troubles = [&troubles[..], &["stop"]].concat();
+    let outcome = start_with_sockets(&folder, &troubles, &[]).finish(PATIENCE);
+    assert_eq!((outcome.ended, instances(&outcome)), (Ended::Exit(0), 3001), "{outcome}");
+    let mut connection = accept(&daemon);
+    let records = records(&mut connection, |_| false);
+    assert!(!records.is_empty() && records.len() < 6000, "{} records", records.len());
+}
+
 common::runner::tests![
     each_step_of_a_recovery_is_a_line,
     the_silence_in_the_log_is_the_silence_there_was,
@@ -665,4 +763,7 @@ common::runner::tests![
     status::sam_status_opens_no_device,
     status::sam_status_opens_no_file_that_is_not_in_memory,
     status::sam_status_looks_into_few_files_of_one_process,
+    a_stream_socket_of_the_syslog_daemon_gets_every_line,
+    a_syslog_daemon_that_closes_its_stream_is_connected_again,
+    a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor,
 ];

@@ -16,7 +16,7 @@ struct Layout {
 }
 
 impl SharedPage {
-    pub const WORDS: usize = 16;
+    pub const WORDS: usize = 19;
     pub const FUTEXES: usize = 3;
 
     pub fn new() -> nix::Result<SharedPage> {
@@ -60,6 +60,8 @@ impl Cord {
     pub fn take(&self) {}
 
     pub fn hold(&self) {}
+
+    pub fn cut(&self) {}
 
     pub fn is_cut(&self) -> bool {
         false

@@ -840,6 +840,8 @@ enum Act {
     Stop,
     Unhealthy,
     Die,
+    /// Exits with 0, and goes on in a process that it forked.
+    GoOn,
     Finalize,
 }
 
@@ -851,6 +853,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Stop),
         1 => Just(Act::Unhealthy),
         1 => Just(Act::Die),
+        1 => Just(Act::GoOn),
     ];
     let life = proptest::collection::vec(act, 1..400);
     (life, prop::bool::weighted(0.1)).prop_map(|(mut life, finalize)| {
@@ -892,7 +895,13 @@ impl Model {
                 self.phase = Phase::Finalized;
                 self.warned = None;
             }
-            Act::Die => return self.die(now),
+            Act::Die => return self.die(now, SEGV),
+            Act::GoOn => {
+                let is_end = matches!(self.phase, Phase::Stopped | Phase::Finalized);
+                if is_end || self.warned.is_some() || self.killed {
+                    return self.die(now, Status::Exited(0));
+                }
+            }
             _ => {}
         }
         vec![]
@@ -903,11 +912,11 @@ impl Model {
         self.warned = None;
     }
 
-    fn die(&mut self, now: u64) -> Vec<Effect> {
+    fn die(&mut self, now: u64, status: Status) -> Vec<Effect> {
         // Stop and finalize after the kill do not count.
         if self.recovery == Recovery::Quit || self.phase != Phase::Started && !self.killed {
             self.finished = true;
-            return vec![Effect::Finish(SEGV)];
+            return vec![Effect::Finish(status)];
         }
         self.id += 1;
         (self.phase, self.heard, self.warned, self.killed) = (Phase::Registered, now, None, false);
@@ -970,8 +979,16 @@ proptest! {
             let mut expected = model.act(now, act);
             let mut done = vec![];
             write(&mut seen, now, act);
-            if matches!(act, Act::Die) {
-                done = deeds(machine.step(now, Event::Died(SEGV), &seen));
+            if matches!(act, Act::Die | Act::GoOn) {
+                let event = if matches!(act, Act::Die) { Event::Died(SEGV) } else { Event::Left };
+                done = deeds(machine.step(now, event, &seen));
+                if done == [Effect::SeekHeir] {
+                    done = deeds(machine.step(now, Event::Heir(Heirs::Caller(PID)), &seen));
+                    prop_assert_eq!(done, [Effect::Adopt(PID)]);
+                    done = deeds(machine.step(now, Event::Adopted { pid: PID }, &seen));
+                    // As after each event that the kernel tells of.
+                    done.extend(deeds(machine.step(now, Event::Tick, &seen)));
+                }
                 if matches!(done[..], [Effect::Launch { .. }]) {
                     seen = View::GONE;
                     machine.step(now, Event::Launched { pid: PID }, &seen);
@@ -1021,4 +1038,250 @@ proptest! {
             }
         }
     }
+}
+
+/// A machine whose instance exited with 0 at 1050 ms.
+fn machine_that_seeks(interval: u64, seen: &View) -> Machine {
+    let mut machine = machine(interval, Recovery::Restart);
+    assert_eq!(machine.step(1050 * MS, Event::Left, seen), [Effect::SeekHeir]);
+    assert!(machine.seeks_heir());
+    machine
+}
+
+#[test]
+fn process_that_called_after_an_exit_0_becomes_the_instance() {
+    for (interval, phase) in [
+        (INTERVAL, Phase::Registered),
+        (INTERVAL, Phase::Waiting),
+        (INTERVAL, Phase::Started),
+        (0, Phase::Started),
+    ] {
+        let seen = view(phase, 1001 * MS, 1001 * MS);
+        let mut machine = machine_that_seeks(interval, &seen);
+        assert_eq!(
+            machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen),
+            [Effect::Adopt(72)],
+            "{phase:?}"
+        );
+        let told = Notice::Adopted { id: 1, pid: 72, before: PID };
+        assert_eq!(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen), [Effect::Tell(told)]);
+        assert!(!machine.seeks_heir());
+        assert_eq!(machine.wake_at(), (interval != 0).then_some(1051 * MS + interval));
+        // It is restarted as any other, and may go on in a further process.
+        assert_eq!(machine.clone().step(1060 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+        let effects = deeds(machine.step(1060 * MS, Event::Died(SEGV), &started(1055 * MS)));
+        assert_eq!(effects, launch(2));
+    }
+}
+
+#[test]
+fn instance_that_was_to_end_goes_on_in_no_other_process() {
+    let expected = [Effect::Finish(Status::Exited(0))];
+    for phase in [Phase::Stopped, Phase::Finalized] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        let effects = deeds(machine.step(1050 * MS, Event::Left, &view(phase, 1001 * MS, 0)));
+        assert_eq!(effects, expected, "{phase:?}");
+    }
+    let mut given_up = machine(INTERVAL, Recovery::Restart);
+    let seen = View { given_up: true, ..started(1001 * MS) };
+    assert_eq!(deeds(given_up.step(1050 * MS, Event::Left, &seen)), expected);
+
+    let mut told = machine(INTERVAL, Recovery::Restart);
+    told.step(1040 * MS, signal(libc::SIGTERM), &started(1001 * MS));
+    assert_eq!(deeds(told.step(1050 * MS, Event::Left, &started(1001 * MS))), expected);
+
+    let mut warned = machine(INTERVAL, Recovery::Restart);
+    warned.step(1100 * MS, Event::Tick, &started(1000 * MS));
+    assert_eq!(deeds(warned.step(1110 * MS, Event::Left, &started(1000 * MS))), launch(2));
+}
+
+#[test]
+fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
+    for (interval, seen) in [(0, started(1001 * MS)), (INTERVAL, view(Phase::Registered, 0, 0))] {
+        let mut machine = machine_that_seeks(interval, &seen);
+        assert_eq!(deeds(machine.step(1050 * MS, Event::Heir(Heirs::Only(72)), &seen)), []);
+        assert_eq!(machine.wake_at(), Some(1060 * MS));
+        assert_eq!(machine.step(1060 * MS, Event::Tick, &seen), [Effect::SeekHeir]);
+        assert_eq!(deeds(machine.step(1060 * MS, Event::Heir(Heirs::Several), &seen)), []);
+        let effects = machine.step(1150 * MS, Event::Heir(Heirs::Only(72)), &seen);
+        assert_eq!(effects, [Effect::Adopt(72)], "it has executed no other program meanwhile");
+    }
+}
+
+#[test]
+fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
+    for found in [Heirs::Only(72), Heirs::Several, Heirs::OutOfReach(None), Heirs::OutOfReach(Some(72))] {
+        let seen = started(1040 * MS);
+        let mut machine = machine_that_seeks(INTERVAL, &seen);
+        let mut now = 1050 * MS;
+        loop {
+            let effects = deeds(machine.step(now, Event::Heir(found), &seen));
+            if !effects.is_empty() {
+                assert_eq!((effects, now), (launch(2), 1150 * MS), "{found:?}");
+                break;
+            }
+            now = machine.wake_at().unwrap();
+            assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::SeekHeir]);
+        }
+    }
+    let seen = started(1040 * MS);
+    let mut machine = machine_that_seeks(INTERVAL, &seen);
+    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::None), &seen)), launch(2));
+}
+
+#[test]
+fn process_that_cannot_be_supervised_ends_the_supervisor() {
+    let heard = started(1060 * MS);
+    for (interval, seen, end) in [
+        (INTERVAL, heard, 1150),
+        (0, started(1001 * MS), 2050),
+        (INTERVAL, view(Phase::Registered, 0, 0), 2050),
+    ] {
+        let mut machine = machine_that_seeks(interval, &seen);
+        let found = Event::Heir(Heirs::OutOfReach(Some(72)));
+        assert_eq!(deeds(machine.step(1051 * MS, found, &seen)), []);
+        let told = Effect::Tell(Notice::Strayed { id: 1, pid: 72 });
+        let effects = machine.step(end * MS, found, &seen);
+        assert_eq!(effects, [told, Effect::Finish(Status::Exited(0))]);
+    }
+}
+
+#[test]
+fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
+    let seen = view(Phase::Registered, 0, 0);
+    let mut machine = machine_that_seeks(INTERVAL, &seen);
+    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    assert_eq!(machine.step(1052 * MS, signal(libc::SIGTERM), &seen), []);
+    assert_eq!(deeds(machine.step(1053 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    let mut left = machine.clone();
+    let effects = deeds(left.step(2050 * MS, Event::Heir(Heirs::Several), &seen));
+    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
+
+    machine.step(1054 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    let effects = machine.step(1054 * MS, Event::Adopted { pid: 72 }, &seen);
+    let way = Way::PassedOn;
+    let told = Effect::Tell(Notice::Final { id: 1, pid: 72, signal: libc::SIGTERM, way });
+    assert_eq!(effects[1..], [passed_on(&[libc::SIGTERM]), vec![told]].concat());
+    assert_eq!(
+        deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS))),
+        [Effect::Finish(EXITED)]
+    );
+}
+
+#[test]
+fn signals_that_end_nothing_wait_until_the_process_that_goes_on_is_started() {
+    let registered = view(Phase::Registered, 0, 0);
+    let mut machine = machine_that_seeks(INTERVAL, &registered);
+    for number in [libc::SIGHUP, libc::SIGTSTP, libc::SIGCONT, libc::SIGUSR1] {
+        assert_eq!(machine.step(1052 * MS, signal(number), &registered), []);
+    }
+    machine.step(1054 * MS, Event::Heir(Heirs::Only(72)), &registered);
+    machine.step(1150 * MS, Event::Heir(Heirs::Only(72)), &registered);
+    assert_eq!(deeds(machine.step(1150 * MS, Event::Adopted { pid: 72 }, &registered)), []);
+    assert_eq!(machine.wake_at(), Some(1160 * MS), "sam_start wakes nobody");
+    assert_eq!(machine.step(1160 * MS, Event::Tick, &registered), []);
+    let mut ended = machine.clone();
+    let effects = deeds(machine.step(1180 * MS, Event::Tick, &started(1170 * MS)));
+    assert_eq!(effects, passed_on(&[libc::SIGHUP, libc::SIGCONT, libc::SIGUSR1]));
+
+    let effects = ended.step(1170 * MS, Event::Died(EXITED), &registered);
+    let expected = [libc::SIGHUP, libc::SIGCONT, libc::SIGUSR1].map(|number| dropped(1, number));
+    assert_eq!(effects[1..], [expected.to_vec(), vec![Effect::Finish(EXITED)]].concat());
+}
+
+#[test]
+fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
+    let seen = started(1040 * MS);
+    for number in [libc::SIGTERM, libc::SIGUSR1] {
+        let mut machine = machine(INTERVAL, Recovery::Restart);
+        assert_eq!(machine.step(1050 * MS, Event::Missed(received(number)), &seen), []);
+        assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir], "signal {number}");
+        let mut nobody = machine.clone();
+        machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+        let mut effects = deeds(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen));
+        effects.extend(deeds(machine.step(1052 * MS, Event::Tick, &seen)));
+        assert_eq!(effects, passed_on(&[number]));
+
+        let effects = nobody.step(1051 * MS, Event::Heir(Heirs::None), &seen);
+        let lost = Notice::Lost { id: 1, pid: PID, status: Status::Exited(0), reason: None };
+        let next = if ends(number) { vec![Effect::Finish(Status::Exited(0))] } else { launch(2) };
+        assert_eq!(effects, [vec![Effect::Tell(lost)], next].concat());
+    }
+}
+
+#[test]
+fn termination_signal_that_reaches_no_process_that_may_go_on_is_logged_as_dropped() {
+    for found in [Heirs::Several, Heirs::OutOfReach(None)] {
+        let seen = view(Phase::Registered, 0, 0);
+        let mut machine = machine_that_seeks(INTERVAL, &seen);
+        machine.step(1051 * MS, signal(libc::SIGTERM), &seen);
+        let effects = machine.step(2050 * MS, Event::Heir(found), &seen);
+        assert!(effects.contains(&dropped(1, libc::SIGTERM)), "{effects:?}");
+        assert_eq!(deeds(effects), [Effect::Finish(Status::Exited(0))]);
+    }
+}
+
+#[test]
+fn withheld_signals_are_not_held_for_a_process_that_was_there_when_they_were_sent() {
+    let settings = Settings { withhold_signals: true, ..Settings::default() };
+    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
+    let seen = started(1001 * MS);
+    machine.step(1050 * MS, Event::Left, &seen);
+    let by_kernel = Received { by_kernel: true, ..received(libc::SIGHUP) };
+    for received in [received(libc::SIGUSR1), by_kernel, received(libc::SIGTERM)] {
+        assert_eq!(machine.step(1051 * MS, Event::Signal { received, shared: false }, &seen), []);
+    }
+    machine.step(1052 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    let mut effects = deeds(machine.step(1052 * MS, Event::Adopted { pid: 72 }, &seen));
+    effects.extend(deeds(machine.step(1053 * MS, Event::Tick, &seen)));
+    assert_eq!(effects, [Effect::PassOn(received(libc::SIGTERM)), Effect::PassOn(by_kernel)]);
+}
+
+#[test]
+fn instance_that_the_supervisor_decided_to_end_goes_on_in_no_other_process() {
+    for phase in [Phase::Registered, Phase::Waiting, Phase::Started] {
+        let after = view(phase, 1201 * MS, 1000 * MS);
+        let effects = deeds(machine_that_struck().step(1300 * MS, Event::Left, &after));
+        assert_eq!(effects, launch(2), "{phase:?}");
+    }
+}
+
+#[test]
+fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
+    let seen = started(1040 * MS);
+    let mut machine = machine_that_seeks(INTERVAL, &seen);
+    machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen);
+    assert_eq!(deeds(machine.step(1151 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
+    let told = Notice::Refused { id: 1, pid: 72, signal: libc::SIGTERM, errno: libc::EPERM };
+    assert_eq!(machine.step(1151 * MS, refused(libc::SIGTERM), &seen), [Effect::Tell(told)]);
+    let silent = 211 * MS;
+    let told = Notice::Killed { id: 1, pid: 72, silent, signal: libc::SIGKILL };
+    let effects = machine.step(1251 * MS, Event::Tick, &seen);
+    assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGKILL)]);
+    let stopped = view(Phase::Stopped, 1252 * MS, 1040 * MS);
+    assert_eq!(deeds(machine.step(1260 * MS, Event::Died(SEGV), &stopped)), launch(2));
+}
+
+#[test]
+fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_told_to_end() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    machine.rules.cmap = true;
+    machine.publisher = Publisher::new(INTERVAL);
+    machine.step(1049 * MS, Event::Tick, &started(1001 * MS));
+    machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS));
+    machine.step(1051 * MS, signal(libc::SIGTERM), &View::GONE);
+    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
+    let shows_failed =
+        |effect: &Effect| matches!(effect, Effect::Publish(record) if record.state == State::Failed);
+    assert!(!effects.iter().any(shows_failed), "{effects:?}");
+}
+
+#[test]
+fn supervisor_without_a_further_instance_ends_as_the_last_one() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS))), launch(2));
+    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
+    assert_eq!(effects, [Effect::Tell(Notice::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
 }

@@ -1,0 +1,140 @@
+/* A program that goes on in a process which it forked, and leaves the one that sam_register made with exit status 0:
+ * daemonize HOW WHEN THEN INTERVAL
+ * HOW: daemon, fork (and _exit by hand), twice (fork and setsid, then fork again), late (fork, and the parent ends when
+ * the child has been started for a while)
+ * WHEN: registered (before sam_start), started (after it), callback (before it, with a callback in place of heartbeats)
+ * THEN: what the first instance does after a while: crash, hang, stop, exit (with 0), kill (the supervisor), term (the
+ * same, with SIGTERM) */
+#include "observe.h"
+
+/* Nothing of a daemon stays behind, whatever becomes of it. */
+#define LONGEST 60
+
+static volatile sig_atomic_t warnings;
+
+static int healthy(void)
+{
+	return 0;
+}
+
+static void warned(int number)
+{
+	(void)number;
+	warnings++;
+	say("warned\n");
+}
+
+static void fork_and_leave(int delay)
+{
+	switch (fork()) {
+	case -1:
+		observe("fork: %s", strerror(errno));
+		_exit(97);
+	case 0:
+		alarm(LONGEST);
+		return;
+	}
+	sleep_ms(delay);
+	_exit(0);
+}
+
+static void go_on(const char *how, int interval)
+{
+	if (strcmp(how, "daemon") == 0) {
+		if (daemon(1, 1) != 0) {
+			observe("daemon: %s", strerror(errno));
+			_exit(97);
+		}
+		alarm(LONGEST);
+		return;
+	}
+	fork_and_leave(strcmp(how, "late") == 0 ? 4 * interval : 0);
+	if (strcmp(how, "twice") == 0) {
+		setsid();
+		fork_and_leave(0);
+	}
+}
+
+static void beat(int interval, int has_callback)
+{
+	long until;
+
+	if (interval == 0 || has_callback) {
+		sleep_ms(500 + 8 * interval);
+		return;
+	}
+	for (until = now_ms() + 4 * interval; now_ms() < until; sleep_ms(interval / 8)) {
+		cs_error_t result = sam_hc_send();
+
+		if (result != CS_OK) {
+			observe("sam_hc_send: %d", (int)result);
+			_exit(96);
+		}
+	}
+}
+
+static void signal_and_wait(pid_t supervisor, int number)
+{
+	long until = now_ms() + 20000;
+
+	kill(supervisor, number);
+	while (warnings == 0 && now_ms() < until) {
+		sleep_ms(10);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	pid_t supervisor = getpid();
+	unsigned int instance;
+	int started, has_callback, interval;
+	const char *then;
+
+	if (argc != 5) {
+		return 2;
+	}
+	started = strcmp(argv[2], "started") == 0;
+	has_callback = strcmp(argv[2], "callback") == 0;
+	then = argv[3];
+	interval = atoi(argv[4]);
+	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_register(&instance));
+	if (instance > 2) {
+		observe("instance %u", instance);
+		_exit(95);
+	}
+	on_signal(SIGTERM, warned);
+	if (started) {
+		MUST(sam_start());
+	} else if (has_callback) {
+		MUST(sam_hc_callback_register(healthy));
+	}
+	go_on(argv[1], interval);
+	if (!started) {
+		/* A daemon that takes its time. */
+		sleep_ms(2 * interval);
+		MUST(sam_start());
+	}
+	beat(interval, has_callback);
+	observe("instance %u is alive", instance);
+	if (instance == 1) {
+		if (strcmp(then, "crash") == 0) {
+			raise(SIGKILL);
+		} else if (strcmp(then, "hang") == 0) {
+			hang();
+		} else if (strcmp(then, "exit") == 0) {
+			_exit(0);
+		} else if (strcmp(then, "kill") == 0) {
+			signal_and_wait(supervisor, SIGKILL);
+			/* A second warning would come with the first, or when the library's thread looks the next time. */
+			sleep_ms(2 * interval);
+			observe("sam_hc_send: %d", (int)sam_hc_send());
+			return 0;
+		} else if (strcmp(then, "term") == 0) {
+			signal_and_wait(supervisor, SIGTERM);
+			return 6;
+		}
+	}
+	MUST(sam_stop());
+	return 0;
+}

@@ -1,0 +1,319 @@
+//! The C library's functions that this library uses, under names of its own. A program may define functions with the
+//! names of the C library's, such as `send` or `time`, for something else: the dynamic linker would then lead this
+//! library, and what it is linked from, to the program's. The Makefile has the linker put the function `sam_direct_NAME`
+//! in the place of `NAME`, within the shared library only.
+//!
+//! System calls are made directly, and so are no cancellation points (see pthreads(7)): no call of this library is left
+//! by a cancellation.
+//!
+//! Left out are the names that ISO C reserves, those that replacements of the allocator and sanitizers must see (`mmap`,
+//! `fork`, `sigaction`, `pthread_create` ..), `clock_gettime`, which is a call through the vDSO, and
+//! names that the C library itself begins with an underscore. tests/elf.rs has the list.
+
+#![cfg(target_pointer_width = "64")]
+
+use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use libc::{
+    clockid_t, id_t, idtype_t, iovec, itimerval, mode_t, nfds_t, off_t, pid_t, pollfd, rlimit, siginfo_t,
+    sigset_t, sigval, size_t, sockaddr, socklen_t, ssize_t, stat, statx, syscall, sysinfo, time_t, timespec,
+    tm,
+};
+
+/// The size of the kernel's signal mask.
+const MASK: usize = if cfg!(target_arch = "mips64") { 16 } else { 8 };
+
+/// Functions that are a system call of the same arguments.
+macro_rules! calls {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty = $($call:ident)+ ($($value:expr),*);)+) => {
+        $(
+            /// As the C library's function of that name.
+            ///
+            /// # Safety
+            /// The conditions of the C library's function.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                // SAFETY: the caller keeps to the conditions of the system call.
+                unsafe { syscall(libc::$($call)+, $($value),*) as $result }
+            }
+        )+
+    };
+}
+
+calls! {
+    sam_direct_close(fd: c_int) -> c_int = SYS_close(fd);
+    sam_direct_connect(fd: c_int, to: *const sockaddr, length: socklen_t) -> c_int = SYS_connect(fd, to, length);
+    sam_direct_eventfd(count: c_uint, flags: c_int) -> c_int = SYS_eventfd2(count, flags);
+    sam_direct_fallocate(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> c_int
+        = SYS_fallocate(fd, mode, offset, length);
+    sam_direct_fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int = SYS_fcntl(fd, command, argument);
+    sam_direct_ftruncate(fd: c_int, length: off_t) -> c_int = SYS_ftruncate(fd, length);
+    sam_direct_getpgid(process: pid_t) -> pid_t = SYS_getpgid(process);
+    sam_direct_getpgrp() -> pid_t = SYS_getpgid(0);
+    sam_direct_getpid() -> pid_t = SYS_getpid();
+    sam_direct_getppid() -> pid_t = SYS_getppid();
+    sam_direct_getrlimit(resource: c_uint, to: *mut rlimit) -> c_int
+        = SYS_prlimit64(0, resource, ptr::null::<rlimit>(), to);
+    sam_direct_getsid(process: pid_t) -> pid_t = SYS_getsid(process);
+    sam_direct_ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int = SYS_ioctl(fd, request, argument);
+    sam_direct_kill(process: pid_t, signal: c_int) -> c_int = SYS_kill(process, signal);
+    sam_direct_memfd_create(name: *const c_char, flags: c_uint) -> c_int = SYS_memfd_create(name, flags);
+    sam_direct_mprotect(start: *mut c_void, length: size_t, access: c_int) -> c_int
+        = SYS_mprotect(start, length, access);
+    sam_direct_open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = SYS_openat(libc::AT_FDCWD, path, flags, mode);
+    sam_direct_open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
+        = SYS_openat(libc::AT_FDCWD, path, flags, mode);
+    sam_direct_prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
+        = SYS_prctl(option, a, b, c, d);
+    sam_direct_pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t
+        = SYS_pwritev2(fd, parts, count as c_long, offset, 0, flags);
+    sam_direct_read(fd: c_int, to: *mut c_void, length: size_t) -> ssize_t = SYS_read(fd, to, length);
+    sam_direct_readlink(path: *const c_char, to: *mut c_char, length: size_t) -> ssize_t
+        = SYS_readlinkat(libc::AT_FDCWD, path, to, length);
+    sam_direct_send(fd: c_int, data: *const c_void, length: size_t, flags: c_int) -> ssize_t
+        = SYS_sendto(fd, data, length, flags, ptr::null::<sockaddr>(), 0);
+    sam_direct_sendto(
+        fd: c_int, data: *const c_void, length: size_t, flags: c_int, to: *const sockaddr, to_length: socklen_t
+    ) -> ssize_t = SYS_sendto(fd, data, length, flags, to, to_length);
+    sam_direct_setitimer(timer: c_int, time: *const itimerval, before: *mut itimerval) -> c_int
+        = SYS_setitimer(timer, time, before);
+    sam_direct_setpgid(process: pid_t, group: pid_t) -> c_int = SYS_setpgid(process, group);
+    sam_direct_setrlimit(resource: c_uint, limit: *const rlimit) -> c_int
+        = SYS_prlimit64(0, resource, limit, ptr::null_mut::<rlimit>());
+    sam_direct_signalfd(fd: c_int, mask: *const sigset_t, flags: c_int) -> c_int
+        = SYS_signalfd4(fd, mask, MASK, flags);
+    sam_direct_sigpending(set: *mut sigset_t) -> c_int = SYS_rt_sigpending(set, MASK);
+    sam_direct_sigtimedwait(mask: *const sigset_t, info: *mut siginfo_t, timeout: *const timespec) -> c_int
+        = SYS_rt_sigtimedwait(mask, info, timeout, MASK);
+    sam_direct_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = SYS_socket(domain, kind, protocol);
+    sam_direct_statx(fd: c_int, path: *const c_char, flags: c_int, mask: c_uint, to: *mut statx) -> c_int
+        = SYS_statx(fd, path, flags, mask, to);
+    sam_direct_sysinfo(to: *mut sysinfo) -> c_int = SYS_sysinfo(to);
+    sam_direct_waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int
+        = SYS_waitid(kind, id, info, options, ptr::null_mut::<c_void>());
+    sam_direct_waitpid(process: pid_t, status: *mut c_int, options: c_int) -> pid_t
+        = SYS_wait4(process, status, options, ptr::null_mut::<c_void>());
+    sam_direct_write(fd: c_int, data: *const c_void, length: size_t) -> ssize_t = SYS_write(fd, data, length);
+}
+
+#[cfg(not(any(target_arch = "loongarch64", target_arch = "mips64")))]
+calls! {
+    sam_direct_fstat(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
+    sam_direct_fstat64(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
+    sam_direct_stat64(path: *const c_char, to: *mut stat) -> c_int
+        = SYS_newfstatat(libc::AT_FDCWD, path, to, 0);
+}
+
+/// As the C library's ppoll().
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_ppoll(
+    fds: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
+    // SAFETY: timeout is NULL or points to a time. The kernel gets a copy of it, which it changes.
+    unsafe {
+        let mut left = timeout.as_ref().copied();
+        let left = left.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        syscall(libc::SYS_ppoll, fds, count, left, mask, MASK) as c_int
+    }
+}
+
+/// As the C library's poll().
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int) -> c_int {
+    let time =
+        timespec { tv_sec: (timeout_ms / 1000).into(), tv_nsec: c_long::from(timeout_ms % 1000) * 1_000_000 };
+    let timeout = if timeout_ms < 0 { ptr::null() } else { &raw const time };
+    // SAFETY: the conditions are the same, the time is there until the call is over.
+    unsafe { sam_direct_ppoll(fds, count, timeout, ptr::null()) }
+}
+
+/// As the C library's clock_nanosleep(), which returns the error.
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_clock_nanosleep(
+    clock: clockid_t,
+    flags: c_int,
+    time: *const timespec,
+    left: *mut timespec,
+) -> c_int {
+    // SAFETY: the conditions are the same.
+    match unsafe { syscall(libc::SYS_clock_nanosleep, clock, flags, time, left) } {
+        0 => 0,
+        _ => super::errno(),
+    }
+}
+
+/// As the C library's sigqueue().
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, value: sigval) -> c_int {
+    /// The beginning of siginfo_t, for SI_QUEUE.
+    #[repr(C)]
+    struct Queued {
+        signal: c_int,
+        error: c_int,
+        code: c_int,
+        _padding: c_int,
+        process: pid_t,
+        user: libc::uid_t,
+        value: sigval,
+    }
+    // SAFETY: a siginfo_t is plain data and larger than its beginning, and the kernel reads one.
+    unsafe {
+        let mut info = MaybeUninit::<siginfo_t>::zeroed();
+        let user = syscall(libc::SYS_getuid) as libc::uid_t;
+        let queued = Queued {
+            signal,
+            error: 0,
+            code: libc::SI_QUEUE,
+            _padding: 0,
+            process: sam_direct_getpid(),
+            user,
+            value,
+        };
+        info.as_mut_ptr().cast::<Queued>().write(queued);
+        syscall(libc::SYS_rt_sigqueueinfo, process, signal, info.as_ptr()) as c_int
+    }
+}
+
+/// As the C library's time().
+///
+/// # Safety
+/// `to` is NULL or points to room for a time_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_time(to: *mut time_t) -> time_t {
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: now is writable, and the caller promises NULL or room.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_REALTIME, &mut now);
+        if let Some(to) = to.as_mut() {
+            *to = now.tv_sec;
+        }
+    }
+    now.tv_sec
+}
+
+/// As the C library's sigemptyset().
+///
+/// # Safety
+/// `set` points to room for a signal set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigemptyset(set: *mut sigset_t) -> c_int {
+    // SAFETY: the caller promises the room.
+    unsafe { set.write_bytes(0, 1) };
+    0
+}
+
+/// As the C library's sigfillset().
+///
+/// # Safety
+/// `set` points to room for a signal set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigfillset(set: *mut sigset_t) -> c_int {
+    // SAFETY: the caller promises the room.
+    unsafe { set.write_bytes(0xff, 1) };
+    0
+}
+
+/// As the C library's sigaddset(), for signals that exist.
+///
+/// # Safety
+/// `set` points to a signal set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigaddset(set: *mut sigset_t, signal: c_int) -> c_int {
+    let Some((word, bit)) = place_in_set(signal) else {
+        super::set_errno(libc::EINVAL);
+        return -1;
+    };
+    // SAFETY: a signal set is an array of such words, and has the bit.
+    unsafe { *set.cast::<c_ulong>().add(word) |= bit };
+    0
+}
+
+/// As the C library's sigismember(), for signals that exist.
+///
+/// # Safety
+/// `set` points to a signal set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigismember(set: *const sigset_t, signal: c_int) -> c_int {
+    let Some((word, bit)) = place_in_set(signal) else {
+        super::set_errno(libc::EINVAL);
+        return -1;
+    };
+    // SAFETY: a signal set is an array of such words, and has the bit.
+    c_int::from(unsafe { *set.cast::<c_ulong>().add(word) } & bit != 0)
+}
+
+/// Returns the number of the word of a signal set that has the bit of `signal`, and that bit.
+fn place_in_set(signal: c_int) -> Option<(usize, c_ulong)> {
+    let number = usize::try_from(signal - 1).ok().filter(|&number| number < 8 * size_of::<sigset_t>())?;
+    let bits = c_ulong::BITS as usize;
+    Some((number / bits, 1 << (number % bits)))
+}
+
+/// Functions that are more than a system call. They are asked of the dynamic linker, behind the program.
+macro_rules! others {
+    ($($name:ident = $real:literal ($($argument:ident: $type:ty),*) -> $result:ty;)+) => {
+        $(
+            /// As the C library's function of that name.
+            ///
+            /// # Safety
+            /// The conditions of the C library's function.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                static REAL: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+                let mut real = REAL.load(Ordering::Relaxed);
+                if real.is_null() {
+                    real = next($real);
+                    REAL.store(real, Ordering::Relaxed);
+                }
+                // SAFETY: the C library has a function of that name and type, and the caller keeps to its conditions.
+                unsafe {
+                    let real = std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> $result>(real);
+                    real($($argument),*)
+                }
+            }
+        )+
+    };
+}
+
+others! {
+    sam_direct_clone = c"clone"(
+        start: extern "C" fn(*mut c_void) -> c_int, stack: *mut c_void, flags: c_int, argument: *mut c_void
+    ) -> c_int;
+    sam_direct_closedir = c"closedir"(folder: *mut c_void) -> c_int;
+    sam_direct_dirfd = c"dirfd"(folder: *mut c_void) -> c_int;
+    sam_direct_localtime_r = c"localtime_r"(time: *const time_t, to: *mut tm) -> *mut tm;
+    sam_direct_opendir = c"opendir"(path: *const c_char) -> *mut c_void;
+    sam_direct_readdir64 = c"readdir64"(folder: *mut c_void) -> *mut c_void;
+    sam_direct_secure_getenv = c"secure_getenv"(name: *const c_char) -> *mut c_char;
+    sam_direct_sysconf = c"sysconf"(name: c_int) -> c_long;
+}
+
+/// Returns the function `name` of the libraries that come after this one. Ends the process where there is none, which
+/// cannot be: the library would not have been loaded.
+fn next(name: &std::ffi::CStr) -> *mut c_void {
+    // SAFETY: the name is a string.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    if found.is_null() {
+        std::process::abort();
+    }
+    found
+}

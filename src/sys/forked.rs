@@ -1,0 +1,59 @@
+//! Tells a process that was forked from the instance apart from the instance, without a system call: fork(3) runs a
+//! handler in the new process, which marks it there.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use super::process;
+use crate::error::{Error, Result};
+
+/// The calling process was forked from the one that last called `settle`.
+static FORKED: AtomicBool = AtomicBool::new(false);
+/// The pid of the calling process.
+static OWN: AtomicI32 = AtomicI32::new(0);
+/// The pid of the process that forked the calling one.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static NOTE: OnceLock<fn()> = OnceLock::new();
+
+/// Has `note` called in every process that is forked from now on. It must be safe in signal handlers.
+///
+/// # Errors
+/// `Error::NoMemory` if there is no memory for the handler.
+pub fn watch(note: fn()) -> Result<()> {
+    settle();
+    let _ = NOTE.set(note);
+    // SAFETY: the handler stays valid, for the library is never unloaded (-z nodelete); it makes no call but getpid(2)
+    // and what the caller promises for `note`.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => Ok(()),
+        _ => Err(Error::NoMemory),
+    }
+}
+
+/// The C library calls it in the new process, before fork(3) returns there.
+unsafe extern "C" fn in_child() {
+    PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
+    OWN.store(process::own_pid(), Ordering::Relaxed);
+    FORKED.store(true, Ordering::Relaxed);
+    if let Some(note) = NOTE.get() {
+        note();
+    }
+}
+
+/// The calling process is the instance from now on.
+pub fn settle() {
+    OWN.store(process::own_pid(), Ordering::Relaxed);
+    FORKED.store(false, Ordering::Relaxed);
+}
+
+/// Returns `true` in a process that was forked from the instance.
+#[inline]
+pub fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Returns `true` if the process that forked the calling one has ended. Where that was in another PID namespace,
+/// getppid(2) says 0, and the answer is `false`.
+pub fn is_orphan() -> bool {
+    ![0, PARENT.load(Ordering::Relaxed)].contains(&process::parent())
+}
