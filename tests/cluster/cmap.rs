@@ -307,5 +307,7 @@ pub fn start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_seco
         assert_state(&keys_of(&node, supervisor), "running");
         program.do_all(&["finalize"]);
         assert_state(&keys_of(&node, supervisor), "stopped");
+        program.tell("exit 0");
+        assert_eq!(program.ends(), 0, "{program}");
     }
 }

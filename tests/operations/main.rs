@@ -665,4 +665,5 @@ common::runner::tests![
     status::sam_status_opens_no_device,
     status::sam_status_opens_no_file_that_is_not_in_memory,
     status::sam_status_looks_into_few_files_of_one_process,
+    status::a_process_that_goes_on_in_the_place_of_an_instance_is_shown_with_its_page,
 ];
