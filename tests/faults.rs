@@ -186,7 +186,7 @@ fn main() -> ExitCode {
     let test = |fault: Fault| (fault.fault.to_owned(), Box::new(|| fault.check(&TABLE)) as Box<_>);
     let tests = faults.into_iter().map(test).collect();
     // Most of them sleep most of the time.
-    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 1;
+    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 4;
     let code = runner::run(tests, Some(threads));
 
     let mut rows = std::mem::take(&mut *TABLE.lock().unwrap_or_else(PoisonError::into_inner));
@@ -833,6 +833,35 @@ fn faults() -> Vec<Fault> {
             &["helper", "beats"],
             shows(Exit(0), &["instance 1", "alive after four intervals"]),
             shows(Exit(0), &["instance 1", "alive after four intervals"]),
+        ),
+        fault(
+            "SIGTERM after the exit of daemon(3)'s caller",
+            "a signal that tells the program to end waits for the process that goes on, whose end is final",
+            &["goes_on", "term"],
+            GOES_WRONG, // ends alone
+            shows(Exit(6), &["instance 1", "SIGTERM"]),
+        ),
+        fault(
+            "SIGUSR1 after the exit of daemon(3)'s caller",
+            "other signals wait until the process that goes on is started",
+            &["goes_on", "usr1"],
+            GOES_WRONG, // ends alone
+            shows(Exit(0), &["instance 1", "SIGUSR1 after sam_start", "instance 2"]),
+        ),
+        fault(
+            "what an adopted process forked outlives it",
+            "SAM_KILL_GROUP ends what an adopted process left behind, as of any instance",
+            &["goes_on", "helper"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["instance 1", "instance 2", "the other process is gone"]),
+        )
+        .with(&[("SAM_KILL_GROUP", "1")]),
+        fault(
+            "a daemon of a child from before sam_register, then an exit 0",
+            "what the instance did not fork is not taken for the instance",
+            &["goes_on", "early"],
+            shows(Exit(0), &["instance 1", "instance 2", "the other process is alive"]),
+            shows(Exit(0), &["instance 1", "instance 2", "the other process is alive"]),
         ),
         // PID namespaces
         fault(

@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::status::{Stage, Status as Shown};
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
+use crate::sys::mark::Mark;
 use crate::sys::process::{self, Change, Forked, Origin, Status, Subreaper, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
@@ -188,6 +189,8 @@ struct Supervisor {
     left: Option<Left>,
     /// Children from before `sam_register`.
     early: Vec<i32>,
+    /// What instances and their descendants have, and descendants of other children do not.
+    mark: Mark,
     /// What an instance leaves behind becomes a child of the supervisor.
     _adopts: Subreaper,
     /// Instances are in another PID namespace.
@@ -215,7 +218,8 @@ impl Supervisor {
         let _adopts = Subreaper::become_one().map_err(refused)?;
         let early =
             if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
-        let group = settings.kill_group.then(|| Group::new(&early));
+        let mark = Mark::new(clock::now() ^ process::own_pid() as u64);
+        let group = settings.kill_group.then(|| Group::new(mark, &early));
         let makes_init = process::next_child_is_init();
         let corosync = match rules.quorum || rules.cmap {
             true => Some(Link::new(rules)?),
@@ -238,6 +242,7 @@ impl Supervisor {
             rising: RISING.0,
             left: None,
             early,
+            mark,
             _adopts,
             apart: process::children_are_apart(),
             makes_init,
@@ -307,9 +312,7 @@ impl Supervisor {
         self.slack.set();
         let forked = process::fork();
         if forked == Ok(Forked::Child) {
-            if let Some(group) = &self.group {
-                group.mark();
-            }
+            self.mark.set();
             board.close_file();
             return Ok((Forked::Child, board));
         }
@@ -679,6 +682,7 @@ impl Supervisor {
             named: left.child.board.claimant(),
             has_forked: left.child.board.has_forked(),
             was_apart: self.apart,
+            mark: Some(self.mark).filter(|mark| mark.can_be_set()),
         };
         let spare = self.spare.as_ref().map(|spare| spare.pid);
         let side = self.corosync.as_ref().and_then(Link::pid);

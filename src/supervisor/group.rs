@@ -27,14 +27,8 @@ pub struct Group {
 
 impl Group {
     /// Of a supervisor that is about to make its first instance: its children so far, `early`, are not touched.
-    pub fn new(early: &[i32]) -> Group {
-        let mark = Mark::new(clock::now() ^ process::own_pid() as u64);
+    pub fn new(mark: Mark, early: &[i32]) -> Group {
         Group { mark, spared: early.to_vec() }
-    }
-
-    /// Marks the calling process, which is to be an instance, and all its descendants to come.
-    pub fn mark(&self) {
-        self.mark.set();
     }
 
     /// `pid` is reaped: others may get its number.

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use crate::sys::mark::Mark;
 use crate::sys::process;
 use crate::sys::relative::{self, Relative};
 use crate::sys::signals;
@@ -46,6 +47,8 @@ pub struct Late {
     pub has_forked: bool,
     /// It was in another PID namespace: its orphans do not become children of the supervisor.
     pub was_apart: bool,
+    /// What its descendants have. `None` where no process can have it.
+    pub mark: Option<Mark>,
 }
 
 /// Looks for them. `others` are children of the supervisor that no instance left behind.
@@ -65,10 +68,17 @@ pub fn find(late: &Late, others: &[i32]) -> Heirs {
     }
     let children = children.into_iter().filter(|pid| !others.contains(pid));
     let found: Vec<Relative> = children.filter_map(Relative::of).collect();
-    choose(late, named, &found, alive)
+    let is_marked = |pid| late.mark.is_none_or(|mark| mark.is_on(pid));
+    choose(late, named, &found, alive, is_marked)
 }
 
-fn choose(late: &Late, named: Option<i32>, found: &[Relative], alive: impl Fn(i32) -> bool) -> Heirs {
+fn choose(
+    late: &Late,
+    named: Option<i32>,
+    found: &[Relative],
+    alive: impl Fn(i32) -> bool,
+    is_marked: impl Fn(i32) -> bool,
+) -> Heirs {
     let is_left_by_it = |child: &&Relative| {
         child.has_our_memory
             && child.started.saturating_add(relative::tick()) > late.born
@@ -83,9 +93,10 @@ fn choose(late: &Late, named: Option<i32>, found: &[Relative], alive: impl Fn(i3
         // It may be the grandchild of a process that is there, and become a child when that ends.
         return Heirs::OutOfReach(Some(pid));
     }
-    // A worker that was forked long ago is not waited for.
-    let may_be_daemon =
-        |child: &&&Relative| child.leads_session || child.started.saturating_add(FRESH) >= late.ended;
+    // A worker that was forked long ago is not waited for, and neither is an orphan of another child of the supervisor.
+    let may_be_daemon = |child: &&&Relative| {
+        (child.leads_session || child.started.saturating_add(FRESH) >= late.ended) && is_marked(child.pid)
+    };
     let mut daemons = left.iter().filter(may_be_daemon);
     match (daemons.next(), daemons.next()) {
         (None, _) => Heirs::None,
@@ -99,15 +110,22 @@ mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
-    const LATE: Late =
-        Late { user: 0, born: 100 * S, ended: 200 * S, named: None, has_forked: true, was_apart: false };
+    const LATE: Late = Late {
+        user: 0,
+        born: 100 * S,
+        ended: 200 * S,
+        named: None,
+        has_forked: true,
+        was_apart: false,
+        mark: None,
+    };
 
     fn child(pid: i32) -> Relative {
         Relative { pid, has_our_memory: true, leads_session: false, started: 199 * S, users: [7, 7] }
     }
 
     fn chosen(late: Late, found: &[Relative]) -> Heirs {
-        choose(&late, late.named, found, |pid| pid < 100)
+        choose(&late, late.named, found, |pid| pid < 100, |pid| pid != 80)
     }
 
     #[test]
@@ -145,5 +163,15 @@ mod tests {
         assert_eq!(chosen(LATE, &[worker, child(71)]), Heirs::Only(71));
         assert_eq!(chosen(LATE, &[leader, child(71)]), Heirs::Several);
         assert_eq!(chosen(LATE, &[]), Heirs::None);
+        assert_eq!(
+            chosen(LATE, &[Relative { leads_session: true, ..child(80) }]),
+            Heirs::None,
+            "no descendant"
+        );
+        assert_eq!(
+            chosen(Late { named: Some(80), ..LATE }, &[child(80)]),
+            Heirs::Caller(80),
+            "it has a page"
+        );
     }
 }

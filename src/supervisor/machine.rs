@@ -52,6 +52,10 @@ const SEEK: (u64, u64) = (10_000_000, 1_000_000_000);
 /// forked to execute another program.
 const SETTLED: u64 = 100_000_000;
 
+/// How long before an instance exits with 0 a signal may have been sent to it, in ns, that it had no time to pass on to the
+/// process which it forked to go on in its place.
+const CROSSING: u64 = 100_000_000;
+
 /// How often to look for a debugger, in ns: four times per interval, within these bounds.
 const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
 
@@ -275,6 +279,8 @@ pub struct Machine {
     warn_signal: i32,
     /// Somebody told the program to end: its end is final.
     ending: bool,
+    /// The last signal passed on that is to end the program, and when.
+    last_word: Option<(u64, Received)>,
     /// When a terminal's user told the program to stop until it is continued.
     stopping: Option<u64>,
     /// When the last instance was lost; 0 for the first.
@@ -310,6 +316,7 @@ impl Machine {
             id: 1,
             warn_signal,
             ending: false,
+            last_word: None,
             stopping: None,
             lost: 0,
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
@@ -403,7 +410,7 @@ impl Machine {
             (Life::Left { watch, since, pause }, Event::Heir(found)) => {
                 self.seek(now, watch, since, pause, found, view)
             }
-            (Life::Left { watch, .. }, Event::Adopted { pid }) => self.adopted(now, watch, pid),
+            (Life::Left { watch, since, .. }, Event::Adopted { pid }) => self.adopted(now, watch, since, pid),
             (Life::Launching, Event::LaunchImpossible) => self.launch_impossible(now),
             (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
             (Life::Watching(_), Event::Stopped(signal)) if self.is_stop_to_follow(now, signal) => {
@@ -497,9 +504,10 @@ impl Machine {
     }
 
     /// The instance exited with 0. That is an end like any other if it was told to end, or had said that it would. What
-    /// is still held it was not told.
+    /// is still held it was not told, and what it was told a moment ago it may have been too far gone to hear.
     fn left(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
-        let was_told = self.ending && !self.held.iter().any(|held| ends(held.number));
+        let is_untold = self.held.iter().any(|held| ends(held.number)) || self.unheard(now).is_some();
+        let was_told = self.ending && !is_untold;
         let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
             && !view.given_up
             && !was_told
@@ -511,6 +519,11 @@ impl Machine {
         self.life = Life::Left { watch, since: now, pause: SEEK.0 };
         self.wake = NEVER;
         vec![Effect::SeekHeir]
+    }
+
+    /// Returns what an instance that exited with 0 at `since` may not have heard.
+    fn unheard(&self, since: u64) -> Option<Received> {
+        self.last_word.filter(|(at, _)| since < at.saturating_add(CROSSING)).map(|(_, received)| received)
     }
 
     /// Returns `true` if the instance was warned or is to end, and has said nothing since that calls it off.
@@ -582,9 +595,12 @@ impl Machine {
         effects
     }
 
-    fn adopted(&mut self, now: u64, watch: Watch, pid: i32) -> Vec<Effect> {
+    fn adopted(&mut self, now: u64, watch: Watch, since: u64, pid: i32) -> Vec<Effect> {
         let told = Notice::Adopted { id: self.id, pid, before: watch.pid };
         let mut effects = vec![Effect::Tell(told)];
+        if let Some(unheard) = self.unheard(since) {
+            self.hold(unheard);
+        }
         effects.extend(self.pass_on_last_words(now, pid));
         let released = if watch.traced { now } else { watch.released };
         self.life = Life::Watching(Watch {
@@ -982,6 +998,9 @@ impl Machine {
                 let mut effects = vec![];
                 if way == Way::PassedOn {
                     effects.push(Effect::PassOn(received));
+                    if ends(signal) {
+                        self.last_word = Some((now, received));
+                    }
                 }
                 if news {
                     effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way }));
@@ -1035,6 +1054,7 @@ impl Machine {
         self.held_look = (now + RETRY.0, RETRY.0 * 2);
         let mut effects = vec![];
         for received in last_words {
+            self.last_word = Some((now, received));
             effects.push(Effect::PassOn(received));
             let signal = received.number;
             effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way: Way::PassedOn }));

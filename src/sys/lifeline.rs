@@ -60,7 +60,7 @@ impl Cord {
     }
 
     /// Returns `true` if the holder has ended, or the cord was cut. The kernel takes the thread id out of the word when
-    /// it marks it; a page whose memory was freed has none either.
+    /// it marks it.
     #[inline]
     pub fn is_cut(&self) -> bool {
         self.holder.load(Ordering::Relaxed) & libc::FUTEX_TID_MASK == 0

@@ -29,6 +29,11 @@ impl Mark {
         }
     }
 
+    /// Returns `true` if the calling process and its descendants can have it.
+    pub fn can_be_set(self) -> bool {
+        getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
+    }
+
     /// Returns `true` if `process` has this mark.
     pub fn is_on(self, process: i32) -> bool {
         let limits = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("limits"));

@@ -643,7 +643,7 @@ fn accept(daemon: &UnixListener) -> UnixStream {
 
 fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
     let folder = Folder::new("stream");
-    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    let daemon = UnixListener::bind(folder.syslog()).unwrap();
     let program = start_with_sockets(&folder, &["0", "exit=3", "signal=9", "stop"], &[]);
     let supervisor = program.pid();
     let mut connection = accept(&daemon);
@@ -672,7 +672,7 @@ fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
 
 fn a_syslog_daemon_that_closes_its_stream_is_connected_again() {
     let folder = Folder::new("stream-again");
-    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    let daemon = UnixListener::bind(folder.syslog()).unwrap();
     let program = start_with_sockets(&folder, &["0", "exit=3", "hang", "stop"], &[]);
     let mut connection = accept(&daemon);
     records(&mut connection, |records| {
@@ -691,7 +691,7 @@ fn a_syslog_daemon_that_closes_its_stream_is_connected_again() {
 
 fn a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor() {
     let folder = Folder::new("stream-full");
-    let daemon = UnixListener::bind(folder.0.join("log")).unwrap();
+    let daemon = UnixListener::bind(folder.syslog()).unwrap();
     // More than the connection takes, and nobody reads.
     let troubles: Vec<&str> = std::iter::once("0").chain(std::iter::repeat_n("exit=3", 3000)).collect();
     let troubles = [&troubles[..], &["stop"]].concat();
@@ -766,4 +766,5 @@ common::runner::tests![
     a_stream_socket_of_the_syslog_daemon_gets_every_line,
     a_syslog_daemon_that_closes_its_stream_is_connected_again,
     a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor,
+    status::a_process_that_goes_on_in_the_place_of_an_instance_is_shown_with_its_page,
 ];

@@ -24,7 +24,7 @@ use nix::{
 use serde_json::Value;
 
 use crate::common::{
-    Built, Ended, Library, Running, build,
+    Built, Ended, Library, Program, Running, build,
     machine::{Ability, as_root, require},
     prefix,
     runner::skip,
@@ -393,4 +393,14 @@ pub fn sam_status_opens_no_file_that_is_not_in_memory() {
 pub fn sam_status_looks_into_few_files_of_one_process() {
     let times = opened(&["many", "900"]);
     assert!((1..=20).contains(&times), "opened {times} files");
+}
+
+pub fn a_process_that_goes_on_in_the_place_of_an_instance_is_shown_with_its_page() {
+    let program = Program::new(Built::WithOurs, &["goes_on", "shown"]).start(Library::Ours);
+    let pid: u32 = program.wait_for("# goes on as ").parse().unwrap();
+    let (shown, _) = listed_when(&program, |one| one["pid"] == pid);
+    assert_eq!((&shown["state"], &shown["instance"]), (&"running".into(), &1.into()), "{shown}");
+    assert!(shown["heartbeat_age_ms"].is_u64(), "its page was not found: {shown}");
+    kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
+    program.finish(PATIENCE).expect(Ended::Exit(6), &["instance 1", "SIGTERM"]);
 }

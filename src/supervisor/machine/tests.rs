@@ -1088,7 +1088,7 @@ fn instance_that_was_to_end_goes_on_in_no_other_process() {
 
     let mut told = machine(INTERVAL, Recovery::Restart);
     told.step(1040 * MS, signal(libc::SIGTERM), &started(1001 * MS));
-    assert_eq!(deeds(told.step(1050 * MS, Event::Left, &started(1001 * MS))), expected);
+    assert_eq!(deeds(told.step(1140 * MS, Event::Left, &started(1120 * MS))), expected);
 
     let mut warned = machine(INTERVAL, Recovery::Restart);
     warned.step(1100 * MS, Event::Tick, &started(1000 * MS));
@@ -1207,6 +1207,27 @@ fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
         let next = if ends(number) { vec![Effect::Finish(Status::Exited(0))] } else { launch(2) };
         assert_eq!(effects, [vec![Effect::Tell(lost)], next].concat());
     }
+}
+
+#[test]
+fn termination_signal_that_crossed_with_the_exit_of_the_instance_is_passed_on_again() {
+    let seen = started(1040 * MS);
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    machine.step(1040 * MS, signal(libc::SIGTERM), &seen);
+    assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+    let mut nobody = machine.clone();
+    let effects = deeds(nobody.step(1051 * MS, Event::Heir(Heirs::None), &seen));
+    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
+    machine.step(1300 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    let effects = deeds(machine.step(1300 * MS, Event::Adopted { pid: 72 }, &seen));
+    assert_eq!(effects, passed_on(&[libc::SIGTERM]));
+
+    // It came from a terminal, which told all processes.
+    let mut shared = self::machine(INTERVAL, Recovery::Restart);
+    let event = Event::Signal { received: received(libc::SIGINT), shared: true };
+    shared.step(1040 * MS, event, &seen);
+    let effects = deeds(shared.step(1050 * MS, Event::Left, &seen));
+    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
 }
 
 #[test]
