@@ -29,6 +29,7 @@ use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::mark::Mark;
 use crate::sys::process::{self, Change, Forked, Origin, Status, Subreaper, TimerSlack};
+use crate::sys::relative;
 use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
 
@@ -46,6 +47,9 @@ const GLANCE: u64 = 250_000_000;
 /// The first pause before looking again whether a spare has taken over that is to be sent signals, and the longest,
 /// in ns.
 const RISING: (u64, u64) = (1_000_000, 1_000_000_000);
+
+/// How long to wait for the end of an instance that is exiting when a signal arrives that ends the program, in ns.
+const EXIT: u64 = 100_000_000;
 
 /// How long the supervisor waits at its end for the end of the spare that it has killed, in ns.
 const BURIAL: u64 = 100_000_000;
@@ -577,6 +581,14 @@ impl Supervisor {
             if received.number != libc::SIGCHLD {
                 let shared = received.by_kernel && self.shares_terminal(received.number);
                 events.push_back(Event::Signal { received, shared });
+            }
+        }
+        let is_last_word =
+            |event: &Event| matches!(event, Event::Signal { received, .. } if machine::ends(received.number));
+        if let Some(child) = &self.child {
+            if events.iter().skip(earlier).any(is_last_word) && relative::is_exiting(child.pid) {
+                // The signal came too late for the instance. A process that it has forked may go on in its place.
+                process::await_end(child.pid, EXIT);
             }
         }
         let mut instance_ended = false;

@@ -132,6 +132,13 @@ pub fn is_reaped_by_another(child: i32) -> bool {
     Errno::result(done) == Err(Errno::ECHILD)
 }
 
+/// Waits until `child` has ended, or for `patience` ns at most. Does not reap it.
+pub fn await_end(child: i32, patience: u64) {
+    let Ok(ending) = pidfd(child) else { return };
+    let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
+    let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::from_nanos(patience))), None);
+}
+
 /// Waits until `child` has ended and reaps it; false when it has not by `until`.
 pub fn reap_until(child: i32, until: u64) -> bool {
     /// The pause between two looks where there is nothing to wait on.

@@ -52,6 +52,21 @@ impl Relative {
     }
 }
 
+/// `PF_EXITING` of the kernel's process flags.
+const EXITING: u64 = 0x4;
+
+/// Returns `true` if `process` is on its way out: it runs no code of its own any more. `false` where /proc cannot be read.
+pub fn is_exiting(process: i32) -> bool {
+    let mut room = [0; 1024];
+    read(process, "stat", &mut room).is_some_and(has_exiting_flag)
+}
+
+fn has_exiting_flag(stat: &str) -> bool {
+    // proc_pid_stat(5) counts from 1; the state, behind the name, is the third, and the flags are the ninth.
+    let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split_ascii_whitespace().nth(9 - 3));
+    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & EXITING != 0)
+}
+
 /// The kernel's clock tick, the unit of times in /proc, in ns.
 pub fn tick() -> u64 {
     // SAFETY: sysconf takes a number.
@@ -104,6 +119,15 @@ mod tests {
             assert_eq!(Relative::in_text(71, 70, rubbish, STATUS), None, "{rubbish:?}");
         }
         assert_eq!(Relative::in_text(71, 70, &stat("S", 71, 0x40), "Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn process_that_exits_is_told_from_one_that_runs() {
+        let stat = |flags: u64| format!("71 (a) b) R 70 71 71 0 -1 {flags} 9 0 0 0");
+        assert!(has_exiting_flag(&stat(0x400044)));
+        assert!(!has_exiting_flag(&stat(0x400040)));
+        assert!(!has_exiting_flag("71 (a) R"));
+        assert!(!is_exiting(process::own_pid()));
     }
 
     #[test]
