@@ -455,12 +455,13 @@ impl Supervisor {
             return self.machine.step(clock::now(), event, &crate::board::View::GONE);
         };
         let view = child.board.view();
+        let sought = event == Event::Left || self.machine.seeks_heir();
         let effects = self.machine.step(clock::now(), event, &view);
         let mut ended = None;
         if matches!(event, Event::Died(_) | Event::Stillborn(_)) {
             // Its pid may soon be another's; and the next instance never has its page.
             ended = self.child.take();
-        } else if self.child.is_none() && !self.machine.seeks_heir() {
+        } else if sought && self.child.is_none() && !self.machine.seeks_heir() {
             ended = self.left.take().map(|left| left.child);
         }
         if let Some(child) = ended {
