@@ -205,6 +205,8 @@ impl Running {
         command.env(name, &value).process_group(0);
         // SAFETY: what it calls is allowed between fork and exec.
         unsafe { command.pre_exec(reset_signals) };
+        // Before the program can do anything, so that it never seems to have lived for less time than it did.
+        let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{title}: {error}"));
         let transcript = Arc::<Transcript>::default();
         let output = both.or(child.stdout.take().map(OwnedFd::from));
@@ -212,7 +214,7 @@ impl Running {
         child.stderr.take().into_iter().for_each(|pipe| transcript.read(pipe, Source::Error));
         Running {
             title,
-            started: Instant::now(),
+            started,
             group: Pid::from_raw(child.id() as i32),
             mark: format!("{name}={value}"),
             transcript,
