@@ -745,7 +745,7 @@ fn faults() -> Vec<Fault> {
         fault(
             "daemon(3), then a hang",
             "the process that goes on is warned and killed; the C library kills the one that ended",
-            &["daemonize", "daemon", "started", "hang", "600"],
+            &["daemonize", "daemon", "started", "hang", "1500"],
             GOES_WRONG, // restarts it beside the hung one,
             shows(Exit(0), &["instance 1 is alive", "warned", "instance 2 is alive"]),
         ),

@@ -59,6 +59,17 @@ pub fn build_example(scratch: &Scratch, compiler: &[&str], file: &str) -> PathBu
     binary
 }
 
+/// Copies a program. In a process of its own: while this process has a file open for writing, a child that another test
+/// forks meanwhile has it open, too, until it executes its program, and the kernel executes no such file (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    let (status, said) = run({
+        let mut copy = Command::new("cp");
+        copy.arg("-L").args([from, to]);
+        copy
+    });
+    assert!(status.success(), "cp {} {}: {said}", from.display(), to.display());
+}
+
 /// A folder that is gone after the test.
 pub struct Scratch(PathBuf);
 

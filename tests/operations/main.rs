@@ -35,6 +35,7 @@ use common::{
     Built, Ended, Library, Outcome, Program, Running,
     machine::{Ability, require, words_in_root},
     prefix,
+    tools::copy_program,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -185,7 +186,7 @@ fn start_with_sockets(folder: &Folder, troubles: &[&str], variables: &[(&str, &s
     for file in program.files(Library::Ours) {
         let copy = folder.0.join(file.strip_prefix("/").expect("an absolute path"));
         fs::create_dir_all(copy.parent().expect("a folder")).unwrap();
-        fs::copy(&file, &copy).unwrap();
+        copy_program(&file, &copy);
     }
     let root = folder.0.to_str().expect("a path in UTF-8");
     let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
@@ -523,7 +524,7 @@ fn a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment() {
     let folder = Folder::new("setuid");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
     // Such a program finds its library by the path built in only.
-    fs::copy(prefix().join("lib/libsam.so.4"), folder.0.join("libsam.so.4")).unwrap();
+    copy_program(&prefix().join("lib/libsam.so.4"), &folder.0.join("libsam.so.4"));
     let program = folder.0.join("troubled");
     let status = Command::new("cc")
         .args(["-D_GNU_SOURCE", "-o"])

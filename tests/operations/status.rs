@@ -28,6 +28,7 @@ use crate::common::{
     machine::{Ability, as_root, require},
     prefix,
     runner::skip,
+    tools::copy_program,
 };
 use crate::{Folder, PATIENCE, start, storm, troubled};
 
@@ -342,7 +343,7 @@ pub fn other_users_see_nothing() {
     let folder = Folder::new("nobody");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.0.join("sam-status");
-    fs::copy(sam_status(), &copy).unwrap();
+    copy_program(&sam_status(), &copy);
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     listed_when(&program, |one| one["state"] == "running");
