@@ -367,7 +367,7 @@ impl Machine {
             Life::Launching => (Stage::Launching, 0),
             Life::Left { .. } => (Stage::Launching, 0),
             Life::Pausing => (Stage::Pausing, self.wake),
-            Life::Watching(watch) if watch.traced => (Stage::Held, 0),
+            Life::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => (Stage::Held, 0),
             Life::Watching(watch) => match watch.silence {
                 Silence::Fine => (Stage::Watched, 0),
                 Silence::Warned { at, .. } => {
@@ -674,6 +674,15 @@ impl Machine {
         }
         effects.extend(self.look(now, watch, view));
         effects
+    }
+
+    /// Returns `true` if nothing is done to the instance while a debugger traces it. A lack of quorum does not wait.
+    fn waits_for_debugger(&self, watch: &Watch) -> bool {
+        match watch.silence {
+            Silence::Fine | Silence::Warned { .. } => true,
+            Silence::Struck { .. } => !self.lacks_quorum(),
+            Silence::Condemned { .. } | Silence::Killed => false,
+        }
     }
 
     /// Looks at the instance: is it silent for too long?

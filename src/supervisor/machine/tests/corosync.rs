@@ -295,3 +295,23 @@ fn nobody_is_to_mind_the_age_of_what_a_debugger_holds() {
         [published(State::Running, 0)]
     );
 }
+
+#[test]
+fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
+    let mut machine = machine_that_holds();
+    machine.rules.quorum = true;
+    let seen = started(1000 * MS);
+    look(&mut machine, 1010 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+    machine.step(1050 * MS, said(Quorum::No), &seen);
+    assert_eq!(machine.stage(), (Stage::Warned, 1150 * MS));
+    look(&mut machine, 1150 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Ending, 0));
+
+    let mut machine = machine_that_struck();
+    (machine.rules.quorum, machine.rules.settings.debug_hold) = (true, true);
+    look(&mut machine, 1300 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+    machine.step(1310 * MS, said(Quorum::No), &seen);
+    assert_eq!(machine.stage(), (Stage::Ending, 1410 * MS));
+}
