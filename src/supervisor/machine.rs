@@ -60,7 +60,7 @@ const CROSSING: u64 = 100_000_000;
 const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// What a supervisor is told once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub struct Rules {
     /// The longest silence allowed, in ns; 0: no limit.
     pub interval: u64,
@@ -170,7 +170,7 @@ pub enum Effect {
 }
 
 /// What is known of the instance's silence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Silence {
     /// Nothing to object to.
     Fine,
@@ -185,7 +185,7 @@ enum Silence {
 }
 
 /// An instance under watch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Watch {
     pid: i32,
     born: u64,
@@ -235,7 +235,7 @@ impl Watch {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 enum Life {
     /// Waiting for the answer to Launch.
     Launching,
@@ -257,7 +257,7 @@ enum Life {
 }
 
 /// The next instance, forked in advance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Spare {
     /// None, and none is to be made before this time.
     Due(u64),
@@ -266,7 +266,7 @@ enum Spare {
 }
 
 /// The supervisor's mind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Machine {
     rules: Rules,
     life: Life,
