@@ -342,7 +342,12 @@ impl Machine {
             Life::Watching(_) if !self.held.is_empty() => self.held_look.0,
             _ => NEVER,
         };
-        let wake = self.wake.min(spare).min(held).min(self.publisher.due().unwrap_or(NEVER));
+        let heartbeat = match self.life {
+            Life::Watching(_) => self.publisher.due().unwrap_or(NEVER),
+            // Nothing is published of an instance that exited, until its place is taken.
+            _ => NEVER,
+        };
+        let wake = self.wake.min(spare).min(held).min(heartbeat);
         (wake != NEVER).then_some(wake)
     }
 

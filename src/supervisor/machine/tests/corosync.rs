@@ -315,3 +315,17 @@ fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
     machine.step(1310 * MS, said(Quorum::No), &seen);
     assert_eq!(machine.stage(), (Stage::Ending, 1410 * MS));
 }
+
+#[test]
+fn no_heartbeat_is_due_for_cmap_while_an_heir_is_sought() {
+    let mut machine = clustered(INTERVAL, Recovery::Restart, false, true);
+    let seen = started(1005 * MS);
+    machine.step(1010 * MS, Event::Tick, &seen);
+    assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+    for now in [1050, 1060] {
+        machine.step(now * MS, Event::Heir(Heirs::Several), &seen);
+    }
+    machine.step(1145 * MS, Event::Tick, &seen);
+    machine.step(1145 * MS, Event::Heir(Heirs::Several), &seen);
+    assert_eq!(machine.wake_at(), Some(1150 * MS), "when its time is up, not at once again and again");
+}
