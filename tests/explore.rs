@@ -23,8 +23,8 @@ use std::{
 use common::runner::{Test, run};
 use search::{Explored, explore};
 use world::{
-    Act, BASE, CLUSTER, CONT, CORE, DEATHS, DEBUGGER, ENDS_ITSELF, FORGERY, HEALTH, SIGNALS, TERM, TIME,
-    USER, WARN_SIGNALS,
+    ADOPTION, Act, BASE, CLUSTER, CONT, CORE, DEATHS, DEBUGGER, ENDS_ITSELF, FORGERY, HEALTH, SIGNALS, TERM,
+    TIME, USER, WARN_SIGNALS,
 };
 
 /// The grid of time, in ns. All constants of the machine are multiples of it, but for the first pauses between tries.
@@ -34,6 +34,8 @@ const INTERVAL: u64 = 4 * TICK;
 /// longest pause between two tries.
 const PATIENCE: u64 = 8 * TICK;
 const FRESH: u64 = PATIENCE;
+/// So long a process must live that is adopted without a call.
+const SETTLED: u64 = 100_000_000;
 const HANG_GRACE: u64 = 6 * TICK;
 const RESTARTS: usize = 1;
 const RESTART_WINDOW: u64 = 12 * TICK;
@@ -45,7 +47,7 @@ const LATEST: u64 = 64 * TICK;
 const START: u64 = TICK << 20;
 const NEVER: u64 = u64::MAX;
 
-/// Instance n has this pid and n.
+/// Instance n has this pid and n, or where it goes on in another process, twice this and n, and so on in turn.
 const PID: i32 = 1_000_000;
 const WARN_SIGNAL: i32 = libc::SIGTERM;
 const HANG_SIGNAL: i32 = libc::SIGABRT;
@@ -135,6 +137,7 @@ fn themes() -> Vec<Theme> {
         ENDS_ITSELF,
         WARN_SIGNALS,
         DEATHS,
+        ADOPTION,
         DEBUGGER,
         CORE,
         USER,
@@ -143,55 +146,65 @@ fn themes() -> Vec<Theme> {
         SIGNALS,
         CLUSTER,
     ];
+    let clustered =
+        [plain, quit].map(|config| [config, quorate(config), shown(config), quorate(shown(config))]).concat();
     vec![
-        theme("everything", &everything, matrix(), 5, 8_557_000),
-        theme("silence", &[TIME, BASE, HEALTH, TERM, CONT], vec![plain, quit, hang], 9, 4_263_000),
-        theme("warning signals", &[TIME, BASE, HEALTH, WARN_SIGNALS], vec![plain], 9, 570_000),
+        theme("everything", &everything, matrix(), 4, 3_899_000),
+        theme("everything, deeper", &everything, clustered, 5, 3_197_000),
+        theme("silence", &[TIME, BASE, HEALTH, TERM, CONT], vec![plain, quit, hang], 8, 2_120_000),
+        theme("warning signals", &[TIME, BASE, HEALTH, WARN_SIGNALS], vec![plain], 9, 574_000),
         theme(
             "debugger and core",
             &[TIME, BASE, HEALTH, DEBUGGER, CORE, CONT],
             vec![hang, hold, both],
             8,
-            1_810_000,
+            1_811_000,
         ),
-        theme("refused signals", &[TIME, BASE, HEALTH, USER, TERM], vec![plain, both], 8, 616_000),
+        theme("refused signals", &[TIME, BASE, HEALTH, USER, TERM], vec![plain, both], 8, 941_000),
         theme(
             "quorum",
             &[TIME, BASE, HEALTH, CLUSTER],
             [plain, endless, hang].map(quorate).into(),
             10,
-            2_053_000,
+            2_061_000,
         ),
         theme(
             "quorum and debugger",
             &[TIME, BASE, DEBUGGER, CORE, CLUSTER],
             vec![quorate(both)],
             10,
-            906_000,
+            909_000,
         ),
         theme(
             "cmap",
             &[TIME, BASE, HEALTH, ENDS_ITSELF, TERM],
             [plain, quit, endless, hold].map(shown).into(),
             8,
-            2_823_000,
+            3_862_000,
         ),
         theme(
             "quorum and cmap",
             &[TIME, BASE, CLUSTER],
             [plain, quit].map(shown).map(quorate).into(),
             9,
-            839_000,
+            843_000,
         ),
-        theme("restarts", &[TIME, BASE, DEATHS, TERM], vec![delayed, limited], 14, 279_000),
+        theme("restarts", &[TIME, BASE, DEATHS, TERM], vec![delayed, limited], 14, 972_000),
         theme(
             "spares",
             &[TIME, BASE, DEATHS, TERM],
             [plain, delayed, limited].map(standby).into(),
-            12,
-            964_000,
+            11,
+            1_197_000,
         ),
-        theme("signals", &[TIME, BASE, TERM, CONT, SIGNALS, DEATHS], vec![delayed, plain], 9, 539_000),
+        theme(
+            "adoption",
+            &[TIME, BASE, &[Act::Heartbeat, Act::Stop], ADOPTION, TERM],
+            vec![plain, shown(plain), quorate(hold), Config { withhold: true, ..delayed }],
+            7,
+            1_623_000,
+        ),
+        theme("signals", &[TIME, BASE, TERM, CONT, SIGNALS, DEATHS], vec![delayed, plain], 8, 708_000),
         theme(
             "hostile",
             &[TIME, BASE, FORGERY],

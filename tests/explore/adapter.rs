@@ -13,6 +13,7 @@ use sam::{
     policy::Recovery,
     status::Stage,
     supervisor::{
+        heir::Heirs,
         machine::{Effect, Event, Machine, Rules},
         notice::{Notice, Reason},
     },
@@ -79,6 +80,19 @@ pub struct Arrival {
     pub shared: bool,
 }
 
+/// What goes on in the place of an instance that exited with 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Heir {
+    None,
+    /// A process that has called the library.
+    Caller,
+    /// The only process that may call it yet.
+    Only,
+    Several,
+    /// One that cannot be supervised.
+    OutOfReach,
+}
+
 /// An event: what the machine is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
@@ -86,13 +100,21 @@ pub enum Fact {
     LaunchFailed,
     Tick,
     Died(End),
+    Left,
+    /// What was found, and its pid.
+    Heir(Heir, i32),
+    Adopted(i32),
+    LaunchImpossible,
     Stillborn(End),
     SpareMade,
     SpareLost,
     StoppedBy(i32),
     Refused(i32),
     Cluster(Quorum, Option<Key>),
-    Inspected { traced: bool, dumping: bool },
+    Inspected {
+        traced: bool,
+        dumping: bool,
+    },
     Missed(i32),
     Signal(Arrival),
 }
@@ -125,6 +147,10 @@ pub enum Line {
     LaunchFailed { pause: u64 },
     Delayed { pause: u64 },
     LimitReached,
+    Left,
+    Adopted { before: i32 },
+    Strayed,
+    NoMoreProcesses,
     Other,
 }
 
@@ -133,6 +159,8 @@ pub enum Line {
 pub enum Deed {
     Launch { id: u32, warn_signal: i32 },
     Prepare,
+    SeekHeir,
+    Adopt(i32),
     Send(i32),
     PassOn(i32),
     Inspect,
@@ -245,6 +273,16 @@ fn event(fact: Fact) -> Event {
         Fact::LaunchFailed => Event::LaunchFailed(libc::EAGAIN),
         Fact::Tick => Event::Tick,
         Fact::Died(end) => Event::Died(status(end)),
+        Fact::Left => Event::Left,
+        Fact::Heir(heir, pid) => Event::Heir(match heir {
+            Heir::None => Heirs::None,
+            Heir::Caller => Heirs::Caller(pid),
+            Heir::Only => Heirs::Only(pid),
+            Heir::Several => Heirs::Several,
+            Heir::OutOfReach => Heirs::OutOfReach(Some(pid)),
+        }),
+        Fact::Adopted(pid) => Event::Adopted { pid },
+        Fact::LaunchImpossible => Event::LaunchImpossible,
         Fact::Stillborn(end) => Event::Stillborn(status(end)),
         Fact::SpareMade => Event::SpareMade,
         Fact::SpareLost => Event::SpareLost,
@@ -294,6 +332,8 @@ fn deed(effect: Effect) -> Deed {
     match effect {
         Effect::Launch { id, warn_signal } => Deed::Launch { id, warn_signal },
         Effect::Prepare => Deed::Prepare,
+        Effect::SeekHeir => Deed::SeekHeir,
+        Effect::Adopt(pid) => Deed::Adopt(pid),
         Effect::Send(signal) => Deed::Send(signal),
         Effect::PassOn(received) => Deed::PassOn(received.number),
         Effect::Inspect => Deed::Inspect,
@@ -345,6 +385,10 @@ fn logged(notice: Notice) -> Deed {
         Notice::LaunchFailed { id, errno: _, pause } => (Line::LaunchFailed { pause }, Some(id), None),
         Notice::Delayed { id, pause } => (Line::Delayed { pause }, Some(id), None),
         Notice::LimitReached { id, limit: _ } => (Line::LimitReached, Some(id), None),
+        Notice::Left { id, pid } => (Line::Left, Some(id), Some(pid)),
+        Notice::Adopted { id, pid, before } => (Line::Adopted { before }, Some(id), Some(pid)),
+        Notice::Strayed { id, pid: _ } => (Line::Strayed, Some(id), None),
+        Notice::NoMoreProcesses { id } => (Line::NoMoreProcesses, Some(id), None),
         Notice::GroupEnded { .. }
         | Notice::CorosyncLost
         | Notice::CorosyncBack

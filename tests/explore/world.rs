@@ -4,8 +4,8 @@
 
 use super::{
     Config, FRESH, HANG_GRACE, HANG_SIGNAL, INTERVAL, NEVER, PATIENCE, PID, RESTART_PAUSE, RESTART_WINDOW,
-    RESTARTS, START, TICK, WARN_SIGNAL,
-    adapter::{Arrival, Blame, Deed, End, Fact, Key, Line, Mood, Page, Phase, Quorum, Supervisor},
+    RESTARTS, SETTLED, START, TICK, WARN_SIGNAL,
+    adapter::{Arrival, Blame, Deed, End, Fact, Heir, Key, Line, Mood, Page, Phase, Quorum, Supervisor},
 };
 
 /// Something that happens. `Tick` comes at any time, as in the event loop; `Pass` is time without the supervisor.
@@ -32,6 +32,12 @@ pub enum Act {
     /// A signal arrives whose receiver was dead by then.
     MissAndDie(i32),
     Stillborn(End),
+    /// The instance exits with 0, and this goes on in its place.
+    Leave(Heir),
+    /// As Leave, where a signal arrives whose receiver was dead by then.
+    MissAndLeave(i32, Heir),
+    /// Now this goes on in its place.
+    Heir(Heir),
     /// A signal stops the instance.
     StopBy(i32),
     /// The kernel begins to write a core file of the instance.
@@ -45,6 +51,7 @@ pub enum Act {
 
     Launched,
     LaunchFailed,
+    LaunchImpossible,
     SpareMade,
     SpareFailed,
     SpareDied,
@@ -106,6 +113,17 @@ pub const DEATHS: &[Act] = &[
     Act::MissAndDie(libc::SIGHUP),
     Act::Stillborn(CRASH),
     Act::SpareDied,
+];
+pub const ADOPTION: &[Act] = &[
+    Act::Leave(Heir::Only),
+    Act::Leave(Heir::Several),
+    Act::Leave(Heir::OutOfReach),
+    Act::MissAndLeave(libc::SIGTERM, Heir::Several),
+    Act::MissAndLeave(libc::SIGHUP, Heir::Several),
+    Act::Heir(Heir::None),
+    Act::Heir(Heir::Only),
+    Act::Heir(Heir::Caller),
+    Act::LaunchImpossible,
 ];
 pub const DEBUGGER: &[Act] = &[Act::Attach, Act::Detach];
 pub const CORE: &[Act] = &[Act::DumpCore];
@@ -172,6 +190,8 @@ const SHOWN: &str = "what operators are shown is true";
 const TRUE_LINE: &str = "a log line tells the truth";
 const ONE_SPARE: &str = "one spare at most, behind an instance that can be restarted";
 const LIMITS: &str = "restarts keep to their limit and their pauses";
+const ADOPTED: &str =
+    "a process that goes on in the place of an instance is adopted, or ends the supervision";
 const RETRIED: &str = "a kill that was refused is tried again";
 const LAST: &str = "the supervisor ends once, as its last instance ended";
 
@@ -190,6 +210,10 @@ enum Life {
     /// An instance was asked for, and the answer is due.
     Launching,
     Lives,
+    /// It exited with 0, and something may go on in its place.
+    Left {
+        since: u64,
+    },
     /// The next one is made after a pause.
     Pausing {
         until: u64,
@@ -221,6 +245,8 @@ struct Warning {
 /// The instance. Times in ns.
 #[derive(Debug, Clone, Copy, Hash)]
 struct Instance {
+    /// Its pid is this and its number.
+    pids: i32,
     born: u64,
     /// It was a spare and may not have taken over yet.
     is_spare: bool,
@@ -259,6 +285,7 @@ struct Instance {
 impl Instance {
     fn new(now: u64, is_spare: bool) -> Instance {
         Instance {
+            pids: PID,
             born: now,
             is_spare,
             traced: false,
@@ -322,6 +349,9 @@ struct Seen {
     published: Option<Key>,
     passed_on: Option<i32>,
     inspects: bool,
+    seeks: bool,
+    adopts: bool,
+    strayed: bool,
     suspends: bool,
     warned_for_silence: bool,
     warned_for_quorum: bool,
@@ -340,6 +370,10 @@ pub struct World {
     id: u32,
     instance: Instance,
     page: Page,
+    heir: Heir,
+    /// A signal that is to end the program arrived when its process was gone.
+    unheard_end: bool,
+    last_end: End,
     spare: Spare,
     quorum: Quorum,
     /// What cmap shows, what was published last, and when.
@@ -382,6 +416,9 @@ impl World {
             id: 1,
             instance: Instance::new(START, false),
             page: page(WARN_SIGNAL),
+            heir: Heir::None,
+            unheard_end: false,
+            last_end: End::Exit(0),
             spare: Spare::None,
             quorum: Quorum::Unknown,
             shown: None,
@@ -404,7 +441,13 @@ impl World {
     }
 
     fn pid(&self) -> i32 {
-        PID + self.id as i32
+        self.instance.pids + self.id as i32
+    }
+
+    /// The pid of what goes on in its place.
+    fn next_pid(&self) -> i32 {
+        let pids = if self.instance.pids == PID { 2 * PID } else { PID };
+        pids + self.id as i32
     }
 
     fn lives(&self) -> bool {
@@ -430,7 +473,9 @@ impl World {
         match self.life {
             Life::Over => return false,
             // The event loop makes an instance before it does anything else.
-            Life::Launching => return matches!(act, Act::Launched | Act::LaunchFailed),
+            Life::Launching => {
+                return matches!(act, Act::Launched | Act::LaunchFailed | Act::LaunchImpossible);
+            }
             _ => {}
         }
         if self.spare == Spare::Asked {
@@ -438,9 +483,12 @@ impl World {
         }
         let instance = &self.instance;
         let lives = self.lives();
+        let left = matches!(self.life, Life::Left { .. });
+        let goes_on = left && self.heir != Heir::None;
         let writes = lives && !instance.doomed && !instance.dumping;
         // What is said at the moment of a decision might be said before or after it.
-        let speaks = writes && !config.hostile && !(instance.is_decided() && instance.decided == self.now);
+        let is_in_doubt = instance.is_decided() && instance.decided == self.now;
+        let speaks = (writes || goes_on) && !config.hostile && !is_in_doubt;
         let phase = self.page.phase;
         match act {
             Act::Pass | Act::Tick => true,
@@ -469,6 +517,10 @@ impl World {
             Act::Die(CRASH) => lives && (!instance.doomed || instance.dumping),
             Act::Die(_) | Act::MissAndDie(_) => writes,
             Act::Stillborn(_) => writes && instance.is_spare,
+            Act::Leave(_) | Act::MissAndLeave(..) => writes,
+            Act::Heir(Heir::None) => goes_on,
+            Act::Heir(Heir::Only) => left && self.heir == Heir::Several,
+            Act::Heir(_) => left && matches!(self.heir, Heir::Only | Heir::Several),
             Act::StopBy(_) => writes,
             Act::DumpCore => writes,
             Act::Attach => writes && !instance.traced,
@@ -476,7 +528,8 @@ impl World {
             Act::LeaveUser => writes && !instance.refuses,
             Act::ReturnToUser => writes && instance.refuses,
 
-            Act::Launched | Act::LaunchFailed | Act::SpareMade | Act::SpareFailed => false,
+            Act::Launched | Act::LaunchFailed | Act::LaunchImpossible => false,
+            Act::SpareMade | Act::SpareFailed => false,
             Act::SpareDied => self.spare == Spare::Waits,
 
             // Beyond a few they are all the same.
@@ -517,6 +570,7 @@ impl World {
             Act::Heartbeat => {
                 self.page.heartbeat = now;
                 self.instance.speaks(now);
+                self.heir_calls();
             }
             Act::Start if self.config.quorum && self.page.phase != Phase::Waiting => {
                 self.enter(Phase::Waiting);
@@ -546,6 +600,16 @@ impl World {
                 self.tell(Fact::Died(CRASH), &mut story)?;
             }
             Act::Stillborn(end) => self.tell(Fact::Stillborn(end), &mut story)?,
+            Act::Leave(heir) => {
+                self.heir = heir;
+                self.tell(Fact::Left, &mut story)?;
+            }
+            Act::MissAndLeave(signal, heir) => {
+                self.heir = heir;
+                self.tell(Fact::Missed(signal), &mut story)?;
+                self.tell(Fact::Left, &mut story)?;
+            }
+            Act::Heir(heir) => self.heir = heir,
             Act::StopBy(signal) => self.tell(Fact::StoppedBy(signal), &mut story)?,
             Act::DumpCore => self.instance.dumping = true,
             Act::Attach => self.instance.traced = true,
@@ -555,6 +619,7 @@ impl World {
 
             Act::Launched => self.tell(Fact::Launched(self.pid()), &mut story)?,
             Act::LaunchFailed => self.tell(Fact::LaunchFailed, &mut story)?,
+            Act::LaunchImpossible => self.tell(Fact::LaunchImpossible, &mut story)?,
             Act::SpareMade => {
                 self.spare = Spare::Waits;
                 self.tell(Fact::SpareMade, &mut story)?;
@@ -618,6 +683,14 @@ impl World {
         self.instance.is_spare = false;
         self.instance.speaks(self.now);
         self.rung = self.config.quorum || self.config.cmap;
+        self.heir_calls();
+    }
+
+    /// A call of what goes on in the place of the instance tells which process it is.
+    fn heir_calls(&mut self) {
+        if matches!(self.heir, Heir::Only | Heir::Several) {
+            self.heir = Heir::Caller;
+        }
     }
 
     /// The supervisor goes to sleep: the event loop gives the machine a tick after all other events. Returns `false` if
@@ -650,7 +723,7 @@ impl World {
     fn tell(&mut self, fact: Fact, story: &mut Story) -> Checked {
         self.note(fact);
         let before = self.machine.mood();
-        let page = self.lives().then_some(self.page);
+        let page = (self.lives() || matches!(self.life, Life::Left { .. })).then_some(self.page);
         let deeds = self.machine.step(self.now, fact, page.as_ref());
         let mut seen = Seen::default();
         let mut lines = vec![];
@@ -672,6 +745,12 @@ impl World {
         if seen.inspects {
             let Instance { traced, dumping, .. } = self.instance;
             self.tell(Fact::Inspected { traced, dumping }, story)?;
+        }
+        if seen.seeks {
+            self.tell(Fact::Heir(self.heir, self.next_pid()), story)?;
+        }
+        if seen.adopts {
+            self.tell(Fact::Adopted(self.next_pid()), story)?;
         }
         for &signal in &seen.refused {
             self.tell(Fact::Refused(signal), story)?;
@@ -700,6 +779,21 @@ impl World {
                 self.spare = Spare::None;
                 self.stopping = NEVER;
             }
+            Fact::Adopted(pid) => {
+                self.life = Life::Lives;
+                self.heir = Heir::None;
+                let instance = &mut self.instance;
+                *instance = Instance {
+                    pids: pid - self.id as i32,
+                    // The silence is counted from now on.
+                    kill_by: now + 2 * INTERVAL,
+                    excused: true,
+                    word: instance.word,
+                    seen_traced: if instance.known_traced { now } else { instance.seen_traced },
+                    ..Instance::new(instance.born, false)
+                };
+            }
+            Fact::Missed(libc::SIGTERM) => self.told = true,
             Fact::Inspected { traced: true, .. } if self.config.hold => {
                 let lacks_quorum = self.lacks_quorum();
                 let instance = &mut self.instance;
@@ -749,7 +843,10 @@ impl World {
         must!(self.life != Life::Over, LAST, "{deed:?} after the end");
         match deed {
             Deed::Launch { id, warn_signal } => {
-                let died = matches!(fact, Fact::Died(_));
+                let died = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Heir(..));
+                if let Life::Left { since } = self.life {
+                    self.check_lost_heir(since)?;
+                }
                 must!(!self.lives() || died, TWO, "an instance is asked for while one lives");
                 must!(!seen.launched && self.life != Life::Launching, TWO, "two instances are asked for");
                 must!(
@@ -774,12 +871,32 @@ impl World {
                 must!(self.spare == Spare::None, ONE_SPARE, "a spare is there or asked for");
                 self.spare = Spare::Asked;
             }
+            Deed::SeekHeir => {
+                must!(
+                    matches!(self.life, Life::Left { .. }) || fact == Fact::Left,
+                    ADOPTED,
+                    "an heir is sought"
+                );
+                seen.seeks = true;
+            }
+            Deed::Adopt(pid) => {
+                let Life::Left { since } = self.life else {
+                    return Err(broken(TWO, format!("{pid} is adopted while an instance lives")));
+                };
+                let is_settled =
+                    self.heir == Heir::Only && now >= since + SETTLED && !self.awaits_heartbeat();
+                must!(pid == self.next_pid(), ADOPTED, "{pid} was not found");
+                must!(self.heir == Heir::Caller || is_settled, ADOPTED, "{:?} is adopted", self.heir);
+                seen.adopts = true;
+            }
             Deed::Send(signal) => self.check_sent(signal, seen)?,
             Deed::PassOn(signal) => {
                 must!(self.lives(), SIGNALLED, "signal {signal} is passed on to nobody");
                 let is_new = matches!(fact, Fact::Signal(Arrival { number, .. }) if number == signal);
                 match class(signal) {
                     _ if is_new && seen.passed_on.is_none() => {}
+                    // Also what was passed on a moment before the instance exited.
+                    None if matches!(fact, Fact::Adopted(_)) && self.told => self.unheard_end = false,
                     Some(class) if self.pending[class] > 0 => {
                         self.pending[class] -= 1;
                         if signal == libc::SIGTSTP {
@@ -842,6 +959,20 @@ impl World {
         Ok(())
     }
 
+    fn awaits_heartbeat(&self) -> bool {
+        self.page.phase == Phase::Started && self.config.interval
+    }
+
+    /// The rules for a restart after an instance left: nothing may go on that has shown itself.
+    fn check_lost_heir(&self, since: u64) -> Checked {
+        // The end of a program that was told to end is final, and is not put off for ever.
+        let waited = self.awaits_heartbeat() && self.now >= since + INTERVAL
+            || self.told && self.now >= since + PATIENCE;
+        let silent = self.heir != Heir::Caller && self.page.heartbeat <= since;
+        must!(self.heir == Heir::None || waited && silent, TWO, "restarted beside {:?}", self.heir);
+        Ok(())
+    }
+
     /// These lines are of the instance to come.
     fn names_next(&self, line: Line, id: u32) -> bool {
         matches!(line, Line::Delayed { .. }) && id == self.id + 1
@@ -869,7 +1000,7 @@ impl World {
         let now = self.now;
         must!(self.record != Some((key, last_updated)), CMAP, "nothing has changed");
         must!(last_updated <= now, CMAP, "a heartbeat of the future");
-        let ended = matches!(fact, Fact::Died(_) | Fact::Stillborn(_)) || !self.lives();
+        let ended = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Stillborn(_)) || !self.lives();
         match key {
             Key::Stopped | Key::Waiting => must!(last_updated == 0, CMAP, "somebody would mind its age"),
             Key::Failed => must!(ended && last_updated == now, CMAP, "failed since {last_updated}"),
@@ -923,9 +1054,11 @@ impl World {
                 | Line::LaunchFailed { .. }
                 | Line::LimitReached
                 | Line::Dropped { .. }
+                | Line::NoMoreProcesses
                 | Line::Other
         );
-        must!(!about_instance || self.life == Life::Lives, TRUE_LINE, "{line:?} while no instance lives");
+        let is_there = matches!(self.life, Life::Lives | Life::Left { .. });
+        must!(!about_instance || is_there, TRUE_LINE, "{line:?} while no instance lives");
         match line {
             Line::Warned { silent, signal } => {
                 must!(
@@ -1065,6 +1198,10 @@ impl World {
                 seen.finals += 1;
             }
             Line::Dropped { signal } => {
+                if signal == libc::SIGTERM && self.unheard_end {
+                    self.unheard_end = false;
+                    return Ok(());
+                }
                 let class = class(signal).filter(|&class| self.pending[class] > 0);
                 must!(class.is_some(), SIGNALLED, "{signal} is dropped and was not held");
                 class.into_iter().for_each(|class| self.pending[class] -= 1);
@@ -1072,7 +1209,8 @@ impl World {
             Line::QuorumLost => seen.quorum_told = Some(false),
             Line::QuorumBack => seen.quorum_told = Some(true),
             Line::Lost { end, blame } => {
-                must!(fact == Fact::Died(end), LOGGED, "no instance was lost by {end:?}");
+                let left = matches!(fact, Fact::Left | Fact::Heir(..)) && end == End::Exit(0);
+                must!(left || fact == Fact::Died(end), LOGGED, "no instance was lost by {end:?}");
                 must!(
                     blame.is_none_or(|blame| instance.blamed[blame as usize]),
                     TRUE_LINE,
@@ -1089,24 +1227,80 @@ impl World {
             Line::LaunchFailed { pause } => seen.launch_failed = Some(pause),
             Line::Delayed { pause } => seen.delayed = Some(pause),
             Line::LimitReached => seen.limit_reached = true,
+            Line::Left => must!(self.life != Life::Lives, TRUE_LINE, "it lives"),
+            Line::Adopted { before } => {
+                must!(fact == Fact::Adopted(self.pid()), TRUE_LINE, "not adopted");
+                must!(before == self.next_pid(), TRUE_LINE, "it was {before} before");
+            }
+            Line::Strayed => {
+                must!(self.heir == Heir::OutOfReach, TRUE_LINE, "{:?} strayed", self.heir);
+                seen.strayed = true;
+            }
+            Line::NoMoreProcesses => must!(fact == Fact::LaunchImpossible, TRUE_LINE, "there are more"),
             Line::Other => {}
         }
         Ok(())
     }
 
+    fn check_loss(&mut self, end: End, seen: &Seen) -> Checked {
+        must!(seen.losses == 1, LOGGED, "logged {} times", seen.losses);
+        self.last_end = end;
+        self.heir = Heir::None;
+        self.check_death(end, seen)
+    }
+
     fn check_step(&mut self, fact: Fact, seen: &Seen) -> Checked {
-        let now = self.now;
+        let (now, config) = (self.now, self.config);
+        let ends = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Heir(..) | Fact::Stillborn(_));
         must!(seen.announced.is_none(), SIGNALLED, "a signal was announced and not sent");
         must!(
             seen.quorum_told.is_none() || matches!(fact, Fact::Cluster(..)),
             TRUE_LINE,
             "no word of quorum came"
         );
-        must!(seen.finals == 0 || matches!(fact, Fact::Signal(_)), TRUE_LINE, "nobody told it to end");
+        let is_told = matches!(fact, Fact::Signal(_) | Fact::Adopted(_));
+        must!(seen.finals == 0 || is_told, TRUE_LINE, "nobody told it to end");
         match fact {
-            Fact::Died(end) => {
-                must!(seen.losses == 1, LOGGED, "logged {} times", seen.losses);
-                self.check_death(end, seen)?;
+            Fact::Died(end) => self.check_loss(end, seen)?,
+            Fact::Left if seen.seeks => {
+                let may_go_on =
+                    !matches!(self.phase(), Phase::Stopped | Phase::Finalized) && !self.page.given_up;
+                must!(may_go_on && !self.instance.is_decided(), ADOPTED, "it was to end");
+                self.life = Life::Left { since: now };
+            }
+            Fact::Left => {
+                let may_go_on = matches!(self.phase(), Phase::Registered | Phase::Waiting | Phase::Started)
+                    && self.instance.blamed == [false; 3]
+                    && !(self.page.unhealthy > 0 && self.page.unhealthy >= self.instance.last_word());
+                must!(
+                    self.told || self.page.given_up || !may_go_on,
+                    ADOPTED,
+                    "it goes on in no other process"
+                );
+                self.unheard_end = false;
+                self.check_loss(End::Exit(0), seen)?;
+            }
+            Fact::Heir(..) if seen.losses > 0 => {
+                if let Life::Left { since } = self.life {
+                    self.check_lost_heir(since)?;
+                }
+                // Nobody is left who was to be told.
+                self.unheard_end = false;
+                self.check_loss(End::Exit(0), seen)?;
+            }
+            Fact::Heir(..) if seen.strayed => {
+                must!(seen.groups == u32::from(config.kill_group), TWO, "what it left is ended");
+                self.bury();
+                self.check_end(End::Exit(0), Key::Gone, seen)?;
+            }
+            Fact::Heir(heir, _) => {
+                must!(heir != Heir::None, ADOPTED, "nothing goes on, and the instance is not lost");
+                must!(heir != Heir::Caller || seen.adopts, ADOPTED, "the caller is not adopted");
+            }
+            Fact::Adopted(_) => must!(!self.unheard_end, SIGNALLED, "it is not told to end"),
+            Fact::LaunchImpossible => {
+                let key = if self.told { Key::Gone } else { Key::Failed };
+                self.check_end(self.last_end, key, seen)?;
             }
             Fact::Stillborn(end) => self.check_stillborn(end, seen)?,
             Fact::Launched(_) => {
@@ -1124,7 +1318,10 @@ impl World {
                 self.life = Life::Pausing { until: now + pause };
             }
             Fact::Signal(arrival) => self.check_arrival(arrival, seen)?,
-            Fact::Missed(signal) => self.hold(signal),
+            Fact::Missed(signal) => {
+                self.unheard_end |= signal == libc::SIGTERM;
+                self.hold(signal);
+            }
             Fact::StoppedBy(signal) => {
                 let follows = self.stopping != NEVER
                     && (signal == libc::SIGTSTP || now < self.stopping.saturating_add(PATIENCE));
@@ -1135,14 +1332,10 @@ impl World {
             Fact::Tick => self.check_tick(seen)?,
             _ => {}
         }
-        if !matches!(fact, Fact::Died(_) | Fact::Stillborn(_) | Fact::Tick) {
+        if !ends && fact != Fact::Tick {
             must!(!seen.launched, TWO, "an instance is asked for");
         }
-        must!(
-            seen.groups == 0 || matches!(fact, Fact::Died(_) | Fact::Stillborn(_)),
-            TWO,
-            "a group is ended"
-        );
+        must!(seen.groups == 0 || ends, TWO, "a group is ended");
         must!(!seen.suspends || matches!(fact, Fact::StoppedBy(_)), SIGNALLED, "suspended");
         if matches!(fact, Fact::Tick | Fact::Inspected { .. }) && self.lives() && !seen.inspects {
             self.check_look(seen)?;
@@ -1296,6 +1489,12 @@ impl World {
             Life::Pausing { .. } if self.told => {
                 self.check_end(End::Signal(signal, false), Key::Gone, seen)?;
             }
+            Life::Left { .. } => {
+                self.unheard_end |= ends;
+                if !config.withhold {
+                    self.hold(signal);
+                }
+            }
             Life::Pausing { .. } => self.hold(signal),
             Life::Launching | Life::Closing { .. } | Life::Over => {
                 must!(seen.passed_on.is_none(), SIGNALLED, "passed on to nobody");
@@ -1424,6 +1623,22 @@ impl World {
         );
         match self.life {
             Life::Launching => must!((mood, until) == (Mood::Launching, 0), SHOWN, "{mood:?} until {until}"),
+            Life::Left { since } => {
+                must!((mood, until) == (Mood::Launching, 0), SHOWN, "{mood:?} until {until}");
+                must!(
+                    wake.is_some_and(|at| at <= now + PATIENCE),
+                    ADOPTED,
+                    "{wake:?} while an heir is sought"
+                );
+                let limit = if self.awaits_heartbeat() { INTERVAL } else { PATIENCE };
+                let begin = since.max(self.page.since);
+                let is_limited = self.awaits_heartbeat() || self.told || self.heir == Heir::OutOfReach;
+                must!(
+                    !sleeps || !is_limited || now < begin + limit + PATIENCE,
+                    ADOPTED,
+                    "an heir is sought for too long"
+                );
+            }
             Life::Pausing { until: end } => {
                 must!((mood, until) == (Mood::Pausing, end), SHOWN, "{mood:?} until {until}");
                 must!(wake == Some(end), AWAKE, "{wake:?} in a pause until {end}");
