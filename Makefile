@@ -46,7 +46,7 @@ TESTS =
 DEB_FLAGS =
 RPM_FLAGS =
 
-.PHONY: all install install-strip uninstall header demo check test try faults soak models miri fuzz test-packages \
+.PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages clean stage FORCE
 
 all: $(library) $(program)
@@ -138,6 +138,7 @@ soak: test-packages stage
 check: test-packages
 	@$(MAKE) -s --no-print-directory stage
 	@SAM_PREFIX='$(stage)' tests/check $(target)/check.log '$(CARGO) test --workspace' \
+	    '$(CARGO) test --release --test explore' \
 	    "env RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) test --manifest-path loom/Cargo.toml --target-dir $(target)/loom"
 
 test: stage
@@ -146,6 +147,11 @@ test: stage
 # A few tests, with a library that is built without optimisation: make try TESTS='--test faults "SIGCHLD ignored"'.
 try:
 	@$(MAKE) -s --no-print-directory PROFILE=dev test
+
+# Every sequence of events on the supervisor's state machine, up to a depth: make explore DEPTH=10 for another than each
+# search has of its own. Needs memory: about 1 GB at its own depths.
+explore:
+	DEPTH='$(DEPTH)' $(CARGO) test --quiet --release --test explore -- --quiet
 
 # The page and the store in every order that the memory model allows.
 models:

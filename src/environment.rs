@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::sys::signals;
 
 /// Where the log goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
     /// To the syslog daemon.
     #[default]
@@ -24,7 +24,7 @@ pub enum Route {
 }
 
 /// How many restarts there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartLimit {
     /// So many ..
     pub restarts: usize,
@@ -33,7 +33,7 @@ pub struct RestartLimit {
 }
 
 /// How long the pause before a restart is, in ns. It doubles from the first to the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartDelay {
     /// The shortest.
     pub first: u64,
@@ -42,7 +42,7 @@ pub struct RestartDelay {
 }
 
 /// What a hung instance gets in place of SIGKILL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HangSignal {
     /// The signal.
     pub number: i32,
@@ -56,7 +56,7 @@ impl HangSignal {
 }
 
 /// What the variables say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
     /// SAM_LOG.
     pub log: Route,

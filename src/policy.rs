@@ -17,7 +17,7 @@ pub mod bits {
 }
 
 /// What happens after an instance was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recovery {
     /// The supervisor ends as the instance did.
     Quit,

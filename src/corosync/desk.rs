@@ -21,7 +21,7 @@ enum Word {
 }
 
 /// What is known of the partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quorum {
     /// Nothing yet.
     Unknown = 0,

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 
 /// The state of a supervised process, as corosync's watchdog service reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Registered, or stopped: nobody minds its silence.
     Stopped = 1,
@@ -41,7 +41,7 @@ impl State {
 }
 
 /// A state, and when the last heartbeat was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The state.
     pub state: State,

@@ -60,7 +60,7 @@ const CROSSING: u64 = 100_000_000;
 const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// What a supervisor is told once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub struct Rules {
     /// The longest silence allowed, in ns; 0: no limit.
     pub interval: u64,
@@ -170,7 +170,7 @@ pub enum Effect {
 }
 
 /// What is known of the instance's silence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Silence {
     /// Nothing to object to.
     Fine,
@@ -185,7 +185,7 @@ enum Silence {
 }
 
 /// An instance under watch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Watch {
     pid: i32,
     born: u64,
@@ -235,7 +235,7 @@ impl Watch {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 enum Life {
     /// Waiting for the answer to Launch.
     Launching,
@@ -257,7 +257,7 @@ enum Life {
 }
 
 /// The next instance, forked in advance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Spare {
     /// None, and none is to be made before this time.
     Due(u64),
@@ -266,7 +266,7 @@ enum Spare {
 }
 
 /// The supervisor's mind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Machine {
     rules: Rules,
     life: Life,
@@ -342,7 +342,12 @@ impl Machine {
             Life::Watching(_) if !self.held.is_empty() => self.held_look.0,
             _ => NEVER,
         };
-        let wake = self.wake.min(spare).min(held).min(self.publisher.due().unwrap_or(NEVER));
+        let heartbeat = match self.life {
+            Life::Watching(_) => self.publisher.due().unwrap_or(NEVER),
+            // Nothing is published of an instance that exited, until its place is taken.
+            _ => NEVER,
+        };
+        let wake = self.wake.min(spare).min(held).min(heartbeat);
         (wake != NEVER).then_some(wake)
     }
 
@@ -367,7 +372,7 @@ impl Machine {
             Life::Launching => (Stage::Launching, 0),
             Life::Left { .. } => (Stage::Launching, 0),
             Life::Pausing => (Stage::Pausing, self.wake),
-            Life::Watching(watch) if watch.traced => (Stage::Held, 0),
+            Life::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => (Stage::Held, 0),
             Life::Watching(watch) => match watch.silence {
                 Silence::Fine => (Stage::Watched, 0),
                 Silence::Warned { at, .. } => {
@@ -674,6 +679,15 @@ impl Machine {
         }
         effects.extend(self.look(now, watch, view));
         effects
+    }
+
+    /// Returns `true` if nothing is done to the instance while a debugger traces it. A lack of quorum does not wait.
+    fn waits_for_debugger(&self, watch: &Watch) -> bool {
+        match watch.silence {
+            Silence::Fine | Silence::Warned { .. } => true,
+            Silence::Struck { .. } => !self.lacks_quorum(),
+            Silence::Condemned { .. } | Silence::Killed => false,
+        }
     }
 
     /// Looks at the instance: is it silent for too long?

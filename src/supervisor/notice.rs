@@ -9,7 +9,7 @@ use crate::log::{Entry, Priority};
 use crate::sys::process::Status;
 
 /// Why an instance was lost, when it was the supervisor's doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It was silent for too long.
     Silent,

@@ -13,7 +13,7 @@ const LONGEST: u64 = 120_000 * 1_000_000;
 const LEAST_PAUSE: u64 = 125 * 1_000_000;
 
 /// What is known of the keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Publisher {
     /// The interval in ns, where heartbeats are worth publishing.
     interval: Option<u64>,

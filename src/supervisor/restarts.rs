@@ -10,7 +10,7 @@ use crate::environment::{RestartDelay, RestartLimit};
 const RECOVERED: u64 = 10;
 
 /// The restarts of a supervisor so far, and what was said about them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Restarts {
     limit: Option<RestartLimit>,
     delay: Option<RestartDelay>,

@@ -45,7 +45,7 @@ pub fn pidfd(child: i32) -> nix::Result<OwnedFd> {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// With this exit code, 0 to 255.
     Exited(i32),

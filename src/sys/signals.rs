@@ -135,7 +135,7 @@ fn is_pending(number: i32) -> bool {
 }
 
 /// A signal that somebody sent to the supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Received {
     /// Its number.
     pub number: i32,

@@ -1306,3 +1306,54 @@ fn supervisor_without_a_further_instance_ends_as_the_last_one() {
     let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
     assert_eq!(effects, [Effect::Tell(Notice::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
 }
+
+#[test]
+fn id_and_stage_tell_what_happens_and_until_when() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    assert_eq!((machine.id(), machine.stage()), (1, (Stage::Watched, 0)));
+    machine.step(1100 * MS, Event::Tick, &seen);
+    assert_eq!(machine.stage(), (Stage::Warned, 1200 * MS));
+    machine.step(1200 * MS, Event::Tick, &seen);
+    assert_eq!((machine.id(), machine.stage()), (1, (Stage::Ending, 0)));
+    machine.step(1201 * MS, Event::Died(SEGV), &seen);
+    assert_eq!((machine.id(), machine.stage()), (2, (Stage::Launching, 0)));
+    machine.step(1201 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!((machine.id(), machine.stage()), (2, (Stage::Pausing, 1211 * MS)));
+    assert_eq!(machine_that_struck().stage(), (Stage::Ending, 1900 * MS));
+}
+
+#[test]
+fn a_debugger_that_holds_the_silence_shows_as_held() {
+    let mut machine = machine_that_holds();
+    let seen = started(1000 * MS);
+    look(&mut machine, 1025 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+    look(&mut machine, 1050 * MS, false, &seen);
+    assert_eq!(machine.stage(), (Stage::Watched, 0));
+
+    let mut machine = machine_that_struck();
+    machine.rules.settings.debug_hold = true;
+    let seen = started(1000 * MS);
+    look(&mut machine, 1300 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+}
+
+#[test]
+fn the_log_says_how_long_an_instance_was_silent_and_how_long_its_restart_took() {
+    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let seen = started(1000 * MS);
+    let warned = Notice::Warned { id: 1, pid: PID, silent: 103 * MS, limit: INTERVAL, signal: libc::SIGTERM };
+    assert_eq!(
+        machine.step(1103 * MS, Event::Tick, &seen),
+        [Effect::Tell(warned), Effect::Send(libc::SIGTERM)]
+    );
+    assert_eq!(machine.step(1104 * MS, Event::Tick, &seen), [], "without a heartbeat it has not recovered");
+    let seen = view(Phase::Started, 1000 * MS, 1107 * MS);
+    let recovered = Notice::Recovered { id: 1, pid: PID, silent: 107 * MS, at: 1103 * MS };
+    assert_eq!(machine.step(1110 * MS, Event::Tick, &seen), [Effect::Tell(recovered)]);
+
+    machine.step(1120 * MS, Event::Died(SEGV), &seen);
+    let effects = machine.step(1125 * MS, Event::Launched { pid: PID }, &View::GONE);
+    assert_eq!(effects, [Effect::Tell(Notice::Restarted { id: 2, pid: PID, took: 5 * MS })]);
+}

@@ -295,3 +295,37 @@ fn nobody_is_to_mind_the_age_of_what_a_debugger_holds() {
         [published(State::Running, 0)]
     );
 }
+
+#[test]
+fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
+    let mut machine = machine_that_holds();
+    machine.rules.quorum = true;
+    let seen = started(1000 * MS);
+    look(&mut machine, 1010 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+    machine.step(1050 * MS, said(Quorum::No), &seen);
+    assert_eq!(machine.stage(), (Stage::Warned, 1150 * MS));
+    look(&mut machine, 1150 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Ending, 0));
+
+    let mut machine = machine_that_struck();
+    (machine.rules.quorum, machine.rules.settings.debug_hold) = (true, true);
+    look(&mut machine, 1300 * MS, true, &seen);
+    assert_eq!(machine.stage(), (Stage::Held, 0));
+    machine.step(1310 * MS, said(Quorum::No), &seen);
+    assert_eq!(machine.stage(), (Stage::Ending, 1410 * MS));
+}
+
+#[test]
+fn no_heartbeat_is_due_for_cmap_while_an_heir_is_sought() {
+    let mut machine = clustered(INTERVAL, Recovery::Restart, false, true);
+    let seen = started(1005 * MS);
+    machine.step(1010 * MS, Event::Tick, &seen);
+    assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+    for now in [1050, 1060] {
+        machine.step(now * MS, Event::Heir(Heirs::Several), &seen);
+    }
+    machine.step(1145 * MS, Event::Tick, &seen);
+    machine.step(1145 * MS, Event::Heir(Heirs::Several), &seen);
+    assert_eq!(machine.wake_at(), Some(1150 * MS), "when its time is up, not at once again and again");
+}
