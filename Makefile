@@ -138,7 +138,6 @@ soak: test-packages stage
 check: test-packages
 	@$(MAKE) -s --no-print-directory stage
 	@SAM_PREFIX='$(stage)' tests/check $(target)/check.log '$(CARGO) test --workspace' \
-	    '$(CARGO) test --release --test explore' \
 	    "env RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) test --manifest-path loom/Cargo.toml --target-dir $(target)/loom"
 
 test: stage
