@@ -195,6 +195,8 @@ const OPEN_NAMES: [&str; 42] = [
     // Other versions of rustc need them.
     "calloc",
     "memcmp",
+    "pthread_cond_broadcast",
+    "pthread_cond_wait",
     "pthread_getspecific",
     "realloc",
 ];

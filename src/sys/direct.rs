@@ -57,6 +57,8 @@ calls! {
     sam_direct_getppid() -> pid_t = SYS_getppid();
     sam_direct_getrlimit(resource: c_uint, to: *mut rlimit) -> c_int
         = SYS_prlimit64(0, resource, ptr::null::<rlimit>(), to);
+    // Rust 1.85 sleeps by it, later versions by clock_nanosleep.
+    sam_direct_nanosleep(time: *const timespec, left: *mut timespec) -> c_int = SYS_nanosleep(time, left);
     sam_direct_getsid(process: pid_t) -> pid_t = SYS_getsid(process);
     sam_direct_ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int = SYS_ioctl(fd, request, argument);
     sam_direct_kill(process: pid_t, signal: c_int) -> c_int = SYS_kill(process, signal);
