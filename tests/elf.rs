@@ -146,7 +146,7 @@ fn the_links_lead_to_the_real_file() {
 
 /// What the library leaves to the dynamic linker, so that a program which defines it gets called. Add a name only if the
 /// program's function must be called; otherwise see src/sys/direct.rs.
-const OPEN_NAMES: [&str; 42] = [
+const OPEN_NAMES: [&str; 44] = [
     // ISO C reserves them.
     "abort",
     "exit",
