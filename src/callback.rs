@@ -10,7 +10,7 @@
 //! that does not return: the heartbeats stop. For this, nothing that the thread calls a callback through has anything
 //! to drop.
 //!
-//! From its first wake-up on the thread has the parent-death signal of the process, see [`Lifeline`].
+//! From its first wake-up on the thread has the parent-death signal of the process, see `Lifeline`.
 //!
 //! A process that the instance forks, and that goes on in its place, has a thread of its own from `sam_start` on.
 
