@@ -1,6 +1,8 @@
 /* A debugger attaches to the instance and leaves, again and again, then to the supervisor. */
 #include "hold.h"
 
+#include <sys/prctl.h>
+
 #define INTERVAL 600
 
 static void warned(int signal_number)
@@ -27,6 +29,8 @@ int main(void)
 	program = getpid();
 	debugger = fork();
 	if (debugger == 0) {
+		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 10; i++) {
 			attach(program, INTERVAL / 12);
 			sleep_ms(INTERVAL / 12);

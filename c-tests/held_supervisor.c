@@ -2,6 +2,8 @@
  * beat|hang. */
 #include "hold.h"
 
+#include <sys/prctl.h>
+
 #define INTERVAL 300
 #define HOLDS 6
 
@@ -35,6 +37,8 @@ int main(int argc, char **argv)
 	MUST(sam_start());
 	holder = fork();
 	if (holder == 0) {
+		/* With the instance: the pid of the supervisor may then be that of any process. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < HOLDS; i++) {
 			hold(supervisor, 500);
 			sleep_ms(INTERVAL / 2);

@@ -2,6 +2,8 @@
  * late_supervisor both|supervisor. The program is as healthy as before. */
 #include "observe.h"
 
+#include <sys/prctl.h>
+
 #define INTERVAL 600
 
 static void warned(int signal_number)
@@ -32,6 +34,8 @@ int main(int argc, char **argv)
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
+		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 2; i++) {
 			if (both) {
 				kill(program, SIGSTOP);

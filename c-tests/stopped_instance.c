@@ -1,6 +1,8 @@
 /* An instance is stopped by a signal and continued soon, or never: stopped_instance short|long. */
 #include "observe.h"
 
+#include <sys/prctl.h>
+
 #define INTERVAL 800
 
 static void warned(int signal_number)
@@ -34,6 +36,8 @@ int main(int argc, char **argv)
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
+		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 12; i++) {
 			kill(program, SIGSTOP);
 			sleep_ms(INTERVAL / 8);
