@@ -1,7 +1,7 @@
 /* A program that goes on in a process which it forked, and leaves the one that sam_register made with exit status 0:
  * daemonize HOW WHEN THEN INTERVAL
- * HOW: daemon, fork (and _exit by hand), twice (fork and setsid, then fork again), late (fork, and the parent ends when
- * the child has been started for a while)
+ * HOW: daemon, fork (and _exit by hand), slow (the same, 30 ms later), twice (fork and setsid, then fork again), late
+ * (fork, and the parent ends when the child has been started for a while)
  * WHEN: registered (before sam_start), started (after it), callback (before it, with a callback in place of heartbeats)
  * THEN: what the first instance does after a while: crash, hang, stop, exit (with 0), kill (the supervisor), term (the
  * same, with SIGTERM) */
@@ -48,7 +48,7 @@ static void go_on(const char *how, int interval)
 		alarm(LONGEST);
 		return;
 	}
-	fork_and_leave(strcmp(how, "late") == 0 ? 4 * interval : 0);
+	fork_and_leave(strcmp(how, "late") == 0 ? 4 * interval : strcmp(how, "slow") == 0 ? 30 : 0);
 	if (strcmp(how, "twice") == 0) {
 		setsid();
 		fork_and_leave(0);

@@ -354,7 +354,11 @@ impl Session {
     /// The page, for a start.
     fn startable(&self) -> Result<&Board> {
         let board = self.board_in(&[Stage::Registered, Stage::Stopped])?;
+        /// How long daemon(3)'s caller may take to exit, in ns.
+        const EXIT: u64 = 100_000_000;
         if forked::is_forked() {
+            // The program may not call again, and only an orphan is told of the end of the supervisor: see claim().
+            forked::await_end_of_parent(EXIT);
             self.claim(board);
         } else {
             // Forgotten by the kernel if the program has dropped its privileges since it was registered.

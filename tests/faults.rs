@@ -792,6 +792,13 @@ fn faults() -> Vec<Fault> {
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
+            "a fork whose parent takes its time to end, then the supervisor is killed",
+            "the process that goes on is told, as any instance",
+            &["daemonize", "slow", "registered", "kill", "0"],
+            GOES_WRONG,
+            shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
+        ),
+        fault(
             "daemon(3) in callback mode, then the supervisor is killed",
             "one SIGTERM tells the process that goes on, though two threads could have asked the kernel for it",
             &["daemonize", "daemon", "callback", "kill", "600"],

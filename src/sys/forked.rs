@@ -3,8 +3,9 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 
-use super::process;
+use super::{clock, process};
 use crate::error::{Error, Result};
 
 /// The calling process was forked from the one that last called `settle`.
@@ -50,6 +51,17 @@ pub fn settle() {
 #[inline]
 pub fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
+}
+
+/// Waits until the process that forked the calling one has ended, for `patience` ns at most. Returns at once where that
+/// process is in another PID namespace.
+pub fn await_end_of_parent(patience: u64) {
+    /// The time between two looks.
+    const PAUSE: Duration = Duration::from_millis(1);
+    let until = clock::now().saturating_add(patience);
+    while process::parent() != 0 && !is_orphan() && clock::now() < until {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Returns `true` if the process that forked the calling one has ended. Where that was in another PID namespace,
