@@ -159,7 +159,7 @@ models:
 # The modules without system calls, interpreted. Needs a nightly toolchain with Miri (rustup component add miri).
 miri:
 	PROPTEST_CASES=256 MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) miri test --lib --target-dir $(target)/miri -- \
-	    policy error environment supervisor::machine supervisor::restarts supervisor::notice
+	    policy error settings supervisor::machine supervisor::restarts supervisor::log_event
 
 # Installs what the tests need and this machine does not have.
 test-packages:
@@ -169,7 +169,7 @@ test-packages:
 # nightly toolchain and cargo-fuzz.
 SECONDS = 60
 fuzz:
-	for target in page store environment; do \
+	for target in page store settings; do \
 	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
 	done
 

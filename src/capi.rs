@@ -10,9 +10,9 @@ use core::ffi::{c_int, c_uint, c_void};
 use self::corotypes::cs_error_t;
 use self::guard::{guarded, guarded_store};
 use crate::error::Error;
+use crate::instance::session;
 use crate::policy::Policy;
-use crate::session;
-use crate::sys::foreign::{Bytes, HealthCheck, Room};
+use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
 
 /// What happens when the instance is lost, and on what conditions it runs.
 ///
@@ -186,7 +186,7 @@ pub unsafe extern "C-unwind" fn sam_data_restore(data: *mut c_void, size: usize)
             return Err(Error::InvalidArgument);
         }
         // SAFETY: the caller promises size writable bytes.
-        session::restore(unsafe { Room::new(data.cast(), size) })
+        session::restore(unsafe { OutBuf::new(data.cast(), size) })
     })
 }
 
@@ -206,7 +206,7 @@ pub unsafe extern "C-unwind" fn sam_data_store(data: *const c_void, size: usize)
     guarded(|| {
         let size = if data.is_null() { 0 } else { size };
         // SAFETY: the caller promises size readable bytes.
-        session::store(unsafe { Bytes::new(data.cast(), size) })
+        session::store(unsafe { InBuf::new(data.cast(), size) })
     })
 }
 

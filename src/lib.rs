@@ -1,81 +1,32 @@
 //! libsam, the Simple Availability Manager: turns any program into a supervised one.
 //!
-//! # Architecture
+//! `sam_register` forks. The calling process becomes the supervisor, and its child, the instance, goes on with the
+//! application. ARCHITECTURE.md tells how the processes work together. Each module belongs to one process:
 //!
-//! `sam_register` forks. The calling process becomes the *supervisor*; its child, the *instance*, goes on with
-//! the application. When the instance dies or falls silent, the supervisor forks the next one, which returns
-//! from the same call with memory as it was there.
+//! | module | runs in |
+//! |---|---|
+//! | [`capi`] | the program: the functions that C calls |
+//! | [`instance`] | the program before `sam_register`, and every instance |
+//! | [`supervisor`] | the supervisor |
+//! | [`cluster`] | the cluster helper, which talks to corosync |
+//! | [`shared`] | none of them alone: memory that two of them map |
+//! | [`sys`] | all of them: system calls as small safe functions |
+//! | [`error`], [`policy`], [`settings`], [`log`] | all of them: types and values |
 //!
-//! ```text
-//!   service manager ── signals, status ──┐
-//!                                        ▼
-//!   ┌───────────────────────────────────────┐  fork   ┌──────────────────────────┐
-//!   │ supervisor (the pid that was started) │────────▶│ instance 1, 2, 3, ..     │
-//!   │  event_loop: kernel ⇄ machine         │◀────────│  the application         │
-//!   └───────────────────────────────────────┘  death  └──────────────────────────┘
-//!            ▲   reads when the kernel wakes it           │ stores single words
-//!            └──────────────── board (one page) ◀─────────┘
-//! ```
-//!
-//! **The page is the protocol.** Instance and supervisor tell each other everything through one page of memory, the
-//! [`board`]: no pipe, no socket, no message. The instance stores single atomic words; the supervisor reads them when
-//! the kernel wakes it, and whatever it finds is a whole state. An instance that closes every descriptor, runs
-//! under seccomp, has dropped its privileges or writes rubbish is still supervised. Beside the page they share the
-//! [`store`], which the supervisor keeps for the instances and never reads, and with quorum or cmap the doorbell of
-//! [`corosync`].
-//!
-//! 1. A heartbeat: [`capi`] → [`session`] (started?) → [`board`]: one time stamp stored. Nobody is woken.
-//! 2. A command is a state: `sam_start`, `sam_stop`, `sam_warn_signal_set` store a word. The supervisor ticks
-//!    once per interval, also while stopped; a start at time S has its first deadline at S + interval, never
-//!    before the next tick, so it is never seen late and needs no wake-up.
-//! 3. A deadline or a death: [`supervisor::event_loop`] turns kernel facts (timer, pidfd, signals) into events,
-//!    [`supervisor::machine`] answers with effects, the loop carries them out. All policy is in the machine.
-//! 4. User data: [`session`] → [`store`]: buffers in memory files, one word commits. The supervisor never copies it. A
-//!    lock without a system call ([`sys::reentrant`]) keeps other threads out and lets in the signal handlers of the
-//!    thread that holds it: for them there is a third buffer. Before `sam_register` the buffers are private memory, so
-//!    that each of the programs that fork until then has data of its own.
-//! 5. Event driven checks: [`callback`], a thread in the instance that asks the application and sends the
-//!    heartbeats. When the callback objects, the instance warns itself and leaves word on the board; the kill
-//!    comes from the supervisor at its next tick, which is never later than one interval after that.
-//! 6. The supervisor's end: the kernel marks a robust futex on the board ([`sys::lifeline`]), which every call
-//!    looks at, and sends the instance SIGTERM.
-//! 7. Quorum and cmap: [`corosync`], a process beside the supervisor does all talking with corosync, which may block
-//!    it for as long as it likes. They share a page, the [`corosync::desk`]: the supervisor leaves there what cmap
-//!    is to show, and finds there what is known of quorum and what can be read in cmap. It never waits; a side
-//!    process that does not get on with its work is killed and made anew. An instance that starts or stops rings a
-//!    futex that the side process listens to for the supervisor, and sleeps on its board until it is answered.
-//! 8. What operators see: a page of the supervisor says how it stands ([`status`]). That page and each board are memory
-//!    files of their own, whose descriptors the supervisor alone has. `sam-status` finds them in /proc and reads them. An
-//!    instance has its own board and no other page, and no board is ever used for two instances.
-//!
-//! 9. The warm spare, on request: the next instance, forked in advance. It waits on its own board, in a process group
-//!    of its own, until it is released; the supervisor releases it where it would fork, and does nothing else until
-//!    it runs.
-//! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys`], `heap`), so
-//!     supervisor and signal handlers depend on no heap that the application has filled or damaged.
-//! 11. Panics and a lack of memory: both unwind to the C edge ([`capi`], `guard`), which makes an error of them, and say
-//!     so in the log. What std would do instead, print to a stream of the application or abort, is replaced when the
-//!     library is linked; its symboliser, larger than the whole library, then stays out.
-//!
-//! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
-//! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
-//!
-//! **Time** is CLOCK_MONOTONIC in ns throughout.
+//! `unsafe` is in [`capi`] and [`sys`] alone, and C types end at [`capi`]. [`policy`], [`error`] and
+//! [`supervisor::machine`] make no system call and read no clock. Times are CLOCK_MONOTONIC in ns.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod board;
-pub mod callback;
 pub mod capi;
-pub mod corosync;
-pub mod environment;
+pub mod cluster;
 pub mod error;
 #[cfg(any(test, fuzzing))]
-pub mod hostile;
+pub mod fuzz_targets;
+pub mod instance;
 pub mod log;
 pub mod policy;
-pub mod session;
-pub mod status;
-pub mod store;
+pub mod settings;
+pub mod shared;
 pub mod supervisor;
 pub mod sys;

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::environment::Route;
-use crate::sys::stream::Stream;
+use crate::settings::Route;
+use crate::sys::stream_socket::Stream;
 use crate::sys::{clock, process, program, stderr};
 
 const SYSLOG: &CStr = c"/dev/log";
@@ -30,7 +30,7 @@ pub enum Priority {
     /// Something may become an error.
     Warning = 4,
     /// Normal, but worth to know.
-    Notice = 5,
+    LogEvent = 5,
     /// For the record.
     Info = 6,
 }

@@ -1,32 +1,32 @@
 //! Every raw system call, and every `unsafe` that is not the C edge, as small safe functions.
 
+pub mod after_fork;
 pub mod atomic;
-pub mod bell;
+pub mod child_info;
 pub mod client_library;
 pub mod clock;
 pub mod cmap;
+pub mod descent_mark;
 mod direct;
-pub mod ending;
-pub mod foreign;
-pub mod forked;
+pub mod event_fd;
+pub mod exit_as;
+pub mod ffi_buf;
 pub mod futex;
 mod heap;
+pub mod hidden_process;
 pub mod inspection;
 pub mod lifeline;
-pub mod mark;
 pub mod memory_file;
 mod package_note;
 pub mod process;
 pub mod program;
 pub mod quorum;
 pub mod reentrant;
-pub mod relative;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;
-pub mod stream;
+pub mod stream_socket;
 pub mod thread;
-pub mod unseen;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

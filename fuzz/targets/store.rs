@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sam::hostile::store(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sam::fuzz_targets::store(bytes));

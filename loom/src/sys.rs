@@ -36,8 +36,8 @@ pub mod machine {
     }
 }
 
-#[path = "../../src/sys/foreign.rs"]
-pub mod foreign;
+#[path = "../../src/sys/ffi_buf.rs"]
+pub mod ffi_buf;
 pub mod memory_file;
 pub mod reentrant;
 pub mod shared_page;

@@ -1,16 +1,16 @@
-//! The store's commit and the words of the board, in every order in which the stores of one process may become
+//! The store's commit and the words of the page, in every order in which the stores of one process may become
 //! visible to another.
 
 use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use loom::thread;
-use sam::board::{Board, Phase};
-use sam::store::Store;
+use sam::shared::control_page::{ControlPage, Phase};
+use sam::shared::data_store::Slots;
 use sam::sys::machine;
 
 /// What the next instance finds.
-fn restored(store: &Store) -> Vec<u8> {
+fn restored(store: &Slots) -> Vec<u8> {
     let mut room = [0xee; 2];
     store.restore(room[..].as_mut().into()).expect("room for all there is");
     room.into_iter().take_while(|&byte| byte != 0xee).collect()
@@ -22,9 +22,9 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
     for store_in_new_thread in [false, true] {
         loom::model(move || {
             machine::boot();
-            let instance = Store::new().expect("memory");
+            let instance = Slots::new().expect("memory");
             machine::fork();
-            let next = Store::new().expect("the same memory");
+            let next = Slots::new().expect("the same memory");
             for &data in before {
                 instance.store(data.into()).expect("room");
             }
@@ -80,21 +80,21 @@ fn later(clock: &AtomicU64) -> u64 {
 fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
     loom::model(|| {
         machine::boot();
-        let board = Arc::new(Board::new(15).expect("memory"));
+        let page = Arc::new(ControlPage::new(15).expect("memory"));
         let clock = Arc::new(AtomicU64::new(0));
         let instance = {
-            let (board, clock) = (Arc::clone(&board), Arc::clone(&clock));
+            let (page, clock) = (Arc::clone(&page), Arc::clone(&clock));
             thread::spawn(move || {
                 // As in Session::start, heartbeat and stop.
                 let start = later(&clock);
-                board.heartbeat(start);
-                board.enter(Phase::Started, start);
-                board.heartbeat(later(&clock));
-                board.enter(Phase::Stopped, later(&clock));
+                page.heartbeat(start);
+                page.enter(Phase::Started, start);
+                page.heartbeat(later(&clock));
+                page.enter(Phase::Stopped, later(&clock));
             })
         };
         // As in the supervisor's event loop: the page first, then the clock.
-        let view = board.view();
+        let view = page.view();
         let now = now(&clock);
         assert!(view.since <= now && view.heartbeat <= now, "{view:?} at {now}");
         if view.phase != Phase::Registered {
@@ -111,19 +111,19 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
 fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
     loom::model(|| {
         machine::boot();
-        let board = Arc::new(Board::new(15).expect("memory"));
+        let page = Arc::new(ControlPage::new(15).expect("memory"));
         let instance = {
-            let board = Arc::clone(&board);
+            let page = Arc::clone(&page);
             thread::spawn(move || {
-                board.heartbeat(1);
-                board.enter(Phase::Started, 1);
+                page.heartbeat(1);
+                page.enter(Phase::Started, 1);
                 // As in callback::watch: after bad news no heartbeat follows.
-                board.heartbeat(2);
-                board.unhealthy(3);
+                page.heartbeat(2);
+                page.report_unhealthy(3);
             })
         };
-        let first = board.view();
-        let second = board.view();
+        let first = page.view();
+        let second = page.view();
         assert!(second.heartbeat >= first.heartbeat && second.since >= first.since, "{first:?}, {second:?}");
         assert!(first.unhealthy == 0 || second.heartbeat == 2, "{first:?}, {second:?}");
         instance.join().expect("an instance");
@@ -134,17 +134,17 @@ fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
 fn a_spare_takes_over_as_who_it_was_told_to_be() {
     loom::model(|| {
         machine::boot();
-        let board = Arc::new(Board::new(0).expect("memory"));
+        let page = Arc::new(ControlPage::new(0).expect("memory"));
         let spare = {
-            let board = Arc::clone(&board);
+            let page = Arc::clone(&page);
             thread::spawn(move || {
-                let id = board.await_release();
-                board.rise();
-                (id, board.warn_signal())
+                let id = page.wait_for_release();
+                page.confirm_takeover();
+                (id, page.warn_signal())
             })
         };
-        board.release(7, 10);
+        page.release(7, 10);
         assert_eq!(spare.join().expect("a spare"), (7, 10));
-        assert!(board.has_risen());
+        assert!(page.took_over());
     });
 }

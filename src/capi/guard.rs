@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::corotypes::cs_error_t;
 use crate::error::{Error, Result};
+use crate::instance::session;
+use crate::sys;
 use crate::sys::thread::Uncancelled;
-use crate::{session, sys};
 
 /// Runs the body of a C function. After an error of the system, errno says which. The calling thread cannot be cancelled
 /// meanwhile: the C library would unwind frames of Rust.

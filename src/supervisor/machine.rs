@@ -2,18 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use super::heir::Heirs;
-use super::notice::{Notice, Reason, Way};
-use super::publisher::Publisher;
+use super::cmap_requests::CmapRequests;
+use super::daemonized::Candidates;
+use super::log_event::{Delivery, LogEvent, Reason};
 use super::restarts::Restarts;
-use crate::board::{Phase, View};
-use crate::corosync::desk::{Quorum, Report};
-use crate::corosync::record::{Record, State};
-use crate::environment::Settings;
 use crate::policy::Recovery;
-use crate::status::Stage;
+use crate::settings::Settings;
+use crate::shared::cmap_record::{CmapRecord, CmapState};
+use crate::shared::control_page::{Phase, View};
+use crate::shared::mailbox::{ClusterReport, QuorumState};
+use crate::shared::status_page::Activity;
 use crate::sys::inspection::Inspection;
-use crate::sys::process::Status;
+use crate::sys::process::ExitStatus;
 use crate::sys::signals::Received;
 
 /// The machine is done with nothing to wait for but the kernel's word.
@@ -21,43 +21,43 @@ const NEVER: u64 = u64::MAX;
 
 /// The first pause after an instance could not be made, and the longest, in ns. From "at once" to a rate that a
 /// machine out of processes does not feel.
-const RETRY: (u64, u64) = (10_000_000, 1_000_000_000);
+const RETRY_PAUSES: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// How long an instance may outlive quorum when there is no interval, in ns.
-const REPRIEVE: u64 = 1_000_000_000;
+const QUORUM_GRACE: u64 = 1_000_000_000;
 
 /// How long the end is put off until it can be read in cmap, in ns.
-const CLOSING: u64 = 1_000_000_000;
+const CMAP_ACK_TIMEOUT: u64 = 1_000_000_000;
 
 /// How long after a SIGTSTP, SIGTTIN or SIGTTOU a SIGSTOP of the instance counts as the answer to it, in ns: some
 /// programs save their terminal in a handler and then stop themselves by SIGSTOP.
-const STOPPING: u64 = 1_000_000_000;
+const STOP_ANSWER_TIME: u64 = 1_000_000_000;
 
 /// How many real-time signals are held at most while there is no instance. The kernel queues these, and merges all
 /// others.
-const MOST_HELD: usize = 64;
+const MAX_HELD_REALTIME: usize = 64;
 
 /// The first real-time signal as the kernel counts them.
 const FIRST_REAL_TIME: i32 = 32;
 
 /// The age below which an instance is new, in ns: its handlers may not be installed yet, and a sender that signals
 /// every process of the program may have missed it.
-const FRESH: u64 = 1_000_000_000;
+const NEW_INSTANCE_AGE: u64 = 1_000_000_000;
 
 /// The pauses between two looks for the process that goes on in the place of an instance: the first and the longest, in
 /// ns.
-const SEEK: (u64, u64) = (10_000_000, 1_000_000_000);
+const SEARCH_PAUSES: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// How long a process must live on, in ns, before it is taken for the one that goes on without a call. It may have been
 /// forked to execute another program.
-const SETTLED: u64 = 100_000_000;
+const DAEMON_SETTLE_TIME: u64 = 100_000_000;
 
 /// How long before an instance exits with 0 a signal may have been sent to it, in ns, that it had no time to pass on to the
 /// process which it forked to go on in its place.
-const CROSSING: u64 = 100_000_000;
+const SIGNAL_CROSSING_TIME: u64 = 100_000_000;
 
 /// How often to look for a debugger, in ns: four times per interval, within these bounds.
-const GLANCE: (u64, u64) = (10_000_000, 1_000_000_000);
+const DEBUGGER_POLL: (u64, u64) = (10_000_000, 1_000_000_000);
 
 /// What a supervisor is told once.
 #[derive(Debug, Clone, Copy, Hash)]
@@ -89,20 +89,20 @@ pub enum Event {
     /// The time that `wake_at` named has come. Harmless at any other time.
     Tick,
     /// The instance ended.
-    Died(Status),
+    Died(ExitStatus),
     /// The instance exited with 0, and the supervisor has other children.
-    Left,
+    MayHaveDaemonized,
     /// What was found in the place of an instance that exited with 0.
-    Heir(Heirs),
+    DaemonSearched(Candidates),
     /// The supervisor adopted the process with this pid: it is the instance from now on.
     Adopted {
         /// Its pid.
         pid: i32,
     },
-    /// The instance that was asked for could not be made, and none ever can: see `Notice::NoMoreProcesses`.
+    /// The instance that was asked for could not be made, and none ever can: see `LogEvent::NoMoreProcesses`.
     LaunchImpossible,
     /// The instance was a spare that ended before it took over.
-    Stillborn(Status),
+    SpareDied(ExitStatus),
     /// The spare that was asked for has been made.
     SpareMade,
     /// The spare could not be made, or ended.
@@ -117,7 +117,7 @@ pub enum Event {
         errno: i32,
     },
     /// What corosync's side has found and done so far.
-    Corosync(Report),
+    Corosync(ClusterReport),
     /// What was found in the instance that was to be inspected.
     Inspected(Inspection),
     /// A signal arrived at the supervisor whose instance was dead by then.
@@ -142,44 +142,44 @@ pub enum Effect {
         warn_signal: i32,
     },
     /// Make a spare: the next instance, waiting.
-    Prepare,
+    MakeSpare,
     /// Look for a process that goes on in the place of the instance, which exited with 0.
-    SeekHeir,
+    FindDaemon,
     /// Adopt this process as the instance.
     Adopt(i32),
     /// Send this signal to the instance.
     Send(i32),
     /// Send the instance what was received.
-    PassOn(Received),
+    Forward(Received),
     /// See what the instance is being put through.
     Inspect,
     /// End what the instance with this number, which is dead, left behind of its own children.
-    EndGroup(u32),
+    KillGroup(u32),
     /// Stop the supervisor as the instance has stopped, until somebody continues both.
     Suspend,
     /// Let the instance start that waits for quorum since then.
-    Admit(u64),
+    GrantStart(u64),
     /// Tell the instance that the phase which it entered then can be read in cmap.
-    Show(u64),
+    AckPublished(u64),
     /// Have cmap show this.
-    Publish(Record),
+    Publish(CmapRecord),
     /// Say what happened.
-    Tell(Notice),
+    Log(LogEvent),
     /// End the supervisor, as this says.
-    Finish(Status),
+    Finish(ExitStatus),
 }
 
 /// What is known of the instance's silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Silence {
+enum Health {
     /// Nothing to object to.
-    Fine,
-    /// Warned at `at`; the last word before that was heard at `heard`.
-    Warned { at: u64, heard: u64 },
+    Healthy,
+    /// Warned at `at`; the last word before that was heard at `last_activity`.
+    Warned { at: u64, last_activity: u64 },
     /// Started, and quorum was lost at `at`: no heartbeat saves it.
-    Condemned { at: u64 },
+    QuorumLost { at: u64 },
     /// Sent the signal for a hang; it has until `until` to end.
-    Struck { until: u64 },
+    HangSignalSent { until: u64 },
     /// Killed; its death will be told.
     Killed,
 }
@@ -194,63 +194,63 @@ struct Watch {
     /// Its core file is being written.
     dumping: bool,
     /// When a debugger was last seen; 0: never.
-    released: u64,
-    silence: Silence,
+    traced_until: u64,
+    health: Health,
     /// The latest word heard from it.
-    heard: u64,
+    last_activity: u64,
     /// Until when the supervisor owes it time, because it was late itself.
-    grace: u64,
+    not_before: u64,
     /// Whether it owed it time since the last word.
-    graced: bool,
+    extension_used: bool,
     /// What the next loss is put down to, when it is not the instance's own doing.
     reason: Option<Reason>,
     /// When the supervisor decided to end the instance; NEVER: it did not.
-    decided: u64,
+    end_decided_at: u64,
     /// When to send SIGKILL again that the kernel refused to deliver; NEVER: not at all.
-    kill_at: u64,
+    retry_kill_at: u64,
     /// The pause before the next such try, in ns; 0: no signal was refused yet.
-    kill_pause: u64,
+    kill_retry_pause: u64,
 }
 
 impl Watch {
     /// The time of the last word from the instance.
-    fn hear(&mut self, now: u64, view: &View) -> u64 {
-        let heard = heard(now, self, view);
-        if heard > self.heard {
-            self.heard = heard;
-            self.graced = false;
+    fn note_activity(&mut self, now: u64, view: &View) -> u64 {
+        let last_activity = last_activity(now, self, view);
+        if last_activity > self.last_activity {
+            self.last_activity = last_activity;
+            self.extension_used = false;
         }
-        heard
+        last_activity
     }
 
     /// Returns the phase that counts. What an instance says after the decision to end it does not: a handler of the
     /// signal for a hang cannot call the recovery off.
     fn phase(&self, view: &View) -> Phase {
-        if view.since <= self.decided { view.phase } else { Phase::Started }
+        if view.since <= self.end_decided_at { view.phase } else { Phase::Started }
     }
 
     /// Marks the instance as one that is to end, from `now` on.
-    fn decide(&mut self, now: u64) {
-        self.decided = self.decided.min(now);
+    fn decide_end(&mut self, now: u64) {
+        self.end_decided_at = self.end_decided_at.min(now);
     }
 }
 
 #[derive(Debug, Clone, Copy, Hash)]
-enum Life {
+enum State {
     /// Waiting for the answer to Launch.
     Launching,
     /// It is to be made at `wake`, after a pause or a try that failed.
     Pausing,
     Watching(Watch),
     /// The instance exited with 0 at `since`. A process that it forked may go on in its place.
-    Left {
+    AwaitingDaemon {
         watch: Watch,
         since: u64,
         pause: u64,
     },
     /// Nothing is left to be done but that cmap shows it: until `until` at most, then the end is this.
     Closing {
-        status: Status,
+        status: ExitStatus,
         until: u64,
     },
     Finished,
@@ -269,7 +269,7 @@ enum Spare {
 #[derive(Debug, Clone, Hash)]
 pub struct Machine {
     rules: Rules,
-    life: Life,
+    state: State,
     wake: u64,
     spare: Spare,
     /// The pause before the next try to make a spare.
@@ -278,9 +278,9 @@ pub struct Machine {
     id: u32,
     warn_signal: i32,
     /// Somebody told the program to end: its end is final.
-    ending: bool,
+    end_is_final: bool,
     /// The last signal passed on that is to end the program, and when.
-    last_word: Option<(u64, Received)>,
+    last_end_signal: Option<(u64, Received)>,
     /// When a terminal's user told the program to stop until it is continued.
     stopping: Option<u64>,
     /// When the last instance was lost; 0 for the first.
@@ -289,7 +289,7 @@ pub struct Machine {
     /// The supervisor's own pause between two tries to make an instance.
     retry: u64,
     /// How the last instance ended.
-    last_status: Status,
+    last_status: ExitStatus,
     /// Signals that arrived while there was no instance to pass them to, or none but one that was just made. It gets
     /// them when it is started: by then its handlers are installed.
     held: Vec<Received>,
@@ -298,10 +298,10 @@ pub struct Machine {
     /// A real-time signal was dropped because too many are held.
     overflowed: bool,
     /// What is known of the partition.
-    quorum: Quorum,
+    quorum: QuorumState,
     /// The beginning of the last wait for quorum that was ended, and of the last phase that was said to be shown.
     answered: (u64, u64),
-    publisher: Publisher,
+    cmap: CmapRequests,
 }
 
 impl Machine {
@@ -309,41 +309,41 @@ impl Machine {
     pub fn new(rules: Rules, warn_signal: i32) -> Machine {
         Machine {
             rules,
-            life: Life::Launching,
+            state: State::Launching,
             wake: NEVER,
             spare: Spare::Due(NEVER),
-            spare_retry: RETRY.0,
+            spare_retry: RETRY_PAUSES.0,
             id: 1,
             warn_signal,
-            ending: false,
-            last_word: None,
+            end_is_final: false,
+            last_end_signal: None,
             stopping: None,
             lost: 0,
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
-            retry: RETRY.0,
-            last_status: Status::Exited(0),
+            retry: RETRY_PAUSES.0,
+            last_status: ExitStatus::Exited(0),
             held: Vec::new(),
-            held_look: (NEVER, RETRY.0),
+            held_look: (NEVER, RETRY_PAUSES.0),
             overflowed: false,
-            quorum: Quorum::Unknown,
+            quorum: QuorumState::Unknown,
             answered: (0, 0),
-            publisher: Publisher::new(rules.interval),
+            cmap: CmapRequests::new(rules.interval),
         }
     }
 
     /// When to be woken with a Tick, in ns; None: not at all.
     pub fn wake_at(&self) -> Option<u64> {
-        let spare = match (self.spare, self.life) {
-            (Spare::Due(at), Life::Watching(_)) => at,
+        let spare = match (self.spare, self.state) {
+            (Spare::Due(at), State::Watching(_)) => at,
             // None is made before there is an instance that it could follow.
             _ => NEVER,
         };
-        let held = match self.life {
-            Life::Watching(_) if !self.held.is_empty() => self.held_look.0,
+        let held = match self.state {
+            State::Watching(_) if !self.held.is_empty() => self.held_look.0,
             _ => NEVER,
         };
-        let heartbeat = match self.life {
-            Life::Watching(_) => self.publisher.due().unwrap_or(NEVER),
+        let heartbeat = match self.state {
+            State::Watching(_) => self.cmap.due().unwrap_or(NEVER),
             // Nothing is published of an instance that exited, until its place is taken.
             _ => NEVER,
         };
@@ -358,77 +358,79 @@ impl Machine {
 
     /// Returns `true` once the program was told to end: no restart follows the end of its instance.
     pub fn end_is_final(&self) -> bool {
-        self.ending
+        self.end_is_final
     }
 
     /// Returns `true` while a process is looked for that goes on in the place of the instance.
-    pub fn seeks_heir(&self) -> bool {
-        matches!(self.life, Life::Left { .. })
+    pub fn searches_daemon(&self) -> bool {
+        matches!(self.state, State::AwaitingDaemon { .. })
     }
 
     /// What happens to the instance, and until when in ns; 0: without limit.
-    pub fn stage(&self) -> (Stage, u64) {
-        match self.life {
-            Life::Launching => (Stage::Launching, 0),
-            Life::Left { .. } => (Stage::Launching, 0),
-            Life::Pausing => (Stage::Pausing, self.wake),
-            Life::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => (Stage::Held, 0),
-            Life::Watching(watch) => match watch.silence {
-                Silence::Fine => (Stage::Watched, 0),
-                Silence::Warned { at, .. } => {
-                    (Stage::Warned, at.saturating_add(self.rules.interval).max(watch.grace))
+    pub fn activity(&self) -> (Activity, u64) {
+        match self.state {
+            State::Launching => (Activity::Launching, 0),
+            State::AwaitingDaemon { .. } => (Activity::Launching, 0),
+            State::Pausing => (Activity::Pausing, self.wake),
+            State::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => (Activity::Held, 0),
+            State::Watching(watch) => match watch.health {
+                Health::Healthy => (Activity::Watched, 0),
+                Health::Warned { at, .. } => {
+                    (Activity::Warned, at.saturating_add(self.rules.interval).max(watch.not_before))
                 }
-                Silence::Condemned { at } => (Stage::Warned, at.saturating_add(self.reprieve())),
-                Silence::Struck { until } => (Stage::Ending, until),
-                Silence::Killed => (Stage::Ending, 0),
+                Health::QuorumLost { at } => (Activity::Warned, at.saturating_add(self.quorum_grace())),
+                Health::HangSignalSent { until } => (Activity::Ending, until),
+                Health::Killed => (Activity::Ending, 0),
             },
-            Life::Closing { .. } | Life::Finished => (Stage::Over, 0),
+            State::Closing { .. } | State::Finished => (Activity::Over, 0),
         }
     }
 
     /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.
     pub fn step(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
         let mut effects = self.supervise(now, event, view);
-        if let Life::Watching(watch) = self.life {
-            self.answer(now, &watch, view, &mut effects);
+        if let State::Watching(watch) = self.state {
+            self.answer_instance(now, &watch, view, &mut effects);
             // Other events may come before the news that the instance is dead.
             if event == Event::Tick {
-                self.pass_on_held(now, view, &mut effects);
+                self.forward_held(now, view, &mut effects);
             }
         }
-        effects.extend(self.keep_spare(now, event));
+        effects.extend(self.maintain_spare(now, event));
         effects
     }
 
     fn supervise(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
-        match (self.life, event) {
-            (Life::Finished, _) => vec![],
-            (Life::Launching, Event::Launched { pid }) => self.launched(now, pid),
-            (Life::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
-            (Life::Pausing, Event::Tick) if now >= self.wake => self.launch(),
-            (Life::Watching(watch), Event::Tick) if self.must_inspect(now, &watch) => vec![Effect::Inspect],
-            (Life::Watching(watch), Event::Tick) => self.look(now, watch, view),
-            (Life::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
-            (Life::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
-            (Life::Watching(watch), Event::Left) => self.left(now, watch, view),
-            (Life::Left { .. }, Event::Tick) => vec![Effect::SeekHeir],
-            (Life::Left { watch, since, pause }, Event::Heir(found)) => {
-                self.seek(now, watch, since, pause, found, view)
+        match (self.state, event) {
+            (State::Finished, _) => vec![],
+            (State::Launching, Event::Launched { pid }) => self.launched(now, pid),
+            (State::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
+            (State::Pausing, Event::Tick) if now >= self.wake => self.launch(),
+            (State::Watching(watch), Event::Tick) if self.must_inspect(now, &watch) => vec![Effect::Inspect],
+            (State::Watching(watch), Event::Tick) => self.evaluate(now, watch, view),
+            (State::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
+            (State::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
+            (State::Watching(watch), Event::MayHaveDaemonized) => self.may_have_daemonized(now, watch, view),
+            (State::AwaitingDaemon { .. }, Event::Tick) => vec![Effect::FindDaemon],
+            (State::AwaitingDaemon { watch, since, pause }, Event::DaemonSearched(found)) => {
+                self.daemon_searched(now, watch, since, pause, found, view)
             }
-            (Life::Left { watch, since, .. }, Event::Adopted { pid }) => self.adopted(now, watch, since, pid),
-            (Life::Launching, Event::LaunchImpossible) => self.launch_impossible(now),
-            (Life::Watching(_), Event::Stillborn(status)) => self.stillborn(now, status),
-            (Life::Watching(_), Event::Stopped(signal)) if self.is_stop_to_follow(now, signal) => {
+            (State::AwaitingDaemon { watch, since, .. }, Event::Adopted { pid }) => {
+                self.adopted(now, watch, since, pid)
+            }
+            (State::Launching, Event::LaunchImpossible) => self.launch_impossible(now),
+            (State::Watching(_), Event::SpareDied(status)) => self.spare_died(now, status),
+            (State::Watching(_), Event::Stopped(signal)) if self.follows_stop(now, signal) => {
                 vec![Effect::Suspend]
             }
-            (Life::Watching(watch), Event::Refused { signal, errno }) => {
+            (State::Watching(watch), Event::Refused { signal, errno }) => {
                 self.refused(now, watch, signal, errno)
             }
             (_, Event::Corosync(report)) => self.corosync(now, report, view),
-            (Life::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
-            (Life::Closing { .. }, Event::Missed(_)) => vec![],
+            (State::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
+            (State::Closing { .. }, Event::Missed(_)) => vec![],
             (_, Event::Missed(received)) => {
-                self.ending |= ends(received.number);
+                self.end_is_final |= ends_program(received.number);
                 self.hold(received).into_iter().collect()
             }
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
@@ -438,29 +440,29 @@ impl Machine {
     }
 
     /// A spare is made as soon as an instance lives that it could follow.
-    fn keep_spare(&mut self, now: u64, event: Event) -> Option<Effect> {
+    fn maintain_spare(&mut self, now: u64, event: Event) -> Option<Effect> {
         if !self.rules.settings.standby || self.rules.recovery == Recovery::Quit {
             return None;
         }
         match event {
-            Event::SpareMade => self.spare_retry = RETRY.0,
+            Event::SpareMade => self.spare_retry = RETRY_PAUSES.0,
             Event::SpareLost => {
                 self.spare = Spare::Due(now + self.spare_retry);
-                self.spare_retry = (self.spare_retry * 2).min(RETRY.1);
+                self.spare_retry = (self.spare_retry * 2).min(RETRY_PAUSES.1);
             }
             Event::Launched { .. } => self.spare = Spare::Due(now),
             _ => {}
         }
         let Spare::Due(at) = self.spare else { return None };
-        if now < at || !matches!(self.life, Life::Watching(_)) {
+        if now < at || !matches!(self.state, State::Watching(_)) {
             return None;
         }
         self.spare = Spare::Ready;
-        Some(Effect::Prepare)
+        Some(Effect::MakeSpare)
     }
 
     fn launch(&mut self) -> Vec<Effect> {
-        self.life = Life::Launching;
+        self.state = State::Launching;
         self.wake = NEVER;
         vec![Effect::Launch { id: self.id, warn_signal: self.warn_signal }]
     }
@@ -469,25 +471,25 @@ impl Machine {
         let mut effects = vec![];
         if self.lost != 0 {
             let took = now - self.lost;
-            effects.push(Effect::Tell(Notice::Restarted { id: self.id, pid, took }));
+            effects.push(Effect::Log(LogEvent::Restarted { id: self.id, pid, took }));
         }
-        effects.extend(self.pass_on_last_words(now, pid));
-        self.retry = RETRY.0;
+        effects.extend(self.forward_end_signals(now, pid));
+        self.retry = RETRY_PAUSES.0;
         self.stopping = None;
-        self.life = Life::Watching(Watch {
+        self.state = State::Watching(Watch {
             pid,
             born: now,
             traced: false,
             dumping: false,
-            released: 0,
-            silence: Silence::Fine,
-            heard: 0,
-            grace: 0,
-            graced: false,
+            traced_until: 0,
+            health: Health::Healthy,
+            last_activity: 0,
+            not_before: 0,
+            extension_used: false,
             reason: None,
-            decided: NEVER,
-            kill_at: NEVER,
-            kill_pause: 0,
+            end_decided_at: NEVER,
+            retry_kill_at: NEVER,
+            kill_retry_pause: 0,
         });
         self.wake = self.next_tick(now);
         effects
@@ -495,126 +497,131 @@ impl Machine {
 
     fn launch_failed(&mut self, now: u64, errno: i32) -> Vec<Effect> {
         let pause = self.retry;
-        self.retry = (pause * 2).min(RETRY.1);
-        self.life = Life::Pausing;
+        self.retry = (pause * 2).min(RETRY_PAUSES.1);
+        self.state = State::Pausing;
         self.wake = now + pause;
-        vec![Effect::Tell(Notice::LaunchFailed { id: self.id, errno, pause })]
+        vec![Effect::Log(LogEvent::LaunchFailed { id: self.id, errno, pause })]
     }
 
     fn launch_impossible(&mut self, now: u64) -> Vec<Effect> {
-        let mut effects = vec![Effect::Tell(Notice::NoMoreProcesses { id: self.id })];
-        let state = if self.ending { State::Gone } else { State::Failed };
+        let mut effects = vec![Effect::Log(LogEvent::NoMoreProcesses { id: self.id })];
+        let state = if self.end_is_final { CmapState::Gone } else { CmapState::Failed };
         effects.extend(self.close(now, self.last_status, state));
         effects
     }
 
     /// The instance exited with 0. That is an end like any other if it was told to end, or had said that it would. What
     /// is still held it was not told, and what it was told a moment ago it may have been too far gone to hear.
-    fn left(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
-        let is_untold = self.held.iter().any(|held| ends(held.number)) || self.unheard(now).is_some();
-        let was_told = self.ending && !is_untold;
+    fn may_have_daemonized(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
+        let is_untold = self.held.iter().any(|held| ends_program(held.number))
+            || self.unconfirmed_end_signal(now).is_some();
+        let was_told = self.end_is_final && !is_untold;
         let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
-            && !view.given_up
+            && !view.marked_failed
             && !was_told
-            && !self.is_accused(now, &watch, view);
+            && !self.is_in_recovery(now, &watch, view);
         if !may_go_on {
-            return self.died(now, watch, Status::Exited(0), view);
+            return self.died(now, watch, ExitStatus::Exited(0), view);
         }
-        (watch.silence, watch.reason) = (Silence::Fine, None);
-        self.life = Life::Left { watch, since: now, pause: SEEK.0 };
+        (watch.health, watch.reason) = (Health::Healthy, None);
+        self.state = State::AwaitingDaemon { watch, since: now, pause: SEARCH_PAUSES.0 };
         self.wake = NEVER;
-        vec![Effect::SeekHeir]
+        vec![Effect::FindDaemon]
     }
 
     /// Returns what an instance that exited with 0 at `since` may not have heard.
-    fn unheard(&self, since: u64) -> Option<Received> {
-        self.last_word.filter(|(at, _)| since < at.saturating_add(CROSSING)).map(|(_, received)| received)
+    fn unconfirmed_end_signal(&self, since: u64) -> Option<Received> {
+        self.last_end_signal
+            .filter(|(at, _)| since < at.saturating_add(SIGNAL_CROSSING_TIME))
+            .map(|(_, received)| received)
     }
 
     /// Returns `true` if the instance was warned or is to end, and has said nothing since that calls it off.
-    fn is_accused(&self, now: u64, watch: &Watch, view: &View) -> bool {
+    fn is_in_recovery(&self, now: u64, watch: &Watch, view: &View) -> bool {
         if watch.phase(view) != Phase::Started {
             return false;
         }
-        let heard = heard(now, watch, view);
-        let is_unhealthy = self.rules.interval != 0 && believed(now, view.unhealthy) >= heard;
-        match watch.silence {
-            Silence::Fine => is_unhealthy,
-            Silence::Warned { heard: before, .. } => is_unhealthy || heard <= before,
-            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => true,
+        let last_activity = last_activity(now, watch, view);
+        let is_unhealthy = self.rules.interval != 0 && reject_future(now, view.unhealthy) >= last_activity;
+        match watch.health {
+            Health::Healthy => is_unhealthy,
+            Health::Warned { last_activity: before, .. } => is_unhealthy || last_activity <= before,
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => true,
         }
     }
 
     /// Decides what follows from `found`. A process that called the library is adopted. Where no heartbeat is due, so is
     /// the only one that may call it: nobody else would pass signals on to it. Where heartbeats are due, the first one
     /// is waited for, an interval at most.
-    fn seek(
+    fn daemon_searched(
         &mut self,
         now: u64,
         watch: Watch,
         since: u64,
         pause: u64,
-        found: Heirs,
+        found: Candidates,
         view: &View,
     ) -> Vec<Effect> {
         let heartbeats_are_due = view.phase == Phase::Started && self.rules.interval != 0;
         let patience = match found {
-            Heirs::None => 0,
-            Heirs::Caller(pid) => return vec![Effect::Adopt(pid)],
-            Heirs::Only(pid) if !heartbeats_are_due && now >= since.saturating_add(SETTLED) => {
+            Candidates::None => 0,
+            Candidates::Caller(pid) => return vec![Effect::Adopt(pid)],
+            Candidates::Only(pid)
+                if !heartbeats_are_due && now >= since.saturating_add(DAEMON_SETTLE_TIME) =>
+            {
                 return vec![Effect::Adopt(pid)];
             }
             _ if heartbeats_are_due => self.rules.interval,
-            Heirs::OutOfReach(_) => REPRIEVE,
-            Heirs::Only(_) | Heirs::Several => NEVER,
+            Candidates::OutOfReach(_) => QUORUM_GRACE,
+            Candidates::Only(_) | Candidates::Several => NEVER,
         };
-        let patience = if self.ending { patience.min(REPRIEVE) } else { patience };
+        let patience = if self.end_is_final { patience.min(QUORUM_GRACE) } else { patience };
         let until = since.saturating_add(patience);
         if now < until {
             let mut effects = vec![];
             if self.wake == NEVER {
-                effects.push(Effect::Tell(Notice::Left { id: self.id, pid: watch.pid }));
+                effects.push(Effect::Log(LogEvent::MayHaveDaemonized { id: self.id, pid: watch.pid }));
             }
-            self.life = Life::Left { watch, since, pause: (pause * 2).min(SEEK.1) };
+            self.state = State::AwaitingDaemon { watch, since, pause: (pause * 2).min(SEARCH_PAUSES.1) };
             self.wake = now.saturating_add(pause).min(until);
             return effects;
         }
-        if found == Heirs::None {
+        if found == Candidates::None {
             // Nobody is left who was to be told.
-            self.held.retain(|held| !ends(held.number));
+            self.held.retain(|held| !ends_program(held.number));
         }
-        let lives_on = !heartbeats_are_due || believed(now, view.heartbeat) > since;
+        let lives_on = !heartbeats_are_due || reject_future(now, view.heartbeat) > since;
         match found {
-            Heirs::OutOfReach(pid) if lives_on => self.stray(now, pid),
-            _ => self.died(now, watch, Status::Exited(0), view),
+            Candidates::OutOfReach(pid) if lives_on => self.out_of_reach(now, pid),
+            _ => self.died(now, watch, ExitStatus::Exited(0), view),
         }
     }
 
     /// The program goes on in a process that cannot be supervised. It is not started again beside that.
-    fn stray(&mut self, now: u64, pid: Option<i32>) -> Vec<Effect> {
-        let mut effects = vec![Effect::Tell(Notice::Strayed { id: self.id, pid: pid.unwrap_or(0) })];
+    fn out_of_reach(&mut self, now: u64, pid: Option<i32>) -> Vec<Effect> {
+        let mut effects = vec![Effect::Log(LogEvent::OutOfReach { id: self.id, pid: pid.unwrap_or(0) })];
         if self.rules.settings.kill_group {
-            effects.push(Effect::EndGroup(self.id));
+            effects.push(Effect::KillGroup(self.id));
         }
-        effects.extend(self.close(now, Status::Exited(0), State::Gone));
+        effects.extend(self.close(now, ExitStatus::Exited(0), CmapState::Gone));
         effects
     }
 
     fn adopted(&mut self, now: u64, watch: Watch, since: u64, pid: i32) -> Vec<Effect> {
-        let told = Notice::Adopted { id: self.id, pid, before: watch.pid };
-        let mut effects = vec![Effect::Tell(told)];
-        if let Some(unheard) = self.unheard(since) {
-            self.hold(unheard);
+        let event = LogEvent::Adopted { id: self.id, pid, before: watch.pid };
+        let mut effects = vec![Effect::Log(event)];
+        if let Some(unconfirmed_end_signal) = self.unconfirmed_end_signal(since) {
+            self.hold(unconfirmed_end_signal);
         }
-        effects.extend(self.pass_on_last_words(now, pid));
-        let released = if watch.traced { now } else { watch.released };
-        self.life = Life::Watching(Watch {
+        effects.extend(self.forward_end_signals(now, pid));
+        let traced_until = if watch.traced { now } else { watch.traced_until };
+        self.state = State::Watching(Watch {
             pid,
             traced: false,
             dumping: false,
-            released,
-            silence: Silence::Fine,
-            kill_pause: 0,
+            traced_until,
+            health: Health::Healthy,
+            kill_retry_pause: 0,
             ..watch
         });
         self.wake = self.next_tick(now);
@@ -622,23 +629,23 @@ impl Machine {
     }
 
     /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
-    fn stillborn(&mut self, now: u64, status: Status) -> Vec<Effect> {
+    fn spare_died(&mut self, now: u64, status: ExitStatus) -> Vec<Effect> {
         let mut effects = vec![];
         if self.rules.settings.kill_group {
-            effects.push(Effect::EndGroup(self.id));
+            effects.push(Effect::KillGroup(self.id));
         }
-        if self.ending {
-            effects.extend(self.close(now, status, State::Gone));
+        if self.end_is_final {
+            effects.extend(self.close(now, status, CmapState::Gone));
             return effects;
         }
         match self.restarts.next(now, 0) {
             Ok(_) => {
-                effects.extend(self.publish(now, State::Stopped, 0));
+                effects.extend(self.publish(now, CmapState::Stopped, 0));
                 effects.extend(self.launch_failed(now, libc::ECHILD));
             }
             Err(limit) => {
-                effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
-                effects.extend(self.close(now, status, State::Failed));
+                effects.push(Effect::Log(LogEvent::LimitReached { id: self.id, limit }));
+                effects.extend(self.close(now, status, CmapState::Failed));
             }
         }
         effects
@@ -650,7 +657,7 @@ impl Machine {
 
     /// Whether there is more to know of the instance than the page says, before it is judged.
     fn must_inspect(&self, now: u64, watch: &Watch) -> bool {
-        self.looks_for_debuggers() || matches!(watch.silence, Silence::Struck { until } if now >= until)
+        self.looks_for_debuggers() || matches!(watch.health, Health::HangSignalSent { until } if now >= until)
     }
 
     fn looks_for_debuggers(&self) -> bool {
@@ -661,63 +668,66 @@ impl Machine {
         let mut effects = vec![];
         let traced = found.traced && self.rules.settings.debug_hold;
         if traced != watch.traced {
-            effects.push(Effect::Tell(Notice::Traced { id: self.id, pid: watch.pid, traced }));
+            effects.push(Effect::Log(LogEvent::Traced { id: self.id, pid: watch.pid, traced }));
         }
         watch.traced = traced;
         watch.dumping = found.dumping;
         if traced {
             // Silence counts from the moment when the debugger leaves.
-            watch.released = now;
-            match watch.silence {
-                Silence::Fine | Silence::Warned { .. } => {
-                    watch.silence = Silence::Fine;
+            watch.traced_until = now;
+            match watch.health {
+                Health::Healthy | Health::Warned { .. } => {
+                    watch.health = Health::Healthy;
                     watch.reason = None;
                 }
-                Silence::Struck { .. } if !self.lacks_quorum() => watch.silence = self.struck(now),
-                Silence::Struck { .. } | Silence::Condemned { .. } | Silence::Killed => {}
+                Health::HangSignalSent { .. } if !self.lacks_quorum() => {
+                    watch.health = self.hang_signal_sent(now)
+                }
+                Health::HangSignalSent { .. } | Health::QuorumLost { .. } | Health::Killed => {}
             }
         }
-        effects.extend(self.look(now, watch, view));
+        effects.extend(self.evaluate(now, watch, view));
         effects
     }
 
     /// Returns `true` if nothing is done to the instance while a debugger traces it. A lack of quorum does not wait.
     fn waits_for_debugger(&self, watch: &Watch) -> bool {
-        match watch.silence {
-            Silence::Fine | Silence::Warned { .. } => true,
-            Silence::Struck { .. } => !self.lacks_quorum(),
-            Silence::Condemned { .. } | Silence::Killed => false,
+        match watch.health {
+            Health::Healthy | Health::Warned { .. } => true,
+            Health::HangSignalSent { .. } => !self.lacks_quorum(),
+            Health::QuorumLost { .. } | Health::Killed => false,
         }
     }
 
     /// Looks at the instance: is it silent for too long?
-    fn look(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
+    fn evaluate(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
         let mut effects = vec![];
-        let late = now.saturating_sub(self.wake);
+        let lateness = now.saturating_sub(self.wake);
         self.wake = self.next_tick(now);
-        if watch.silence == Silence::Killed {
+        if watch.health == Health::Killed {
             // Nothing is left to be done, unless the kernel refused it.
-            if now >= watch.kill_at {
-                watch.kill_at = NEVER;
+            if now >= watch.retry_kill_at {
+                watch.retry_kill_at = NEVER;
                 effects.push(Effect::Send(libc::SIGKILL));
             }
-            self.wake = watch.kill_at;
-        } else if let Silence::Struck { until } = watch.silence {
+            self.wake = watch.retry_kill_at;
+        } else if let Health::HangSignalSent { until } = watch.health {
             // Whatever it does now but to end.
-            self.strike(now, until, &mut watch, &mut effects);
+            self.after_hang_signal(now, until, &mut watch, &mut effects);
         } else if view.phase != Phase::Started {
             // Not under health checks: a warning that is out is called off.
-            watch.silence = Silence::Fine;
+            watch.health = Health::Healthy;
             watch.reason = None;
-        } else if self.lacks_quorum() || matches!(watch.silence, Silence::Condemned { .. }) {
-            self.condemn(now, &mut watch, view, &mut effects);
+        } else if self.lacks_quorum() || matches!(watch.health, Health::QuorumLost { .. }) {
+            self.enforce_quorum(now, &mut watch, view, &mut effects);
         } else if self.rules.interval != 0 {
-            self.judge(now, late, &mut watch, view, &mut effects);
+            self.check_deadline(now, lateness, &mut watch, view, &mut effects);
         }
         if self.looks_for_debuggers() && self.wake != NEVER {
-            self.wake = self.wake.min(now + (self.rules.interval / 4).clamp(GLANCE.0, GLANCE.1));
+            self.wake =
+                self.wake.min(now + (self.rules.interval / 4).clamp(DEBUGGER_POLL.0, DEBUGGER_POLL.1));
         }
-        self.life = Life::Watching(watch);
+        self.state = State::Watching(watch);
         effects
     }
 
@@ -725,121 +735,130 @@ impl Machine {
     /// user. A kill is tried again: the instance may become what it was.
     fn refused(&mut self, now: u64, mut watch: Watch, signal: i32, errno: i32) -> Vec<Effect> {
         let mut effects = vec![];
-        if watch.kill_pause == 0 {
-            watch.kill_pause = RETRY.0;
-            effects.push(Effect::Tell(Notice::Refused { id: self.id, pid: watch.pid, signal, errno }));
+        if watch.kill_retry_pause == 0 {
+            watch.kill_retry_pause = RETRY_PAUSES.0;
+            effects.push(Effect::Log(LogEvent::SignalRefused { id: self.id, pid: watch.pid, signal, errno }));
         }
-        if watch.silence == Silence::Killed && signal == libc::SIGKILL {
-            watch.kill_at = now.saturating_add(watch.kill_pause);
-            watch.kill_pause = (watch.kill_pause * 2).min(RETRY.1);
-            self.wake = watch.kill_at;
+        if watch.health == Health::Killed && signal == libc::SIGKILL {
+            watch.retry_kill_at = now.saturating_add(watch.kill_retry_pause);
+            watch.kill_retry_pause = (watch.kill_retry_pause * 2).min(RETRY_PAUSES.1);
+            self.wake = watch.retry_kill_at;
         }
-        self.life = Life::Watching(watch);
+        self.state = State::Watching(watch);
         effects
     }
 
-    fn struck(&self, now: u64) -> Silence {
-        let grace = self.rules.settings.hang_signal.map_or(0, |signal| signal.grace);
-        Silence::Struck { until: now.saturating_add(grace) }
+    fn hang_signal_sent(&self, now: u64) -> Health {
+        let timeout = self.rules.settings.hang_signal.map_or(0, |signal| signal.timeout);
+        Health::HangSignalSent { until: now.saturating_add(timeout) }
     }
 
     /// How long an instance may outlive quorum.
-    fn reprieve(&self) -> u64 {
-        if self.rules.interval == 0 { REPRIEVE } else { self.rules.interval }
+    fn quorum_grace(&self) -> u64 {
+        if self.rules.interval == 0 { QUORUM_GRACE } else { self.rules.interval }
     }
 
     /// It was sent the signal for a hang, and has until `until` to end; less when quorum is lost meanwhile.
-    fn strike(&mut self, now: u64, mut until: u64, watch: &mut Watch, effects: &mut Vec<Effect>) {
+    fn after_hang_signal(&mut self, now: u64, mut until: u64, watch: &mut Watch, effects: &mut Vec<Effect>) {
         if self.lacks_quorum() {
-            until = until.min(now.saturating_add(self.reprieve()));
-            watch.silence = Silence::Struck { until };
+            until = until.min(now.saturating_add(self.quorum_grace()));
+            watch.health = Health::HangSignalSent { until };
         }
         self.wake = until;
         if now >= until {
-            watch.silence = Silence::Killed;
+            watch.health = Health::Killed;
             self.wake = NEVER;
-            let told = Notice::Overdue { id: self.id, pid: watch.pid, dumping: watch.dumping };
-            effects.push(Effect::Tell(told));
+            let event =
+                LogEvent::KilledAfterHangSignal { id: self.id, pid: watch.pid, dumping: watch.dumping };
+            effects.push(Effect::Log(event));
             effects.push(Effect::Send(libc::SIGKILL));
         }
     }
 
-    fn judge(&mut self, now: u64, late: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
+    fn check_deadline(
+        &mut self,
+        now: u64,
+        lateness: u64,
+        watch: &mut Watch,
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
         let interval = self.rules.interval;
-        let heard = watch.hear(now, view);
-        if let Silence::Warned { at, heard: before } = watch.silence {
-            if heard > before {
-                let silent = heard - before;
-                effects.push(Effect::Tell(Notice::Recovered { id: self.id, pid: watch.pid, silent, at }));
-                watch.silence = Silence::Fine;
+        let last_activity = watch.note_activity(now, view);
+        if let Health::Warned { at, last_activity: before } = watch.health {
+            if last_activity > before {
+                let silent = last_activity - before;
+                effects.push(Effect::Log(LogEvent::Recovered { id: self.id, pid: watch.pid, silent, at }));
+                watch.health = Health::Healthy;
                 watch.reason = None;
             }
         }
-        let unhealthy = believed(now, view.unhealthy);
-        if watch.silence == Silence::Fine && unhealthy >= heard && unhealthy > 0 {
+        let unhealthy = reject_future(now, view.unhealthy);
+        if watch.health == Health::Healthy && unhealthy >= last_activity && unhealthy > 0 {
             // It has warned itself, at that moment.
-            watch.silence = Silence::Warned { at: unhealthy, heard };
+            watch.health = Health::Warned { at: unhealthy, last_activity };
             watch.reason = Some(Reason::Unhealthy);
-            effects.push(Effect::Tell(Notice::Unhealthy { id: self.id, pid: watch.pid }));
+            effects.push(Effect::Log(LogEvent::Unhealthy { id: self.id, pid: watch.pid }));
         }
-        let deadline = match watch.silence {
-            Silence::Fine => heard.saturating_add(interval),
-            Silence::Warned { at, .. } => at.saturating_add(interval),
+        let deadline = match watch.health {
+            Health::Healthy => last_activity.saturating_add(interval),
+            Health::Warned { at, .. } => at.saturating_add(interval),
             // Not for its silence any more.
-            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => NEVER,
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => NEVER,
         }
-        .max(watch.grace);
+        .max(watch.not_before);
         if now < deadline {
             self.wake = deadline;
             return;
         }
-        if let Some(grace) = grace_for_lateness(now, late, interval, watch) {
-            self.wake = grace;
+        if let Some(until) = extension_for_lateness(now, lateness, interval, watch) {
+            self.wake = until;
             return;
         }
-        watch.graced = false;
-        let silent = now - heard;
-        match watch.silence {
-            Silence::Fine => {
-                let signal = self.warning(view);
-                watch.silence = Silence::Warned { at: now, heard };
+        watch.extension_used = false;
+        let silent = now - last_activity;
+        match watch.health {
+            Health::Healthy => {
+                let signal = self.warn_signal(view);
+                watch.health = Health::Warned { at: now, last_activity };
                 watch.reason = Some(Reason::Silent);
-                let told = Notice::Warned { id: self.id, pid: watch.pid, silent, limit: interval, signal };
-                effects.push(Effect::Tell(told));
+                let event = LogEvent::Warned { id: self.id, pid: watch.pid, silent, limit: interval, signal };
+                effects.push(Effect::Log(event));
                 if signal != 0 {
                     effects.push(Effect::Send(signal));
                 }
             }
-            Silence::Warned { .. } => {
+            Health::Warned { .. } => {
                 let hang_signal = self.rules.settings.hang_signal.map(|signal| signal.number);
                 let signal = hang_signal.unwrap_or(libc::SIGKILL);
-                watch.silence = if hang_signal.is_some() { self.struck(now) } else { Silence::Killed };
-                watch.decide(now);
-                self.wake = if let Silence::Struck { until } = watch.silence { until } else { NEVER };
-                effects.push(Effect::Tell(Notice::Killed { id: self.id, pid: watch.pid, silent, signal }));
+                watch.health =
+                    if hang_signal.is_some() { self.hang_signal_sent(now) } else { Health::Killed };
+                watch.decide_end(now);
+                self.wake = if let Health::HangSignalSent { until } = watch.health { until } else { NEVER };
+                effects.push(Effect::Log(LogEvent::Killed { id: self.id, pid: watch.pid, silent, signal }));
                 effects.push(Effect::Send(signal));
             }
-            Silence::Condemned { .. } | Silence::Struck { .. } | Silence::Killed => {}
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => {}
         }
     }
 
     fn lacks_quorum(&self) -> bool {
-        self.rules.quorum && matches!(self.quorum, Quorum::No | Quorum::Gone)
+        self.rules.quorum && matches!(self.quorum, QuorumState::No | QuorumState::Gone)
     }
 
     /// Quorum was lost: the instance is warned at once, and killed when its time is up, whatever it does but to stop.
-    fn condemn(&mut self, now: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
-        let at = match watch.silence {
-            Silence::Killed => {
+    fn enforce_quorum(&mut self, now: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
+        let at = match watch.health {
+            Health::Killed => {
                 self.wake = NEVER;
                 return;
             }
-            Silence::Condemned { at } => at,
-            // On its way out already: see strike().
-            Silence::Struck { .. } => return,
-            Silence::Fine | Silence::Warned { .. } => {
-                let signal = self.warning(view);
-                effects.push(Effect::Tell(Notice::Condemned { id: self.id, pid: watch.pid, signal }));
+            Health::QuorumLost { at } => at,
+            // On its way out already: see after_hang_signal().
+            Health::HangSignalSent { .. } => return,
+            Health::Healthy | Health::Warned { .. } => {
+                let signal = self.warn_signal(view);
+                effects.push(Effect::Log(LogEvent::QuorumWarning { id: self.id, pid: watch.pid, signal }));
                 if signal != 0 {
                     effects.push(Effect::Send(signal));
                 }
@@ -847,103 +866,105 @@ impl Machine {
                 now
             }
         };
-        watch.silence = Silence::Condemned { at };
-        self.wake = at.saturating_add(self.reprieve());
+        watch.health = Health::QuorumLost { at };
+        self.wake = at.saturating_add(self.quorum_grace());
         if now >= self.wake {
-            watch.silence = Silence::Killed;
-            watch.decide(now);
+            watch.health = Health::Killed;
+            watch.decide_end(now);
             self.wake = NEVER;
-            effects.push(Effect::Tell(Notice::Outlived { id: self.id, pid: watch.pid }));
+            effects.push(Effect::Log(LogEvent::KilledForQuorum { id: self.id, pid: watch.pid }));
             effects.push(Effect::Send(libc::SIGKILL));
         }
     }
 
     /// What the side process reports.
-    fn corosync(&mut self, now: u64, report: Report, view: &View) -> Vec<Effect> {
-        self.publisher.shown = report.shown;
-        if let Life::Closing { status, .. } = self.life {
-            return if self.publisher.is_done() { self.finish(status) } else { vec![] };
+    fn corosync(&mut self, now: u64, report: ClusterReport, view: &View) -> Vec<Effect> {
+        self.cmap.published = report.published;
+        if let State::Closing { status, .. } = self.state {
+            return if self.cmap.is_done() { self.finish(status) } else { vec![] };
         }
         let lacked = self.lacks_quorum();
         self.quorum = report.quorum;
         let mut effects = vec![];
         if self.lacks_quorum() != lacked {
-            effects.push(Effect::Tell(if lacked { Notice::QuorumBack } else { Notice::QuorumLost }));
-            if let Life::Watching(watch) = self.life {
-                effects.extend(self.look(now, watch, view));
+            effects.push(Effect::Log(if lacked { LogEvent::QuorumBack } else { LogEvent::QuorumLost }));
+            if let State::Watching(watch) = self.state {
+                effects.extend(self.evaluate(now, watch, view));
             }
         }
         effects
     }
 
-    fn publish(&mut self, now: u64, state: State, heard: u64) -> Option<Effect> {
-        let record = self.rules.cmap.then(|| self.publisher.publish(now, state, heard)).flatten();
+    fn publish(&mut self, now: u64, state: CmapState, last_activity: u64) -> Option<Effect> {
+        let record = self.rules.cmap.then(|| self.cmap.publish(now, state, last_activity)).flatten();
         record.map(Effect::Publish)
     }
 
     /// Answers what the instance waits for, and has cmap show what has changed.
-    fn answer(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
-        let (state, heard) = match watch.phase(view) {
+    fn answer_instance(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
+        let (state, last_activity) = match watch.phase(view) {
             // Its heartbeats count no more either.
-            Phase::Started if watch.decided != NEVER => (State::Running, watch.heard.max(watch.born)),
-            Phase::Waiting => (State::Waiting, 0),
+            Phase::Started if watch.end_decided_at != NEVER => {
+                (CmapState::Running, watch.last_activity.max(watch.born))
+            }
+            Phase::Waiting => (CmapState::Waiting, 0),
             // Nobody is to mind the age of what a debugger holds.
-            Phase::Started if watch.traced => (State::Running, 0),
-            Phase::Started => (State::Running, heard(now, watch, view)),
-            Phase::Registered | Phase::Stopped | Phase::Finalized => (State::Stopped, 0),
+            Phase::Started if watch.traced => (CmapState::Running, 0),
+            Phase::Started => (CmapState::Running, last_activity(now, watch, view)),
+            Phase::Registered | Phase::Stopped | Phase::Finalized => (CmapState::Stopped, 0),
         };
-        effects.extend(self.publish(now, state, heard));
-        if self.publisher.is_done() && self.answered.1 != view.since {
+        effects.extend(self.publish(now, state, last_activity));
+        if self.cmap.is_done() && self.answered.1 != view.since {
             self.answered.1 = view.since;
-            effects.push(Effect::Show(view.since));
+            effects.push(Effect::AckPublished(view.since));
         }
-        if state == State::Waiting && self.quorum == Quorum::Yes && self.answered.0 != view.since {
+        if state == CmapState::Waiting && self.quorum == QuorumState::Yes && self.answered.0 != view.since {
             self.answered.0 = view.since;
-            effects.push(Effect::Admit(view.since));
+            effects.push(Effect::GrantStart(view.since));
         }
     }
 
     /// The signal that the instance wants to be warned by, or the last one that made sense.
-    fn warning(&mut self, view: &View) -> i32 {
+    fn warn_signal(&mut self, view: &View) -> i32 {
         if (0..=self.rules.last_signal).contains(&view.warn_signal) {
             self.warn_signal = view.warn_signal;
         }
         self.warn_signal
     }
 
-    fn died(&mut self, now: u64, watch: Watch, status: Status, view: &View) -> Vec<Effect> {
-        self.warning(view);
+    fn died(&mut self, now: u64, watch: Watch, status: ExitStatus, view: &View) -> Vec<Effect> {
+        self.warn_signal(view);
         self.last_status = status;
         let phase = watch.phase(view);
-        let final_ = self.ending
+        let is_final = self.end_is_final
             || self.rules.recovery == Recovery::Quit
             || phase != Phase::Started
             // To give up calls no recovery off: it is a failure all the same, so it counts at any time.
-            || view.given_up;
+            || view.marked_failed;
         let mut effects =
-            vec![Effect::Tell(Notice::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
+            vec![Effect::Log(LogEvent::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
         if self.rules.settings.kill_group {
-            effects.push(Effect::EndGroup(self.id));
+            effects.push(Effect::KillGroup(self.id));
         }
-        if final_ {
+        if is_final {
             // Who ends because it was told to has not failed.
-            let obeyed = self.ending && watch.reason.is_none();
+            let obeyed = self.end_is_final && watch.reason.is_none();
             let failed = self.rules.recovery == Recovery::Quit && phase == Phase::Started && !obeyed;
-            let state = if failed || view.given_up { State::Failed } else { State::Gone };
+            let state = if failed || view.marked_failed { CmapState::Failed } else { CmapState::Gone };
             effects.extend(self.close(now, status, state));
             return effects;
         }
         match self.restarts.next(now, now.saturating_sub(watch.born)) {
             Ok(pause) => {
-                effects.extend(self.publish(now, State::Stopped, 0));
+                effects.extend(self.publish(now, CmapState::Stopped, 0));
                 self.lost = now;
                 // Ids are C ints to the programs that use them.
                 self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
                 effects.extend(self.launch_after(now, pause));
             }
             Err(limit) => {
-                effects.push(Effect::Tell(Notice::LimitReached { id: self.id, limit }));
-                effects.extend(self.close(now, status, State::Failed));
+                effects.push(Effect::Log(LogEvent::LimitReached { id: self.id, limit }));
+                effects.extend(self.close(now, status, CmapState::Failed));
             }
         }
         effects
@@ -953,19 +974,19 @@ impl Machine {
         if pause == 0 {
             return self.launch();
         }
-        self.life = Life::Pausing;
+        self.state = State::Pausing;
         self.wake = now + pause;
-        vec![Effect::Tell(Notice::Delayed { id: self.id, pause })]
+        vec![Effect::Log(LogEvent::Delayed { id: self.id, pause })]
     }
 
     /// Ends the supervisor, as soon as cmap shows how it ended.
-    fn close(&mut self, now: u64, status: Status, state: State) -> Vec<Effect> {
+    fn close(&mut self, now: u64, status: ExitStatus, state: CmapState) -> Vec<Effect> {
         let id = self.id;
-        let dropped = |held: Received| Effect::Tell(Notice::Dropped { id, signal: held.number });
+        let dropped = |held: Received| Effect::Log(LogEvent::SignalDropped { id, signal: held.number });
         let mut effects: Vec<Effect> = self.held.drain(..).map(dropped).collect();
         if let Some(published) = self.publish(now, state, now) {
-            let until = now.saturating_add(CLOSING);
-            self.life = Life::Closing { status, until };
+            let until = now.saturating_add(CMAP_ACK_TIMEOUT);
+            self.state = State::Closing { status, until };
             self.wake = until;
             effects.push(published);
         } else {
@@ -974,8 +995,8 @@ impl Machine {
         effects
     }
 
-    fn finish(&mut self, status: Status) -> Vec<Effect> {
-        self.life = Life::Finished;
+    fn finish(&mut self, status: ExitStatus) -> Vec<Effect> {
+        self.state = State::Finished;
         self.wake = NEVER;
         self.spare = Spare::Ready;
         vec![Effect::Finish(status)]
@@ -983,61 +1004,70 @@ impl Machine {
 
     fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
         let signal = received.number;
-        let news = ends(signal) && !self.ending;
-        self.ending |= ends(signal);
+        let news = ends_program(signal) && !self.end_is_final;
+        self.end_is_final |= ends_program(signal);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
-        if stops(signal) {
+        if stops_program(signal) {
             self.stopping = Some(now);
         } else if signal == libc::SIGCONT {
             self.stopping = None;
-            self.held.retain(|held| !stops(held.number));
+            self.held.retain(|held| !stops_program(held.number));
         }
-        match self.life {
-            Life::Watching(ref mut watch) => {
-                watch.hear(now, view);
-                if signal == libc::SIGCONT && self.rules.interval != 0 && !watch.graced {
+        match self.state {
+            State::Watching(ref mut watch) => {
+                watch.note_activity(now, view);
+                if signal == libc::SIGCONT && self.rules.interval != 0 && !watch.extension_used {
                     // The supervisor may have been stopped, and the instance with it. Or not: every process of
                     // the session may send this signal, the instance too.
-                    watch.graced = true;
-                    watch.grace = now.saturating_add(self.rules.interval);
-                    self.wake = self.wake.max(watch.grace);
+                    watch.extension_used = true;
+                    watch.not_before = now.saturating_add(self.rules.interval);
+                    self.wake = self.wake.max(watch.not_before);
                 }
                 let (pid, age) = (watch.pid, now.saturating_sub(watch.born));
-                let is_new = self.lost != 0 && age < FRESH && view.phase == Phase::Registered;
-                if is_new && !ends(signal) && !stops(signal) && signal != libc::SIGCONT && !shared {
+                let is_new = self.lost != 0 && age < NEW_INSTANCE_AGE && view.phase == Phase::Registered;
+                if is_new
+                    && !ends_program(signal)
+                    && !stops_program(signal)
+                    && signal != libc::SIGCONT
+                    && !shared
+                {
                     // As if it had arrived a moment ago, when there was no instance.
                     return self.hold(received).into_iter().collect();
                 }
-                let way = if shared { Way::Shared } else { self.way(received, age) };
+                let delivery = if shared { Delivery::ByTerminal } else { self.delivery(received, age) };
                 let mut effects = vec![];
-                if way == Way::PassedOn {
-                    effects.push(Effect::PassOn(received));
-                    if ends(signal) {
-                        self.last_word = Some((now, received));
+                if delivery == Delivery::Forwarded {
+                    effects.push(Effect::Forward(received));
+                    if ends_program(signal) {
+                        self.last_end_signal = Some((now, received));
                     }
                 }
                 if news {
-                    effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way }));
+                    effects.push(Effect::Log(LogEvent::ToldToEnd { id: self.id, pid, signal, delivery }));
                 }
                 effects
             }
-            Life::Pausing if self.ending => {
-                self.close(now, Status::Killed { signal, core: false }, State::Gone)
+            State::Pausing if self.end_is_final => {
+                self.close(now, ExitStatus::Killed { signal, core: false }, CmapState::Gone)
             }
-            Life::Closing { .. } | Life::Finished => vec![],
+            State::Closing { .. } | State::Finished => vec![],
             // Where the administrator says that every sender signals every process, this one is there and has it.
-            Life::Left { .. } if !shared && self.way(received, 0) == Way::Withheld => vec![],
-            Life::Launching | Life::Pausing | Life::Left { .. } => self.hold(received).into_iter().collect(),
+            State::AwaitingDaemon { .. } if !shared && self.delivery(received, 0) == Delivery::Withheld => {
+                vec![]
+            }
+            State::Launching | State::Pausing | State::AwaitingDaemon { .. } => {
+                self.hold(received).into_iter().collect()
+            }
         }
     }
 
     /// Returns how a signal that only the supervisor is known to have got comes to an instance of this age.
-    fn way(&self, received: Received, age: u64) -> Way {
+    fn delivery(&self, received: Received, age: u64) -> Delivery {
         // The administrator says that every sender signals the instance as well. The kernel does not; and an
         // instance that was just made may have been missed.
         let withheld = self.rules.settings.withhold_signals && !received.by_kernel;
-        let missed = ends(received.number) && age < FRESH;
-        if withheld && !missed { Way::Withheld } else { Way::PassedOn }
+        let missed = ends_program(received.number) && age < NEW_INSTANCE_AGE;
+        if withheld && !missed { Delivery::Withheld } else { Delivery::Forwarded }
     }
 
     /// Keeps a signal for the next instance, as the kernel keeps signals that are blocked.
@@ -1049,7 +1079,7 @@ impl Machine {
             }
             false
         } else {
-            self.held.iter().filter(|held| held.number >= FIRST_REAL_TIME).count() >= MOST_HELD
+            self.held.iter().filter(|held| held.number >= FIRST_REAL_TIME).count() >= MAX_HELD_REALTIME
         };
         if !is_full {
             self.held.push(received);
@@ -1057,80 +1087,89 @@ impl Machine {
         }
         let is_first = !self.overflowed;
         self.overflowed = true;
-        is_first.then_some(Effect::Tell(Notice::Dropped { id: self.id, signal }))
+        is_first.then_some(Effect::Log(LogEvent::SignalDropped { id: self.id, signal }))
     }
 
     /// Passes held signals on that are to end the program: they are never put off. The others wait until the instance,
     /// which is there from `now` on, is started.
-    fn pass_on_last_words(&mut self, now: u64, pid: i32) -> Vec<Effect> {
-        let (last_words, held): (Vec<Received>, _) = self.held.drain(..).partition(|held| ends(held.number));
+    fn forward_end_signals(&mut self, now: u64, pid: i32) -> Vec<Effect> {
+        let (end_signals, held): (Vec<Received>, _) =
+            self.held.drain(..).partition(|held| ends_program(held.number));
         self.held = held;
-        self.held_look = (now + RETRY.0, RETRY.0 * 2);
+        self.held_look = (now + RETRY_PAUSES.0, RETRY_PAUSES.0 * 2);
         let mut effects = vec![];
-        for received in last_words {
-            self.last_word = Some((now, received));
-            effects.push(Effect::PassOn(received));
+        for received in end_signals {
+            self.last_end_signal = Some((now, received));
+            effects.push(Effect::Forward(received));
             let signal = received.number;
-            effects.push(Effect::Tell(Notice::Final { id: self.id, pid, signal, way: Way::PassedOn }));
+            effects.push(Effect::Log(LogEvent::ToldToEnd {
+                id: self.id,
+                pid,
+                signal,
+                delivery: Delivery::Forwarded,
+            }));
         }
         effects
     }
 
     /// Passes held signals on to an instance that has got as far as `sam_start`.
-    fn pass_on_held(&mut self, now: u64, view: &View, effects: &mut Vec<Effect>) {
+    fn forward_held(&mut self, now: u64, view: &View, effects: &mut Vec<Effect>) {
         if self.held.is_empty() {
             return;
         }
         if matches!(view.phase, Phase::Started | Phase::Stopped | Phase::Waiting) {
-            if self.held.iter().any(|held| stops(held.number)) {
+            if self.held.iter().any(|held| stops_program(held.number)) {
                 self.stopping = Some(now);
             }
             self.overflowed = false;
-            effects.extend(self.held.drain(..).map(Effect::PassOn));
+            effects.extend(self.held.drain(..).map(Effect::Forward));
         } else if now >= self.held_look.0 {
             // sam_start wakes nobody.
             let pause = self.held_look.1;
-            self.held_look = (now + pause, (pause * 2).min(RETRY.1));
+            self.held_look = (now + pause, (pause * 2).min(RETRY_PAUSES.1));
         }
     }
 
     /// Returns `true` if the supervisor is to stop as the instance did, because a terminal's user told both to.
-    fn is_stop_to_follow(&self, now: u64, signal: i32) -> bool {
-        let Some(told) = self.stopping else { return false };
-        stops(signal) || now < told.saturating_add(STOPPING)
+    fn follows_stop(&self, now: u64, signal: i32) -> bool {
+        let Some(stop_received) = self.stopping else { return false };
+        stops_program(signal) || now < stop_received.saturating_add(STOP_ANSWER_TIME)
     }
 }
 
 /// Returns `true` for the signals after which the end of the program is final.
-pub fn ends(signal: i32) -> bool {
+pub fn ends_program(signal: i32) -> bool {
     matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
 }
 
 /// Returns `true` for the signals by which a terminal stops a program.
-fn stops(signal: i32) -> bool {
+fn stops_program(signal: i32) -> bool {
     matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 /// A stamp of the instance. One from the future was never true.
-fn believed(now: u64, stamp: u64) -> u64 {
+fn reject_future(now: u64, stamp: u64) -> u64 {
     if stamp <= now { stamp } else { 0 }
 }
 
 /// The last word of the instance.
-fn heard(now: u64, watch: &Watch, view: &View) -> u64 {
-    believed(now, view.since).max(believed(now, view.heartbeat)).max(watch.born).max(watch.released)
+fn last_activity(now: u64, watch: &Watch, view: &View) -> u64 {
+    reject_future(now, view.since)
+        .max(reject_future(now, view.heartbeat))
+        .max(watch.born)
+        .max(watch.traced_until)
 }
 
 /// The supervisor was woken much later than it wanted: it did not see what the instance did meanwhile, and
 /// whatever held it up may have held up the instance as well. It owes the instance the time that it was late, up
 /// to an interval; once per word heard and stage.
-fn grace_for_lateness(now: u64, late: u64, interval: u64, watch: &mut Watch) -> Option<u64> {
-    if watch.graced || late <= interval / 4 {
+fn extension_for_lateness(now: u64, lateness: u64, interval: u64, watch: &mut Watch) -> Option<u64> {
+    if watch.extension_used || lateness <= interval / 4 {
         return None;
     }
-    watch.graced = true;
-    watch.grace = now.saturating_add(late.min(interval));
-    Some(watch.grace)
+    watch.extension_used = true;
+    watch.not_before = now.saturating_add(lateness.min(interval));
+    Some(watch.not_before)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::environment::{RestartDelay, RestartLimit};
+use crate::settings::{RestartDelay, RestartLimit};
 
 /// An instance that has run this many times as long as the pause before it has done well.
 const RECOVERED: u64 = 10;

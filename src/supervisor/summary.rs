@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::notice::Notice;
+use super::log_event::LogEvent;
 
 /// The instance of the moment, and how it came to be.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct Summary {
     /// The last thing of note that happened to an instance, and when in ns since 1970.
     last: Option<(String, u64)>,
     /// What is being waited for while there is no instance.
-    awaited: Option<Notice>,
+    awaited: Option<LogEvent>,
 }
 
 impl Summary {
@@ -27,29 +27,29 @@ impl Summary {
     }
 
     /// Takes note of what happened at `time` ns since 1970.
-    pub fn note(&mut self, notice: Notice, time: u64) {
-        match notice {
-            Notice::Restarted { id, pid, .. } => self.launched(id, pid),
-            Notice::GroupEnded { .. } => {}
-            Notice::Adopted { id, pid, .. } => {
+    pub fn note(&mut self, event: LogEvent, time: u64) {
+        match event {
+            LogEvent::Restarted { id, pid, .. } => self.launched(id, pid),
+            LogEvent::GroupEnded { .. } => {}
+            LogEvent::Adopted { id, pid, .. } => {
                 self.instance = Some((id, pid));
                 self.awaited = None;
-                self.last = Some((notice.to_string(), time));
+                self.last = Some((event.to_string(), time));
             }
-            Notice::Left { .. } => {
+            LogEvent::MayHaveDaemonized { .. } => {
                 self.instance = None;
-                self.awaited = Some(notice);
+                self.awaited = Some(event);
             }
-            Notice::Delayed { .. } | Notice::LaunchFailed { .. } => {
+            LogEvent::Delayed { .. } | LogEvent::LaunchFailed { .. } => {
                 self.instance = None;
-                self.awaited = Some(notice);
+                self.awaited = Some(event);
             }
-            Notice::LimitReached { .. } => self.awaited = Some(notice),
-            Notice::Lost { .. } => {
+            LogEvent::LimitReached { .. } => self.awaited = Some(event),
+            LogEvent::Lost { .. } => {
                 self.instance = None;
-                self.last = Some((notice.to_string(), time));
+                self.last = Some((event.to_string(), time));
             }
-            _ => self.last = Some((notice.to_string(), time)),
+            _ => self.last = Some((event.to_string(), time)),
         }
     }
 
@@ -87,25 +87,25 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::process::Status;
+    use crate::sys::process::ExitStatus;
 
     #[test]
     fn it_names_the_instance_its_predecessors_and_what_happened_last() {
         let mut summary = Summary::default();
         summary.launched(1, 70);
         assert_eq!(summary.to_string(), "instance 1 (pid 70), 0 restarts");
-        summary.note(Notice::Lost { id: 1, pid: 70, status: Status::Exited(3), reason: None }, 1);
+        summary.note(LogEvent::Lost { id: 1, pid: 70, status: ExitStatus::Exited(3), reason: None }, 1);
         assert_eq!(
             summary.to_string(),
             "no instance, 0 restarts, last: instance 1 (pid 70) exited 3",
             "while the next is made"
         );
-        summary.note(Notice::Delayed { id: 2, pause: 250_000_000 }, 1);
+        summary.note(LogEvent::Delayed { id: 2, pause: 250_000_000 }, 1);
         assert_eq!(
             summary.to_string(),
             "instance 2 follows in 250 ms, 0 restarts, last: instance 1 (pid 70) exited 3"
         );
-        summary.note(Notice::Restarted { id: 2, pid: 71, took: 1 }, 1);
+        summary.note(LogEvent::Restarted { id: 2, pid: 71, took: 1 }, 1);
         assert_eq!(summary.to_string(), "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3");
     }
 }

@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The kernel's `struct robust_list`, followed by the futex word that it stands for.
 #[repr(C)]
-pub struct Cord {
-    next: AtomicPtr<Cord>,
+pub struct Lifeline {
+    next: AtomicPtr<Lifeline>,
     holder: AtomicU32,
 }
 
 /// The kernel's `struct robust_list_head`.
 #[repr(C)]
 struct Head {
-    next: AtomicPtr<Cord>,
+    next: AtomicPtr<Lifeline>,
     futex_offset: libc::c_long,
-    pending: AtomicPtr<Cord>,
+    pending: AtomicPtr<Lifeline>,
 }
 
 static HELD: Head = Head {
     next: AtomicPtr::new(ptr::null_mut()),
-    futex_offset: std::mem::offset_of!(Cord, holder) as libc::c_long,
+    futex_offset: std::mem::offset_of!(Lifeline, holder) as libc::c_long,
     pending: AtomicPtr::new(ptr::null_mut()),
 };
 
-impl Cord {
+impl Lifeline {
     /// Names the calling thread as the holder. To be called before the fork, so that the child never sees the
     /// cord without a holder.
     pub fn take(&self) {
@@ -49,20 +49,20 @@ impl Cord {
     }
 
     /// Takes the cord off the kernel's list, before its memory goes. Nothing for a cord that is not held.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release(&self) {
         let this = ptr::from_ref(self).cast_mut();
         let _ = HELD.next.compare_exchange(this, end_of_list(), Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Marks this cord as the kernel does when the holder ends.
-    pub fn cut(&self) {
+    pub fn mark(&self) {
         self.holder.store(libc::FUTEX_OWNER_DIED, Ordering::Release);
     }
 
     /// Returns `true` if the holder has ended, or the cord was cut. The kernel takes the thread id out of the word when
     /// it marks it.
     #[inline]
-    pub fn is_cut(&self) -> bool {
+    pub fn is_marked(&self) -> bool {
         self.holder.load(Ordering::Relaxed) & libc::FUTEX_TID_MASK == 0
     }
 }
@@ -91,6 +91,6 @@ impl RobustList {
 }
 
 /// The list ends where it began.
-fn end_of_list() -> *mut Cord {
+fn end_of_list() -> *mut Lifeline {
     (&raw const HELD).cast_mut().cast()
 }

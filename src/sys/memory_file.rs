@@ -13,7 +13,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::read;
 
-use super::foreign::{Bytes, Room};
+use super::ffi_buf::{InBuf, OutBuf};
 use super::signals::Blocked;
 use crate::error::{Error, Result};
 
@@ -83,7 +83,7 @@ impl MemoryFile {
     }
 
     /// Writes to the start of the file, which grows when it has to. On an error the earlier content may be gone.
-    pub fn write(&self, data: Bytes<'_>) -> Result<()> {
+    pub fn write(&self, data: InBuf<'_>) -> Result<()> {
         if !self.reaches(data.len()) {
             self.reserve(data.len())?;
         }
@@ -94,7 +94,7 @@ impl MemoryFile {
     }
 
     /// Reads `length` bytes from the start of the file; on an error nothing was read.
-    pub fn read(&self, mut room: Room<'_>, length: usize) -> Result<()> {
+    pub fn read(&self, mut room: OutBuf<'_>, length: usize) -> Result<()> {
         self.reach(length)?;
         // SAFETY: the mapping covers length bytes of a file that cannot shrink, and is no room of the application's.
         unsafe { room.fill(self.mapping.get().as_ptr(), length) };
@@ -105,7 +105,7 @@ impl MemoryFile {
     pub fn copy_to(&self, target: &MemoryFile, length: usize) -> Result<()> {
         self.reach(length)?;
         // SAFETY: the mapping covers length bytes, and stays as it is until they are copied: `target` is another file.
-        target.write(unsafe { Bytes::new(self.mapping.get().as_ptr(), length) })
+        target.write(unsafe { InBuf::new(self.mapping.get().as_ptr(), length) })
     }
 
     /// Makes sure that the first `length` bytes can be read; an error when the file is shorter.
@@ -338,7 +338,7 @@ mod tests {
         let mut file = MemoryFile::create(c"sam-test").unwrap();
         let identified = file.file.unwrap();
         file.file = Some(Identified { inode: identified.inode + 1, ..identified });
-        assert_eq!(file.write(Bytes::from(&[1; 10_000][..])), Err(Error::DescriptorLost));
+        assert_eq!(file.write(InBuf::from(&[1; 10_000][..])), Err(Error::DescriptorLost));
         file.file = Some(identified);
         assert_eq!(identified.checked().unwrap().1, 0);
     }
@@ -348,7 +348,7 @@ mod tests {
         const LARGE: usize = 10 * KEPT;
         for file in [MemoryFile::create(c"sam-test").unwrap(), MemoryFile::private()] {
             for kept in [0, 5, UNIT, 3 * KEPT] {
-                file.write(Bytes::from(&vec![7; LARGE][..])).unwrap();
+                file.write(InBuf::from(&vec![7; LARGE][..])).unwrap();
                 assert!(file.is_wasteful(0) && file.is_wasteful(LARGE / 4) && !file.is_wasteful(LARGE));
                 file.give_back(kept);
                 assert!(!file.is_wasteful(kept), "{kept} bytes");

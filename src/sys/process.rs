@@ -46,7 +46,7 @@ pub fn pidfd(child: i32) -> nix::Result<OwnedFd> {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum ExitStatus {
     /// With this exit code, 0 to 255.
     Exited(i32),
     /// Killed by this signal.
@@ -62,15 +62,15 @@ pub enum Status {
 
 /// News of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ChildChange {
     /// It ended, and is reaped.
-    Ended(Status),
+    Ended(ExitStatus),
     /// This signal stopped it.
     Stopped(i32),
 }
 
 /// News of any child, if there is some: its pid, its real user id, and what happened. Children that ended are reaped.
-pub fn next_change() -> Option<(i32, u32, Change)> {
+pub fn next_change() -> Option<(i32, u32, ChildChange)> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
     let (pid, user, status, code) = unsafe {
@@ -82,10 +82,10 @@ pub fn next_change() -> Option<(i32, u32, Change)> {
     };
     let change = match code {
         _ if pid == 0 => return None,
-        libc::CLD_EXITED => Change::Ended(Status::Exited(status)),
-        libc::CLD_KILLED => Change::Ended(Status::Killed { signal: status, core: false }),
-        libc::CLD_DUMPED => Change::Ended(Status::Killed { signal: status, core: true }),
-        _ => Change::Stopped(status),
+        libc::CLD_EXITED => ChildChange::Ended(ExitStatus::Exited(status)),
+        libc::CLD_KILLED => ChildChange::Ended(ExitStatus::Killed { signal: status, core: false }),
+        libc::CLD_DUMPED => ChildChange::Ended(ExitStatus::Killed { signal: status, core: true }),
+        _ => ChildChange::Stopped(status),
     };
     Some((pid, user, change))
 }
@@ -341,7 +341,7 @@ pub fn run_and_exit(body: impl FnOnce()) -> ! {
 }
 
 /// Closes every descriptor of the calling process but these, and puts /dev/null in place of the standard ones.
-pub fn close_all_but<const N: usize>(mut kept: [RawFd; N]) {
+pub fn close_all_except<const N: usize>(mut kept: [RawFd; N]) {
     kept.sort_unstable();
     let mut first = 0;
     for fd in kept {
@@ -357,7 +357,7 @@ fn close_range(first: RawFd, last: RawFd) {
     if first > last {
         return;
     }
-    // SAFETY: who calls close_all_but() uses none of them any more, and neither takes memory.
+    // SAFETY: who calls close_all_except() uses none of them any more, and neither takes memory.
     unsafe {
         if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
             // Before Linux 5.9.

@@ -40,7 +40,7 @@ pub struct QuorumLibrary {
 
 /// A connection to corosync's quorum service.
 #[derive(Debug)]
-pub struct Quorum<'a> {
+pub struct QuorumConnection<'a> {
     library: &'a QuorumLibrary,
     handle: u64,
     fd: c_int,
@@ -71,8 +71,8 @@ impl QuorumLibrary {
     }
 
     /// Connects, and asks to be told the state now and at every change. May block for as long as corosync likes.
-    pub fn connect(&self) -> Result<Quorum<'_>, Refusal> {
-        let mut connection = Quorum { library: self, handle: 0, fd: -1 };
+    pub fn connect(&self) -> Result<QuorumConnection<'_>, Refusal> {
+        let mut connection = QuorumConnection { library: self, handle: 0, fd: -1 };
         let mut callbacks = Callbacks { notify };
         let mut provider = 0;
         SAID.store(0, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl QuorumLibrary {
     }
 }
 
-impl Quorum<'_> {
+impl QuorumConnection<'_> {
     /// Becomes readable when there is news.
     pub fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the library keeps it open as long as the connection.
@@ -119,7 +119,7 @@ impl Quorum<'_> {
     }
 }
 
-impl Drop for Quorum<'_> {
+impl Drop for QuorumConnection<'_> {
     fn drop(&mut self) {
         if self.handle != 0 {
             // SAFETY: the handle is open, and used no more.

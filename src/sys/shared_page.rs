@@ -25,7 +25,7 @@ use super::process;
 struct Layout {
     words: [AtomicU64; SharedPage::WORDS],
     futexes: [AtomicU32; SharedPage::FUTEXES],
-    lifeline: super::lifeline::Cord,
+    lifeline: super::lifeline::Lifeline,
 }
 
 /// A zeroed page, mapped MAP_SHARED. Forked processes see the same words at the same address.
@@ -35,12 +35,12 @@ pub struct SharedPage {
     /// The memory file that it is, and the file's inode number.
     file: Option<(OwnedFd, u64)>,
     /// The process that has it alone, where one has.
-    keeper: Option<i32>,
+    sole_owner: Option<i32>,
 }
 
 /// Where another process that may look at this one's descriptors finds a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct PageLocation {
     /// The number of the descriptor.
     pub descriptor: i32,
     /// The inode number of the file: the descriptor's number may have become another file's.
@@ -67,14 +67,14 @@ impl SharedPage {
     pub fn new() -> nix::Result<SharedPage> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED)? };
-        Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
+        Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
     /// Maps a page of zeros that this process shares with none: a forked process gets a copy.
     pub fn private() -> nix::Result<SharedPage> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
-        Ok(SharedPage { layout: address.cast(), file: None, keeper: None })
+        Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
     /// Maps a page of zeros that is a memory file. `name` shows in /proc. The file is exactly one page long, and
@@ -92,13 +92,13 @@ impl SharedPage {
         let inode = fstat(&fd)?.st_ino;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe { mmap(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
-        Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), keeper: None })
+        Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), sole_owner: None })
     }
 
     /// Returns where the page is found. `None` if it has no file, or the descriptor was closed.
-    pub fn place(&self) -> Option<Place> {
+    pub fn location(&self) -> Option<PageLocation> {
         let (fd, inode) = self.file.as_ref()?;
-        Some(Place { descriptor: fd.as_raw_fd(), inode: *inode })
+        Some(PageLocation { descriptor: fd.as_raw_fd(), inode: *inode })
     }
 
     /// Closes the descriptor. The page itself stays.
@@ -111,7 +111,7 @@ impl SharedPage {
     pub fn keep_to_this_process(&mut self) -> nix::Result<()> {
         // SAFETY: nobody reads it in a forked process, which has no such page.
         unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK)? };
-        self.keeper = Some(process::own_pid());
+        self.sole_owner = Some(process::own_pid());
         Ok(())
     }
 
@@ -135,17 +135,17 @@ impl SharedPage {
 
     /// Where the kernel marks the end of the process that holds the lifeline.
     #[inline]
-    pub fn lifeline(&self) -> &super::lifeline::Cord {
+    pub fn lifeline(&self) -> &super::lifeline::Lifeline {
         &self.layout().lifeline
     }
 }
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        if self.keeper.is_some_and(|keeper| keeper != process::own_pid()) {
+        if self.sole_owner.is_some_and(|sole_owner| sole_owner != process::own_pid()) {
             return;
         }
-        self.lifeline().let_go();
+        self.lifeline().release();
         // SAFETY: the mapping was made by new(), and every borrow of it ended with self. A failure leaves it
         // mapped, which harms nobody.
         let _ = unsafe { munmap(self.layout.cast(), size_of::<Layout>()) };
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn page_in_file_is_read_through_its_descriptor() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
-        let Place { descriptor, inode } = page.place().unwrap();
+        let PageLocation { descriptor, inode } = page.location().unwrap();
         let file = std::fs::File::open(format!("/proc/self/fd/{descriptor}")).unwrap();
         assert_eq!(file.metadata().unwrap().ino(), inode);
         assert_eq!(page.words()[1].load(Ordering::Relaxed), 0);
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn page_in_file_is_one_page_long_for_ever() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
-        let Place { descriptor, .. } = page.place().unwrap();
+        let PageLocation { descriptor, .. } = page.location().unwrap();
         let path = format!("/proc/self/fd/{descriptor}");
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let length = SharedPage::FILE_LENGTH as u64;
@@ -193,7 +193,7 @@ mod tests {
         let mut page = SharedPage::in_file(c"sam-test").unwrap();
         page.words()[0].store(7, Ordering::Relaxed);
         page.close_file();
-        assert_eq!((page.place(), page.words()[0].load(Ordering::Relaxed)), (None, 7));
-        assert_eq!(SharedPage::new().unwrap().place(), None);
+        assert_eq!((page.location(), page.words()[0].load(Ordering::Relaxed)), (None, 7));
+        assert_eq!(SharedPage::new().unwrap().location(), None);
     }
 }

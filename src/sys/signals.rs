@@ -7,7 +7,7 @@ use std::ptr;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
 };
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{self, SfdFlags};
 
 /// The signal mask of a thread.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ pub struct ChildSignal {
 
 impl ChildSignal {
     /// Sets SIGCHLD to its default.
-    pub fn set_aside() -> nix::Result<ChildSignal> {
+    pub fn reset_to_default() -> nix::Result<ChildSignal> {
         let was_pending = is_pending(libc::SIGCHLD);
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code.
@@ -154,12 +154,13 @@ impl Received {
 
 /// Where the blocked signals of this process arrive.
 #[derive(Debug)]
-pub struct Inbox(SignalFd);
+pub struct SignalFd(signalfd::SignalFd);
 
-impl Inbox {
+impl SignalFd {
     /// Takes all signals that are blocked.
-    pub fn new() -> nix::Result<Inbox> {
-        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Inbox)
+    pub fn new() -> nix::Result<SignalFd> {
+        signalfd::SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map(SignalFd)
     }
 
     /// Returns the next signal that has arrived, if any. What the kernel has to say of this process alone, of its
@@ -179,7 +180,7 @@ impl Inbox {
     }
 }
 
-impl AsFd for Inbox {
+impl AsFd for SignalFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -222,7 +223,7 @@ pub fn send_to_self(number: i32) {
 }
 
 /// Passes a received signal on to `process`, with the value that came with it.
-pub fn pass_on(process: i32, received: Received) -> nix::Result<()> {
+pub fn forward(process: i32, received: Received) -> nix::Result<()> {
     let Some(value) = received.value else {
         return send(process, received.number);
     };

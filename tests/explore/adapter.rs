@@ -4,20 +4,20 @@
 use std::{fmt, hash::Hash};
 
 use sam::{
-    board::{self, View},
-    corosync::{
-        desk::{Quorum as Partition, Report},
-        record::State,
-    },
-    environment::{HangSignal, RestartDelay, RestartLimit, Settings},
     policy::Recovery,
-    status::Stage,
-    supervisor::{
-        heir::Heirs,
-        machine::{Effect, Event, Machine, Rules},
-        notice::{Notice, Reason},
+    settings::{HangSignal, RestartDelay, RestartLimit, Settings},
+    shared::{
+        cmap_record::CmapState,
+        control_page::{self, View},
+        mailbox::{ClusterReport, QuorumState},
+        status_page::Activity,
     },
-    sys::{inspection::Inspection, process::Status, signals::Received},
+    supervisor::{
+        daemonized::Candidates,
+        log_event::{LogEvent, Reason},
+        machine::{Effect, Event, Machine, Rules},
+    },
+    sys::{inspection::Inspection, process::ExitStatus, signals::Received},
 };
 
 use super::{
@@ -51,7 +51,7 @@ pub struct Page {
     pub heartbeat: u64,
     pub unhealthy: u64,
     pub warn_signal: i32,
-    pub given_up: bool,
+    pub marked_failed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ pub struct Arrival {
 
 /// What goes on in the place of an instance that exited with 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Heir {
+pub enum Found {
     None,
     /// A process that has called the library.
     Caller,
@@ -100,12 +100,12 @@ pub enum Fact {
     LaunchFailed,
     Tick,
     Died(End),
-    Left,
+    MayHaveDaemonized,
     /// What was found, and its pid.
-    Heir(Heir, i32),
+    DaemonSearched(Found, i32),
     Adopted(i32),
     LaunchImpossible,
-    Stillborn(End),
+    SpareDied(End),
     SpareMade,
     SpareLost,
     StoppedBy(i32),
@@ -133,13 +133,13 @@ pub enum Line {
     Unhealthy,
     Recovered { silent: u64, at: u64 },
     Killed { silent: u64, signal: i32 },
-    Overdue { dumping: bool },
+    KilledAfterHangSignal { dumping: bool },
     Traced(bool),
-    Refused { signal: i32 },
-    Final { signal: i32 },
-    Dropped { signal: i32 },
-    QuorumWarned { signal: i32 },
-    Outlived,
+    SignalRefused { signal: i32 },
+    ToldToEnd { signal: i32 },
+    SignalDropped { signal: i32 },
+    QuorumWarning { signal: i32 },
+    KilledForQuorum,
     QuorumLost,
     QuorumBack,
     Lost { end: End, blame: Option<Blame> },
@@ -147,9 +147,9 @@ pub enum Line {
     LaunchFailed { pause: u64 },
     Delayed { pause: u64 },
     LimitReached,
-    Left,
+    MayHaveDaemonized,
     Adopted { before: i32 },
-    Strayed,
+    OutOfReach,
     NoMoreProcesses,
     Other,
 }
@@ -158,16 +158,16 @@ pub enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     Launch { id: u32, warn_signal: i32 },
-    Prepare,
-    SeekHeir,
+    MakeSpare,
+    FindDaemon,
     Adopt(i32),
     Send(i32),
-    PassOn(i32),
+    Forward(i32),
     Inspect,
-    EndGroup(u32),
+    KillGroup(u32),
     Suspend,
-    Admit(u64),
-    Show(u64),
+    GrantStart(u64),
+    AckPublished(u64),
     Publish(Key, u64),
     Log { line: Line, id: Option<u32>, pid: Option<i32> },
     Finish(End),
@@ -175,7 +175,7 @@ pub enum Deed {
 
 /// What the machine says of the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mood {
+pub enum Shown {
     Launching,
     Watched,
     Warned,
@@ -199,7 +199,7 @@ impl Supervisor {
                 .delay
                 .then_some(RestartDelay { first: RESTART_PAUSE.0, last: RESTART_PAUSE.1 }),
             standby: config.standby,
-            hang_signal: config.hang.then_some(HangSignal { number: HANG_SIGNAL, grace: HANG_GRACE }),
+            hang_signal: config.hang.then_some(HangSignal { number: HANG_SIGNAL, timeout: HANG_GRACE }),
             debug_hold: config.hold,
             kill_group: config.kill_group,
             withhold_signals: config.withhold,
@@ -217,7 +217,7 @@ impl Supervisor {
     }
 
     pub fn step(&mut self, now: u64, fact: Fact, page: Option<&Page>) -> impl Iterator<Item = Deed> + use<> {
-        let view = page.map_or(View::GONE, view);
+        let view = page.map_or(View::NO_INSTANCE, view);
         self.0.step(now, event(fact), &view).into_iter().map(deed)
     }
 
@@ -233,16 +233,16 @@ impl Supervisor {
         self.0.end_is_final()
     }
 
-    pub fn mood(&self) -> (Mood, u64) {
-        let (stage, until) = self.0.stage();
-        let mood = match stage {
-            Stage::Launching => Mood::Launching,
-            Stage::Watched => Mood::Watched,
-            Stage::Warned => Mood::Warned,
-            Stage::Ending => Mood::Ending,
-            Stage::Held => Mood::Held,
-            Stage::Pausing => Mood::Pausing,
-            Stage::Over => Mood::Over,
+    pub fn mood(&self) -> (Shown, u64) {
+        let (activity, until) = self.0.activity();
+        let mood = match activity {
+            Activity::Launching => Shown::Launching,
+            Activity::Watched => Shown::Watched,
+            Activity::Warned => Shown::Warned,
+            Activity::Ending => Shown::Ending,
+            Activity::Held => Shown::Held,
+            Activity::Pausing => Shown::Pausing,
+            Activity::Over => Shown::Over,
         };
         (mood, until)
     }
@@ -256,14 +256,14 @@ impl fmt::Debug for Supervisor {
 
 fn view(page: &Page) -> View {
     let phase = match page.phase {
-        Phase::Registered => board::Phase::Registered,
-        Phase::Waiting => board::Phase::Waiting,
-        Phase::Started => board::Phase::Started,
-        Phase::Stopped => board::Phase::Stopped,
-        Phase::Finalized => board::Phase::Finalized,
+        Phase::Registered => control_page::Phase::Registered,
+        Phase::Waiting => control_page::Phase::Waiting,
+        Phase::Started => control_page::Phase::Started,
+        Phase::Stopped => control_page::Phase::Stopped,
+        Phase::Finalized => control_page::Phase::Finalized,
     };
-    let Page { since, heartbeat, unhealthy, warn_signal, given_up, .. } = *page;
-    View { phase, since, heartbeat, unhealthy, warn_signal, given_up }
+    let Page { since, heartbeat, unhealthy, warn_signal, marked_failed, .. } = *page;
+    View { phase, since, heartbeat, unhealthy, warn_signal, marked_failed }
 }
 
 fn event(fact: Fact) -> Event {
@@ -273,34 +273,34 @@ fn event(fact: Fact) -> Event {
         Fact::LaunchFailed => Event::LaunchFailed(libc::EAGAIN),
         Fact::Tick => Event::Tick,
         Fact::Died(end) => Event::Died(status(end)),
-        Fact::Left => Event::Left,
-        Fact::Heir(heir, pid) => Event::Heir(match heir {
-            Heir::None => Heirs::None,
-            Heir::Caller => Heirs::Caller(pid),
-            Heir::Only => Heirs::Only(pid),
-            Heir::Several => Heirs::Several,
-            Heir::OutOfReach => Heirs::OutOfReach(Some(pid)),
+        Fact::MayHaveDaemonized => Event::MayHaveDaemonized,
+        Fact::DaemonSearched(found, pid) => Event::DaemonSearched(match found {
+            Found::None => Candidates::None,
+            Found::Caller => Candidates::Caller(pid),
+            Found::Only => Candidates::Only(pid),
+            Found::Several => Candidates::Several,
+            Found::OutOfReach => Candidates::OutOfReach(Some(pid)),
         }),
         Fact::Adopted(pid) => Event::Adopted { pid },
         Fact::LaunchImpossible => Event::LaunchImpossible,
-        Fact::Stillborn(end) => Event::Stillborn(status(end)),
+        Fact::SpareDied(end) => Event::SpareDied(status(end)),
         Fact::SpareMade => Event::SpareMade,
         Fact::SpareLost => Event::SpareLost,
         Fact::StoppedBy(signal) => Event::Stopped(signal),
         Fact::Refused(signal) => Event::Refused { signal, errno: libc::EPERM },
-        Fact::Cluster(quorum, shown) => Event::Corosync(Report {
+        Fact::Cluster(quorum, published) => Event::Corosync(ClusterReport {
             quorum: match quorum {
-                Quorum::Unknown => Partition::Unknown,
-                Quorum::Yes => Partition::Yes,
-                Quorum::No => Partition::No,
-                Quorum::Gone => Partition::Gone,
+                Quorum::Unknown => QuorumState::Unknown,
+                Quorum::Yes => QuorumState::Yes,
+                Quorum::No => QuorumState::No,
+                Quorum::Gone => QuorumState::Gone,
             },
-            shown: shown.map(|key| match key {
-                Key::Stopped => State::Stopped,
-                Key::Running => State::Running,
-                Key::Waiting => State::Waiting,
-                Key::Failed => State::Failed,
-                Key::Gone => State::Gone,
+            published: published.map(|key| match key {
+                Key::Stopped => CmapState::Stopped,
+                Key::Running => CmapState::Running,
+                Key::Waiting => CmapState::Waiting,
+                Key::Failed => CmapState::Failed,
+                Key::Gone => CmapState::Gone,
             }),
             lost: quorum == Quorum::Gone,
         }),
@@ -312,68 +312,76 @@ fn event(fact: Fact) -> Event {
     }
 }
 
-fn status(end: End) -> Status {
+fn status(end: End) -> ExitStatus {
     match end {
-        End::Exit(code) => Status::Exited(code),
-        End::Signal(signal, core) => Status::Killed { signal, core },
-        End::Unknown => Status::Unknown,
+        End::Exit(code) => ExitStatus::Exited(code),
+        End::Signal(signal, core) => ExitStatus::Killed { signal, core },
+        End::Unknown => ExitStatus::Unknown,
     }
 }
 
-fn end(status: Status) -> End {
+fn end(status: ExitStatus) -> End {
     match status {
-        Status::Exited(code) => End::Exit(code),
-        Status::Killed { signal, core } => End::Signal(signal, core),
-        Status::Unknown => End::Unknown,
+        ExitStatus::Exited(code) => End::Exit(code),
+        ExitStatus::Killed { signal, core } => End::Signal(signal, core),
+        ExitStatus::Unknown => End::Unknown,
     }
 }
 
 fn deed(effect: Effect) -> Deed {
     match effect {
         Effect::Launch { id, warn_signal } => Deed::Launch { id, warn_signal },
-        Effect::Prepare => Deed::Prepare,
-        Effect::SeekHeir => Deed::SeekHeir,
+        Effect::MakeSpare => Deed::MakeSpare,
+        Effect::FindDaemon => Deed::FindDaemon,
         Effect::Adopt(pid) => Deed::Adopt(pid),
         Effect::Send(signal) => Deed::Send(signal),
-        Effect::PassOn(received) => Deed::PassOn(received.number),
+        Effect::Forward(received) => Deed::Forward(received.number),
         Effect::Inspect => Deed::Inspect,
-        Effect::EndGroup(id) => Deed::EndGroup(id),
+        Effect::KillGroup(id) => Deed::KillGroup(id),
         Effect::Suspend => Deed::Suspend,
-        Effect::Admit(since) => Deed::Admit(since),
-        Effect::Show(since) => Deed::Show(since),
+        Effect::GrantStart(since) => Deed::GrantStart(since),
+        Effect::AckPublished(since) => Deed::AckPublished(since),
         Effect::Publish(record) => {
             let key = match record.state {
-                State::Stopped => Key::Stopped,
-                State::Running => Key::Running,
-                State::Waiting => Key::Waiting,
-                State::Failed => Key::Failed,
-                State::Gone => Key::Gone,
+                CmapState::Stopped => Key::Stopped,
+                CmapState::Running => Key::Running,
+                CmapState::Waiting => Key::Waiting,
+                CmapState::Failed => Key::Failed,
+                CmapState::Gone => Key::Gone,
             };
             Deed::Publish(key, record.last_updated)
         }
-        Effect::Tell(notice) => logged(notice),
+        Effect::Log(notice) => logged(notice),
         Effect::Finish(status) => Deed::Finish(end(status)),
     }
 }
 
-fn logged(notice: Notice) -> Deed {
+fn logged(notice: LogEvent) -> Deed {
     let (line, id, pid) = match notice {
-        Notice::Warned { id, pid, silent, limit: _, signal } => {
+        LogEvent::Warned { id, pid, silent, limit: _, signal } => {
             (Line::Warned { silent, signal }, Some(id), Some(pid))
         }
-        Notice::Unhealthy { id, pid } => (Line::Unhealthy, Some(id), Some(pid)),
-        Notice::Recovered { id, pid, silent, at } => (Line::Recovered { silent, at }, Some(id), Some(pid)),
-        Notice::Killed { id, pid, silent, signal } => (Line::Killed { silent, signal }, Some(id), Some(pid)),
-        Notice::Overdue { id, pid, dumping } => (Line::Overdue { dumping }, Some(id), Some(pid)),
-        Notice::Traced { id, pid, traced } => (Line::Traced(traced), Some(id), Some(pid)),
-        Notice::Refused { id, pid, signal, errno: _ } => (Line::Refused { signal }, Some(id), Some(pid)),
-        Notice::Final { id, pid, signal, way: _ } => (Line::Final { signal }, Some(id), Some(pid)),
-        Notice::Dropped { id, signal } => (Line::Dropped { signal }, Some(id), None),
-        Notice::Condemned { id, pid, signal } => (Line::QuorumWarned { signal }, Some(id), Some(pid)),
-        Notice::Outlived { id, pid } => (Line::Outlived, Some(id), Some(pid)),
-        Notice::QuorumLost => (Line::QuorumLost, None, None),
-        Notice::QuorumBack => (Line::QuorumBack, None, None),
-        Notice::Lost { id, pid, status, reason } => {
+        LogEvent::Unhealthy { id, pid } => (Line::Unhealthy, Some(id), Some(pid)),
+        LogEvent::Recovered { id, pid, silent, at } => (Line::Recovered { silent, at }, Some(id), Some(pid)),
+        LogEvent::Killed { id, pid, silent, signal } => {
+            (Line::Killed { silent, signal }, Some(id), Some(pid))
+        }
+        LogEvent::KilledAfterHangSignal { id, pid, dumping } => {
+            (Line::KilledAfterHangSignal { dumping }, Some(id), Some(pid))
+        }
+        LogEvent::Traced { id, pid, traced } => (Line::Traced(traced), Some(id), Some(pid)),
+        LogEvent::SignalRefused { id, pid, signal, errno: _ } => {
+            (Line::SignalRefused { signal }, Some(id), Some(pid))
+        }
+        LogEvent::ToldToEnd { id, pid, signal, delivery: _ } => {
+            (Line::ToldToEnd { signal }, Some(id), Some(pid))
+        }
+        LogEvent::SignalDropped { id, signal } => (Line::SignalDropped { signal }, Some(id), None),
+        LogEvent::QuorumWarning { id, pid, signal } => (Line::QuorumWarning { signal }, Some(id), Some(pid)),
+        LogEvent::KilledForQuorum { id, pid } => (Line::KilledForQuorum, Some(id), Some(pid)),
+        LogEvent::QuorumLost => (Line::QuorumLost, None, None),
+        LogEvent::QuorumBack => (Line::QuorumBack, None, None),
+        LogEvent::Lost { id, pid, status, reason } => {
             let blame = reason.map(|reason| match reason {
                 Reason::Silent => Blame::Silent,
                 Reason::Unhealthy => Blame::Unhealthy,
@@ -381,18 +389,18 @@ fn logged(notice: Notice) -> Deed {
             });
             (Line::Lost { end: end(status), blame }, Some(id), Some(pid))
         }
-        Notice::Restarted { id, pid, took } => (Line::Restarted { took }, Some(id), Some(pid)),
-        Notice::LaunchFailed { id, errno: _, pause } => (Line::LaunchFailed { pause }, Some(id), None),
-        Notice::Delayed { id, pause } => (Line::Delayed { pause }, Some(id), None),
-        Notice::LimitReached { id, limit: _ } => (Line::LimitReached, Some(id), None),
-        Notice::Left { id, pid } => (Line::Left, Some(id), Some(pid)),
-        Notice::Adopted { id, pid, before } => (Line::Adopted { before }, Some(id), Some(pid)),
-        Notice::Strayed { id, pid: _ } => (Line::Strayed, Some(id), None),
-        Notice::NoMoreProcesses { id } => (Line::NoMoreProcesses, Some(id), None),
-        Notice::GroupEnded { .. }
-        | Notice::CorosyncLost
-        | Notice::CorosyncBack
-        | Notice::CorosyncStalled { .. } => (Line::Other, None, None),
+        LogEvent::Restarted { id, pid, took } => (Line::Restarted { took }, Some(id), Some(pid)),
+        LogEvent::LaunchFailed { id, errno: _, pause } => (Line::LaunchFailed { pause }, Some(id), None),
+        LogEvent::Delayed { id, pause } => (Line::Delayed { pause }, Some(id), None),
+        LogEvent::LimitReached { id, limit: _ } => (Line::LimitReached, Some(id), None),
+        LogEvent::MayHaveDaemonized { id, pid } => (Line::MayHaveDaemonized, Some(id), Some(pid)),
+        LogEvent::Adopted { id, pid, before } => (Line::Adopted { before }, Some(id), Some(pid)),
+        LogEvent::OutOfReach { id, pid: _ } => (Line::OutOfReach, Some(id), None),
+        LogEvent::NoMoreProcesses { id } => (Line::NoMoreProcesses, Some(id), None),
+        LogEvent::GroupEnded { .. }
+        | LogEvent::CorosyncLost
+        | LogEvent::CorosyncBack
+        | LogEvent::CorosyncStalled { .. } => (Line::Other, None, None),
     };
     Deed::Log { line, id, pid }
 }

@@ -5,7 +5,7 @@
 use super::{
     Config, FRESH, HANG_GRACE, HANG_SIGNAL, INTERVAL, NEVER, PATIENCE, PID, RESTART_PAUSE, RESTART_WINDOW,
     RESTARTS, SETTLED, START, TICK, WARN_SIGNAL,
-    adapter::{Arrival, Blame, Deed, End, Fact, Heir, Key, Line, Mood, Page, Phase, Quorum, Supervisor},
+    adapter::{Arrival, Blame, Deed, End, Fact, Found, Key, Line, Page, Phase, Quorum, Shown, Supervisor},
 };
 
 /// Something that happens. `Tick` comes at any time, as in the event loop; `Pass` is time without the supervisor.
@@ -31,13 +31,14 @@ pub enum Act {
     Die(End),
     /// A signal arrives whose receiver was dead by then.
     MissAndDie(i32),
-    Stillborn(End),
+    /// The instance was a spare that ends before it takes over.
+    SpareDiesFirst(End),
     /// The instance exits with 0, and this goes on in its place.
-    Leave(Heir),
+    Leave(Found),
     /// As Leave, where a signal arrives whose receiver was dead by then.
-    MissAndLeave(i32, Heir),
+    MissAndLeave(i32, Found),
     /// Now this goes on in its place.
-    Heir(Heir),
+    NowFound(Found),
     /// A signal stops the instance.
     StopBy(i32),
     /// The kernel begins to write a core file of the instance.
@@ -67,7 +68,7 @@ pub enum Act {
     ForgeHeartbeat(Stamp),
     ForgeUnhealthy(Stamp),
     ForgeWarnSignal(i32),
-    ForgeGivenUp,
+    ForgeMarkedFailed,
 }
 
 /// A time that an instance forges.
@@ -111,18 +112,18 @@ pub const DEATHS: &[Act] = &[
     Act::Die(End::Exit(3)),
     Act::Die(End::Unknown),
     Act::MissAndDie(libc::SIGHUP),
-    Act::Stillborn(CRASH),
+    Act::SpareDiesFirst(CRASH),
     Act::SpareDied,
 ];
 pub const ADOPTION: &[Act] = &[
-    Act::Leave(Heir::Only),
-    Act::Leave(Heir::Several),
-    Act::Leave(Heir::OutOfReach),
-    Act::MissAndLeave(libc::SIGTERM, Heir::Several),
-    Act::MissAndLeave(libc::SIGHUP, Heir::Several),
-    Act::Heir(Heir::None),
-    Act::Heir(Heir::Only),
-    Act::Heir(Heir::Caller),
+    Act::Leave(Found::Only),
+    Act::Leave(Found::Several),
+    Act::Leave(Found::OutOfReach),
+    Act::MissAndLeave(libc::SIGTERM, Found::Several),
+    Act::MissAndLeave(libc::SIGHUP, Found::Several),
+    Act::NowFound(Found::None),
+    Act::NowFound(Found::Only),
+    Act::NowFound(Found::Caller),
     Act::LaunchImpossible,
 ];
 pub const DEBUGGER: &[Act] = &[Act::Attach, Act::Detach];
@@ -162,7 +163,7 @@ pub const FORGERY: &[Act] = &[
     Act::ForgeWarnSignal(0),
     Act::ForgeWarnSignal(-1),
     Act::ForgeWarnSignal(i32::MAX),
-    Act::ForgeGivenUp,
+    Act::ForgeMarkedFailed,
 ];
 
 /// A broken rule of the contract.
@@ -269,7 +270,7 @@ struct Instance {
     excused: bool,
     /// No warning and no kill before this time.
     owed: u64,
-    mood: Mood,
+    mood: Shown,
     warning: Option<Warning>,
     /// When it was warned for want of quorum.
     condemned: u64,
@@ -300,7 +301,7 @@ impl Instance {
             kill_by: NEVER,
             excused: false,
             owed: 0,
-            mood: Mood::Watched,
+            mood: Shown::Watched,
             warning: None,
             condemned: NEVER,
             decided: NEVER,
@@ -370,7 +371,7 @@ pub struct World {
     id: u32,
     instance: Instance,
     page: Page,
-    heir: Heir,
+    found: Found,
     /// A signal that is to end the program arrived when its process was gone.
     unheard_end: bool,
     last_end: End,
@@ -416,7 +417,7 @@ impl World {
             id: 1,
             instance: Instance::new(START, false),
             page: page(WARN_SIGNAL),
-            heir: Heir::None,
+            found: Found::None,
             unheard_end: false,
             last_end: End::Exit(0),
             spare: Spare::None,
@@ -484,7 +485,7 @@ impl World {
         let instance = &self.instance;
         let lives = self.lives();
         let left = matches!(self.life, Life::Left { .. });
-        let goes_on = left && self.heir != Heir::None;
+        let goes_on = left && self.found != Found::None;
         let writes = lives && !instance.doomed && !instance.dumping;
         // What is said at the moment of a decision might be said before or after it.
         let is_in_doubt = instance.is_decided() && instance.decided == self.now;
@@ -516,11 +517,11 @@ impl World {
             Act::Die(KILLED) => lives && instance.doomed,
             Act::Die(CRASH) => lives && (!instance.doomed || instance.dumping),
             Act::Die(_) | Act::MissAndDie(_) => writes,
-            Act::Stillborn(_) => writes && instance.is_spare,
+            Act::SpareDiesFirst(_) => writes && instance.is_spare,
             Act::Leave(_) | Act::MissAndLeave(..) => writes,
-            Act::Heir(Heir::None) => goes_on,
-            Act::Heir(Heir::Only) => left && self.heir == Heir::Several,
-            Act::Heir(_) => left && matches!(self.heir, Heir::Only | Heir::Several),
+            Act::NowFound(Found::None) => goes_on,
+            Act::NowFound(Found::Only) => left && self.found == Found::Several,
+            Act::NowFound(_) => left && matches!(self.found, Found::Only | Found::Several),
             Act::StopBy(_) => writes,
             Act::DumpCore => writes,
             Act::Attach => writes && !instance.traced,
@@ -542,7 +543,7 @@ impl World {
 
             Act::ForgePhase(forged) => writes && forged != phase,
             Act::ForgeSince(_) | Act::ForgeHeartbeat(_) | Act::ForgeUnhealthy(_) => writes,
-            Act::ForgeWarnSignal(_) | Act::ForgeGivenUp => writes,
+            Act::ForgeWarnSignal(_) | Act::ForgeMarkedFailed => writes,
         }
     }
 
@@ -586,7 +587,7 @@ impl World {
                 self.instance.kill_by = self.instance.kill_by.min(now + INTERVAL);
             }
             Act::MarkFailed => {
-                self.page.given_up = true;
+                self.page.marked_failed = true;
                 self.instance.doomed = true;
             }
             Act::WarnBy(signal) | Act::ForgeWarnSignal(signal) => {
@@ -599,17 +600,17 @@ impl World {
                 self.tell(Fact::Missed(signal), &mut story)?;
                 self.tell(Fact::Died(CRASH), &mut story)?;
             }
-            Act::Stillborn(end) => self.tell(Fact::Stillborn(end), &mut story)?,
-            Act::Leave(heir) => {
-                self.heir = heir;
-                self.tell(Fact::Left, &mut story)?;
+            Act::SpareDiesFirst(end) => self.tell(Fact::SpareDied(end), &mut story)?,
+            Act::Leave(found) => {
+                self.found = found;
+                self.tell(Fact::MayHaveDaemonized, &mut story)?;
             }
-            Act::MissAndLeave(signal, heir) => {
-                self.heir = heir;
+            Act::MissAndLeave(signal, found) => {
+                self.found = found;
                 self.tell(Fact::Missed(signal), &mut story)?;
-                self.tell(Fact::Left, &mut story)?;
+                self.tell(Fact::MayHaveDaemonized, &mut story)?;
             }
-            Act::Heir(heir) => self.heir = heir,
+            Act::NowFound(found) => self.found = found,
             Act::StopBy(signal) => self.tell(Fact::StoppedBy(signal), &mut story)?,
             Act::DumpCore => self.instance.dumping = true,
             Act::Attach => self.instance.traced = true,
@@ -655,8 +656,8 @@ impl World {
                 self.page.unhealthy = self.stamp(stamp);
                 self.forged();
             }
-            Act::ForgeGivenUp => {
-                self.page.given_up = !self.page.given_up;
+            Act::ForgeMarkedFailed => {
+                self.page.marked_failed = !self.page.marked_failed;
                 self.forged();
             }
         }
@@ -688,8 +689,8 @@ impl World {
 
     /// A call of what goes on in the place of the instance tells which process it is.
     fn heir_calls(&mut self) {
-        if matches!(self.heir, Heir::Only | Heir::Several) {
-            self.heir = Heir::Caller;
+        if matches!(self.found, Found::Only | Found::Several) {
+            self.found = Found::Caller;
         }
     }
 
@@ -747,7 +748,7 @@ impl World {
             self.tell(Fact::Inspected { traced, dumping }, story)?;
         }
         if seen.seeks {
-            self.tell(Fact::Heir(self.heir, self.next_pid()), story)?;
+            self.tell(Fact::DaemonSearched(self.found, self.next_pid()), story)?;
         }
         if seen.adopts {
             self.tell(Fact::Adopted(self.next_pid()), story)?;
@@ -781,7 +782,7 @@ impl World {
             }
             Fact::Adopted(pid) => {
                 self.life = Life::Lives;
-                self.heir = Heir::None;
+                self.found = Found::None;
                 let instance = &mut self.instance;
                 *instance = Instance {
                     pids: pid - self.id as i32,
@@ -803,7 +804,7 @@ impl World {
                 instance.seen_traced = now;
                 instance.kill_by = now + 2 * INTERVAL;
                 if !instance.is_decided() && instance.condemned == NEVER {
-                    instance.mood = Mood::Watched;
+                    instance.mood = Shown::Watched;
                     instance.warning = None;
                 } else if instance.struck_until != NEVER && !instance.killed && !lacks_quorum {
                     instance.struck_until = now + HANG_GRACE;
@@ -838,12 +839,12 @@ impl World {
         }
     }
 
-    fn check_deed(&mut self, fact: Fact, before: (Mood, u64), deed: Deed, seen: &mut Seen) -> Checked {
+    fn check_deed(&mut self, fact: Fact, before: (Shown, u64), deed: Deed, seen: &mut Seen) -> Checked {
         let (now, strict) = (self.now, !self.config.hostile);
         must!(self.life != Life::Over, LAST, "{deed:?} after the end");
         match deed {
             Deed::Launch { id, warn_signal } => {
-                let died = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Heir(..));
+                let died = matches!(fact, Fact::Died(_) | Fact::MayHaveDaemonized | Fact::DaemonSearched(..));
                 if let Life::Left { since } = self.life {
                     self.check_lost_heir(since)?;
                 }
@@ -865,17 +866,17 @@ impl World {
                 );
                 seen.launched = true;
             }
-            Deed::Prepare => {
+            Deed::MakeSpare => {
                 must!(self.config.standby && self.config.restart, ONE_SPARE, "nobody wants a spare");
                 must!(self.lives() && !matches!(fact, Fact::Died(_)), ONE_SPARE, "a spare of nobody");
                 must!(self.spare == Spare::None, ONE_SPARE, "a spare is there or asked for");
                 self.spare = Spare::Asked;
             }
-            Deed::SeekHeir => {
+            Deed::FindDaemon => {
                 must!(
-                    matches!(self.life, Life::Left { .. }) || fact == Fact::Left,
+                    matches!(self.life, Life::Left { .. }) || fact == Fact::MayHaveDaemonized,
                     ADOPTED,
-                    "an heir is sought"
+                    "an found is sought"
                 );
                 seen.seeks = true;
             }
@@ -884,13 +885,13 @@ impl World {
                     return Err(broken(TWO, format!("{pid} is adopted while an instance lives")));
                 };
                 let is_settled =
-                    self.heir == Heir::Only && now >= since + SETTLED && !self.awaits_heartbeat();
+                    self.found == Found::Only && now >= since + SETTLED && !self.awaits_heartbeat();
                 must!(pid == self.next_pid(), ADOPTED, "{pid} was not found");
-                must!(self.heir == Heir::Caller || is_settled, ADOPTED, "{:?} is adopted", self.heir);
+                must!(self.found == Found::Caller || is_settled, ADOPTED, "{:?} is adopted", self.found);
                 seen.adopts = true;
             }
             Deed::Send(signal) => self.check_sent(signal, seen)?,
-            Deed::PassOn(signal) => {
+            Deed::Forward(signal) => {
                 must!(self.lives(), SIGNALLED, "signal {signal} is passed on to nobody");
                 let is_new = matches!(fact, Fact::Signal(Arrival { number, .. }) if number == signal);
                 match class(signal) {
@@ -914,7 +915,7 @@ impl World {
                 must!(self.lives(), TWO, "nobody is inspected");
                 seen.inspects = true;
             }
-            Deed::EndGroup(id) => {
+            Deed::KillGroup(id) => {
                 must!(
                     id == self.id && self.config.kill_group && !seen.launched,
                     TWO,
@@ -923,13 +924,13 @@ impl World {
                 seen.groups += 1;
             }
             Deed::Suspend => seen.suspends = true,
-            Deed::Admit(since) => {
+            Deed::GrantStart(since) => {
                 let waits = self.page.phase == Phase::Waiting && since == self.page.since;
                 must!(self.lives() && self.quorum == Quorum::Yes, ADMITTED, "let in without quorum");
                 must!(waits || !strict && self.page.since == since, ADMITTED, "nobody waits since {since}");
                 self.admitted = since;
             }
-            Deed::Show(since) => {
+            Deed::AckPublished(since) => {
                 let shown = self.reported.is_some() && self.reported == self.record.map(|(key, _)| key);
                 must!(self.lives() && shown, CMAP, "the instance is told that cmap shows its phase");
                 self.answered = since;
@@ -968,8 +969,8 @@ impl World {
         // The end of a program that was told to end is final, and is not put off for ever.
         let waited = self.awaits_heartbeat() && self.now >= since + INTERVAL
             || self.told && self.now >= since + PATIENCE;
-        let silent = self.heir != Heir::Caller && self.page.heartbeat <= since;
-        must!(self.heir == Heir::None || waited && silent, TWO, "restarted beside {:?}", self.heir);
+        let silent = self.found != Found::Caller && self.page.heartbeat <= since;
+        must!(self.found == Found::None || waited && silent, TWO, "restarted beside {:?}", self.found);
         Ok(())
     }
 
@@ -1000,7 +1001,8 @@ impl World {
         let now = self.now;
         must!(self.record != Some((key, last_updated)), CMAP, "nothing has changed");
         must!(last_updated <= now, CMAP, "a heartbeat of the future");
-        let ended = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Stillborn(_)) || !self.lives();
+        let ended =
+            matches!(fact, Fact::Died(_) | Fact::MayHaveDaemonized | Fact::SpareDied(_)) || !self.lives();
         match key {
             Key::Stopped | Key::Waiting => must!(last_updated == 0, CMAP, "somebody would mind its age"),
             Key::Failed => must!(ended && last_updated == now, CMAP, "failed since {last_updated}"),
@@ -1038,7 +1040,7 @@ impl World {
         }
     }
 
-    fn check_line(&mut self, fact: Fact, before: (Mood, u64), line: Line, seen: &mut Seen) -> Checked {
+    fn check_line(&mut self, fact: Fact, before: (Shown, u64), line: Line, seen: &mut Seen) -> Checked {
         let (now, config) = (self.now, self.config);
         let strict = !config.hostile;
         let page = self.page;
@@ -1053,7 +1055,7 @@ impl World {
                 | Line::Delayed { .. }
                 | Line::LaunchFailed { .. }
                 | Line::LimitReached
-                | Line::Dropped { .. }
+                | Line::SignalDropped { .. }
                 | Line::NoMoreProcesses
                 | Line::Other
         );
@@ -1067,7 +1069,7 @@ impl World {
                     "not under health checks"
                 );
                 if strict {
-                    must!(instance.mood == Mood::Watched, IN_TIME, "it was warned already");
+                    must!(instance.mood == Shown::Watched, IN_TIME, "it was warned already");
                     must!(now >= word + INTERVAL, IN_TIME, "silent for {} ms", (now - word) / 1_000_000);
                     must!(!(config.hold && instance.traced), HELD, "a debugger traces it");
                     must!(now >= instance.owed, LATENESS, "warned before the time that is owed");
@@ -1081,7 +1083,7 @@ impl World {
                     must!(signal == page.warn_signal, TRUE_LINE, "warned by {signal}");
                 }
                 instance.warning = Some(Warning { at: now, word });
-                instance.mood = Mood::Warned;
+                instance.mood = Shown::Warned;
                 (instance.excused, instance.owed) = (false, 0);
                 instance.blamed[Blame::Silent as usize] = true;
                 seen.warned_for_silence = true;
@@ -1097,7 +1099,7 @@ impl World {
                 must!(at > 0 && at <= now && (!strict || at >= word), IN_TIME, "it is well");
                 must!(!(strict && config.hold && instance.traced) || at == now, HELD, "a debugger traces it");
                 instance.warning = Some(Warning { at, word });
-                instance.mood = Mood::Warned;
+                instance.mood = Shown::Warned;
                 instance.blamed[Blame::Unhealthy as usize] = true;
             }
             Line::Recovered { silent, at } => {
@@ -1113,7 +1115,7 @@ impl World {
                     );
                 }
                 instance.warning = None;
-                instance.mood = Mood::Watched;
+                instance.mood = Shown::Watched;
             }
             Line::Killed { silent, signal } => {
                 must!(
@@ -1135,7 +1137,7 @@ impl World {
                     must!(silent == now - word, TRUE_LINE, "silent for {silent} ns");
                 }
                 must!(
-                    !matches!(before.0, Mood::Warned) || now >= before.1,
+                    !matches!(before.0, Shown::Warned) || now >= before.1,
                     SHOWN,
                     "killed before {before:?}"
                 );
@@ -1145,7 +1147,7 @@ impl World {
                     "sent {signal}"
                 );
                 instance.decided = now;
-                instance.mood = Mood::Ending;
+                instance.mood = Shown::Ending;
                 if config.hang {
                     instance.struck_until = now + HANG_GRACE;
                 } else {
@@ -1154,29 +1156,29 @@ impl World {
                 seen.warned_for_silence = true;
                 seen.announced = Some(signal);
             }
-            Line::Overdue { dumping } => {
+            Line::KilledAfterHangSignal { dumping } => {
                 must!(instance.struck_until != NEVER && !instance.killed, GRACE, "no hang signal was sent");
                 must!(now >= instance.struck_until, GRACE, "{} ns too early", instance.struck_until - now);
                 must!(dumping == instance.dumping, TRUE_LINE, "dumping: {dumping}");
                 instance.killed = true;
                 seen.announced = Some(libc::SIGKILL);
             }
-            Line::QuorumWarned { signal } => {
+            Line::QuorumWarning { signal } => {
                 must!(lacks_quorum && started, QUORUM, "warned while there is quorum, or not started");
                 must!(!instance.is_decided() && instance.condemned == NEVER, QUORUM, "warned again");
                 must!(!strict || signal == page.warn_signal, TRUE_LINE, "warned by {signal}");
                 instance.condemned = now;
-                instance.mood = Mood::Warned;
+                instance.mood = Shown::Warned;
                 instance.blamed[Blame::NoQuorum as usize] = true;
                 seen.warned_for_quorum = true;
                 seen.announced = Some(signal).filter(|&signal| signal != 0);
             }
-            Line::Outlived => {
+            Line::KilledForQuorum => {
                 must!(instance.condemned != NEVER && started, QUORUM, "it was not warned");
                 must!(!instance.is_decided(), QUORUM, "it was killed already");
                 must!(now >= instance.condemned + reprieve, QUORUM, "killed too early");
                 instance.decided = now;
-                instance.mood = Mood::Ending;
+                instance.mood = Shown::Ending;
                 instance.killed = true;
                 seen.announced = Some(libc::SIGKILL);
             }
@@ -1185,7 +1187,7 @@ impl World {
                 must!(seen.traced_told.is_none(), TRUE_LINE, "said twice");
                 seen.traced_told = Some(traced);
             }
-            Line::Refused { signal } => {
+            Line::SignalRefused { signal } => {
                 must!(
                     fact == Fact::Refused(signal) && !instance.refusal_told,
                     TRUE_LINE,
@@ -1193,11 +1195,11 @@ impl World {
                 );
                 instance.refusal_told = true;
             }
-            Line::Final { signal } => {
+            Line::ToldToEnd { signal } => {
                 must!(matches!(signal, libc::SIGTERM | libc::SIGINT), TRUE_LINE, "told to end by {signal}");
                 seen.finals += 1;
             }
-            Line::Dropped { signal } => {
+            Line::SignalDropped { signal } => {
                 if signal == libc::SIGTERM && self.unheard_end {
                     self.unheard_end = false;
                     return Ok(());
@@ -1209,7 +1211,8 @@ impl World {
             Line::QuorumLost => seen.quorum_told = Some(false),
             Line::QuorumBack => seen.quorum_told = Some(true),
             Line::Lost { end, blame } => {
-                let left = matches!(fact, Fact::Left | Fact::Heir(..)) && end == End::Exit(0);
+                let left =
+                    matches!(fact, Fact::MayHaveDaemonized | Fact::DaemonSearched(..)) && end == End::Exit(0);
                 must!(left || fact == Fact::Died(end), LOGGED, "no instance was lost by {end:?}");
                 must!(
                     blame.is_none_or(|blame| instance.blamed[blame as usize]),
@@ -1227,13 +1230,13 @@ impl World {
             Line::LaunchFailed { pause } => seen.launch_failed = Some(pause),
             Line::Delayed { pause } => seen.delayed = Some(pause),
             Line::LimitReached => seen.limit_reached = true,
-            Line::Left => must!(self.life != Life::Lives, TRUE_LINE, "it lives"),
+            Line::MayHaveDaemonized => must!(self.life != Life::Lives, TRUE_LINE, "it lives"),
             Line::Adopted { before } => {
                 must!(fact == Fact::Adopted(self.pid()), TRUE_LINE, "not adopted");
                 must!(before == self.next_pid(), TRUE_LINE, "it was {before} before");
             }
-            Line::Strayed => {
-                must!(self.heir == Heir::OutOfReach, TRUE_LINE, "{:?} strayed", self.heir);
+            Line::OutOfReach => {
+                must!(self.found == Found::OutOfReach, TRUE_LINE, "{:?} strayed", self.found);
                 seen.strayed = true;
             }
             Line::NoMoreProcesses => must!(fact == Fact::LaunchImpossible, TRUE_LINE, "there are more"),
@@ -1245,13 +1248,16 @@ impl World {
     fn check_loss(&mut self, end: End, seen: &Seen) -> Checked {
         must!(seen.losses == 1, LOGGED, "logged {} times", seen.losses);
         self.last_end = end;
-        self.heir = Heir::None;
+        self.found = Found::None;
         self.check_death(end, seen)
     }
 
     fn check_step(&mut self, fact: Fact, seen: &Seen) -> Checked {
         let (now, config) = (self.now, self.config);
-        let ends = matches!(fact, Fact::Died(_) | Fact::Left | Fact::Heir(..) | Fact::Stillborn(_));
+        let ends = matches!(
+            fact,
+            Fact::Died(_) | Fact::MayHaveDaemonized | Fact::DaemonSearched(..) | Fact::SpareDied(_)
+        );
         must!(seen.announced.is_none(), SIGNALLED, "a signal was announced and not sent");
         must!(
             seen.quorum_told.is_none() || matches!(fact, Fact::Cluster(..)),
@@ -1262,25 +1268,25 @@ impl World {
         must!(seen.finals == 0 || is_told, TRUE_LINE, "nobody told it to end");
         match fact {
             Fact::Died(end) => self.check_loss(end, seen)?,
-            Fact::Left if seen.seeks => {
+            Fact::MayHaveDaemonized if seen.seeks => {
                 let may_go_on =
-                    !matches!(self.phase(), Phase::Stopped | Phase::Finalized) && !self.page.given_up;
+                    !matches!(self.phase(), Phase::Stopped | Phase::Finalized) && !self.page.marked_failed;
                 must!(may_go_on && !self.instance.is_decided(), ADOPTED, "it was to end");
                 self.life = Life::Left { since: now };
             }
-            Fact::Left => {
+            Fact::MayHaveDaemonized => {
                 let may_go_on = matches!(self.phase(), Phase::Registered | Phase::Waiting | Phase::Started)
                     && self.instance.blamed == [false; 3]
                     && !(self.page.unhealthy > 0 && self.page.unhealthy >= self.instance.last_word());
                 must!(
-                    self.told || self.page.given_up || !may_go_on,
+                    self.told || self.page.marked_failed || !may_go_on,
                     ADOPTED,
                     "it goes on in no other process"
                 );
                 self.unheard_end = false;
                 self.check_loss(End::Exit(0), seen)?;
             }
-            Fact::Heir(..) if seen.losses > 0 => {
+            Fact::DaemonSearched(..) if seen.losses > 0 => {
                 if let Life::Left { since } = self.life {
                     self.check_lost_heir(since)?;
                 }
@@ -1288,21 +1294,21 @@ impl World {
                 self.unheard_end = false;
                 self.check_loss(End::Exit(0), seen)?;
             }
-            Fact::Heir(..) if seen.strayed => {
+            Fact::DaemonSearched(..) if seen.strayed => {
                 must!(seen.groups == u32::from(config.kill_group), TWO, "what it left is ended");
                 self.bury();
                 self.check_end(End::Exit(0), Key::Gone, seen)?;
             }
-            Fact::Heir(heir, _) => {
-                must!(heir != Heir::None, ADOPTED, "nothing goes on, and the instance is not lost");
-                must!(heir != Heir::Caller || seen.adopts, ADOPTED, "the caller is not adopted");
+            Fact::DaemonSearched(found, _) => {
+                must!(found != Found::None, ADOPTED, "nothing goes on, and the instance is not lost");
+                must!(found != Found::Caller || seen.adopts, ADOPTED, "the caller is not adopted");
             }
             Fact::Adopted(_) => must!(!self.unheard_end, SIGNALLED, "it is not told to end"),
             Fact::LaunchImpossible => {
                 let key = if self.told { Key::Gone } else { Key::Failed };
                 self.check_end(self.last_end, key, seen)?;
             }
-            Fact::Stillborn(end) => self.check_stillborn(end, seen)?,
+            Fact::SpareDied(end) => self.check_stillborn(end, seen)?,
             Fact::Launched(_) => {
                 let expected = u32::from(self.lost != 0);
                 must!(seen.restarted == expected, LOGGED, "a restart is logged {} times", seen.restarted);
@@ -1350,7 +1356,7 @@ impl World {
     fn check_death(&mut self, end: End, seen: &Seen) -> Checked {
         let (now, config) = (self.now, self.config);
         let started = self.phase() == Phase::Started;
-        let is_final = self.told || !config.restart || !started || self.page.given_up;
+        let is_final = self.told || !config.restart || !started || self.page.marked_failed;
         must!(
             seen.groups == u32::from(config.kill_group),
             TWO,
@@ -1364,7 +1370,7 @@ impl World {
         }
         let ran = now - self.instance.born;
         let obeyed = self.told && seen.blame.is_none();
-        let failed = self.page.given_up || !config.restart && started && !obeyed;
+        let failed = self.page.marked_failed || !config.restart && started && !obeyed;
         self.bury();
         if is_final {
             must!(!seen.launched && seen.delayed.is_none(), FINAL, "restarted");
@@ -1579,8 +1585,8 @@ impl World {
         if looked && !instance.is_decided() && self.page.phase != Phase::Started {
             // A report of corosync that changes nothing is no look.
             let (mood, _) = self.machine.mood();
-            if matches!(mood, Mood::Watched | Mood::Held) {
-                instance.mood = Mood::Watched;
+            if matches!(mood, Shown::Watched | Shown::Held) {
+                instance.mood = Shown::Watched;
                 instance.warning = None;
                 instance.condemned = NEVER;
             }
@@ -1622,33 +1628,33 @@ impl World {
             self.machine.end_is_final()
         );
         match self.life {
-            Life::Launching => must!((mood, until) == (Mood::Launching, 0), SHOWN, "{mood:?} until {until}"),
+            Life::Launching => must!((mood, until) == (Shown::Launching, 0), SHOWN, "{mood:?} until {until}"),
             Life::Left { since } => {
-                must!((mood, until) == (Mood::Launching, 0), SHOWN, "{mood:?} until {until}");
+                must!((mood, until) == (Shown::Launching, 0), SHOWN, "{mood:?} until {until}");
                 must!(
                     wake.is_some_and(|at| at <= now + PATIENCE),
                     ADOPTED,
-                    "{wake:?} while an heir is sought"
+                    "{wake:?} while an found is sought"
                 );
                 let limit = if self.awaits_heartbeat() { INTERVAL } else { PATIENCE };
                 let begin = since.max(self.page.since);
-                let is_limited = self.awaits_heartbeat() || self.told || self.heir == Heir::OutOfReach;
+                let is_limited = self.awaits_heartbeat() || self.told || self.found == Found::OutOfReach;
                 must!(
                     !sleeps || !is_limited || now < begin + limit + PATIENCE,
                     ADOPTED,
-                    "an heir is sought for too long"
+                    "an found is sought for too long"
                 );
             }
             Life::Pausing { until: end } => {
-                must!((mood, until) == (Mood::Pausing, end), SHOWN, "{mood:?} until {until}");
+                must!((mood, until) == (Shown::Pausing, end), SHOWN, "{mood:?} until {until}");
                 must!(wake == Some(end), AWAKE, "{wake:?} in a pause until {end}");
             }
             Life::Closing { until: end, .. } => {
-                must!((mood, until) == (Mood::Over, 0), SHOWN, "{mood:?} until {until}");
+                must!((mood, until) == (Shown::Over, 0), SHOWN, "{mood:?} until {until}");
                 must!(wake == Some(end), AWAKE, "{wake:?} at the end, which comes at {end}");
             }
             Life::Over => {
-                must!((mood, until) == (Mood::Over, 0), SHOWN, "{mood:?} until {until}");
+                must!((mood, until) == (Shown::Over, 0), SHOWN, "{mood:?} until {until}");
                 must!(wake.is_none(), AWAKE, "{wake:?} after the end");
             }
             Life::Lives => {}
@@ -1693,7 +1699,7 @@ impl World {
         self.check_mood(mood, until, wake)
     }
 
-    fn check_mood(&self, mood: Mood, until: u64, wake: Option<u64>) -> Checked {
+    fn check_mood(&self, mood: Shown, until: u64, wake: Option<u64>) -> Checked {
         if self.config.hostile {
             return Ok(());
         }
@@ -1701,16 +1707,16 @@ impl World {
         let goes_on = instance.condemned != NEVER
             || instance.killed
             || instance.struck_until != NEVER && self.lacks_quorum();
-        let expected = if instance.known_traced && !goes_on { Mood::Held } else { instance.mood };
+        let expected = if instance.known_traced && !goes_on { Shown::Held } else { instance.mood };
         must!(mood == expected, SHOWN, "{mood:?} in place of {expected:?}");
         let deadline = match mood {
-            Mood::Warned if instance.condemned != NEVER => instance.condemned + self.reprieve(),
-            Mood::Warned => instance.warning.map_or(0, |warning| warning.at + INTERVAL),
-            Mood::Ending if !instance.killed => instance.struck_until,
+            Shown::Warned if instance.condemned != NEVER => instance.condemned + self.reprieve(),
+            Shown::Warned => instance.warning.map_or(0, |warning| warning.at + INTERVAL),
+            Shown::Ending if !instance.killed => instance.struck_until,
             _ => 0,
         };
         // Lateness and SIGCONT may put it off.
-        let put_off = mood == Mood::Warned && until > deadline && until <= self.now + INTERVAL;
+        let put_off = mood == Shown::Warned && until > deadline && until <= self.now + INTERVAL;
         must!(until == deadline || put_off, SHOWN, "{mood:?} until {until} in place of {deadline}");
         if until != 0 && !self.awake {
             must!(wake.is_some_and(|at| at <= until), AWAKE, "{wake:?}, and {mood:?} until {until}");
@@ -1725,7 +1731,7 @@ fn broken(rule: &'static str, detail: String) -> Broken {
 
 /// A page that nobody has written to.
 fn page(warn_signal: i32) -> Page {
-    Page { phase: Phase::Registered, since: 0, heartbeat: 0, unhealthy: 0, warn_signal, given_up: false }
+    Page { phase: Phase::Registered, since: 0, heartbeat: 0, unhealthy: 0, warn_signal, marked_failed: false }
 }
 
 /// Where signals of this number are counted that wait for an instance.

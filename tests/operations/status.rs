@@ -252,7 +252,7 @@ pub fn a_restart_leaves_no_memory_behind() {
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start(&storm, &[("SAM_LOG", "off")]);
     let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "running");
-    let names = ["/memfd:sam-status (deleted)", "/memfd:sam-board (deleted)"];
+    let names = ["/memfd:sam-status (deleted)", "/memfd:sam-control-page (deleted)"];
     let deadline = Instant::now() + PATIENCE;
     let files = loop {
         let files: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", program.pid()))

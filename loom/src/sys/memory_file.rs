@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicU8, Ordering};
 
-use super::foreign::{Bytes, Room};
+use super::ffi_buf::{InBuf, OutBuf};
 use crate::error::{Error, Result};
 
 const LENGTH: usize = 2;
@@ -23,7 +23,7 @@ impl MemoryFile {
         MemoryFile(Arc::new(std::array::from_fn(|_| AtomicU8::new(0))))
     }
 
-    pub fn write(&self, data: Bytes<'_>) -> Result<()> {
+    pub fn write(&self, data: InBuf<'_>) -> Result<()> {
         if data.len() > LENGTH {
             return Err(Error::NoMemory);
         }
@@ -36,7 +36,7 @@ impl MemoryFile {
         Ok(())
     }
 
-    pub fn read(&self, mut room: Room<'_>, length: usize) -> Result<()> {
+    pub fn read(&self, mut room: OutBuf<'_>, length: usize) -> Result<()> {
         self.reach(length)?;
         let bytes: Vec<u8> = self.0[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         // SAFETY: there are that many bytes.

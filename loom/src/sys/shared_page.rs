@@ -7,7 +7,7 @@ pub struct SharedPage(Arc<Layout>);
 
 /// There are no files.
 #[derive(Debug, Clone, Copy)]
-pub struct Place;
+pub struct PageLocation;
 
 #[derive(Debug)]
 struct Layout {
@@ -30,7 +30,7 @@ impl SharedPage {
         SharedPage::new()
     }
 
-    pub fn place(&self) -> Option<Place> {
+    pub fn location(&self) -> Option<PageLocation> {
         None
     }
 
@@ -48,22 +48,22 @@ impl SharedPage {
         &self.0.futexes
     }
 
-    pub fn lifeline(&self) -> Cord {
-        Cord
+    pub fn lifeline(&self) -> Lifeline {
+        Lifeline
     }
 }
 
 /// The kernel's part, which is not modelled.
-pub struct Cord;
+pub struct Lifeline;
 
-impl Cord {
+impl Lifeline {
     pub fn take(&self) {}
 
     pub fn hold(&self) {}
 
-    pub fn cut(&self) {}
+    pub fn mark(&self) {}
 
-    pub fn is_cut(&self) -> bool {
+    pub fn is_marked(&self) -> bool {
         false
     }
 }

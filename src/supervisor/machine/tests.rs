@@ -1,20 +1,20 @@
 //! The machine as a table, and against a model that looks at everything every millisecond.
 
 use super::*;
-use crate::environment::{HangSignal, RestartDelay, RestartLimit};
+use crate::settings::{HangSignal, RestartDelay, RestartLimit};
 use proptest::prelude::*;
 
-mod corosync;
+mod cluster;
 
 const MS: u64 = 1_000_000;
 const INTERVAL: u64 = 100 * MS;
 const PID: i32 = 4711;
 
-const EXITED: Status = Status::Exited(3);
-const SEGV: Status = Status::Killed { signal: libc::SIGSEGV, core: true };
+const EXITED: ExitStatus = ExitStatus::Exited(3);
+const SEGV: ExitStatus = ExitStatus::Killed { signal: libc::SIGSEGV, core: true };
 
 fn view(phase: Phase, since: u64, heartbeat: u64) -> View {
-    View { phase, since, heartbeat, ..View::GONE }
+    View { phase, since, heartbeat, ..View::NO_INSTANCE }
 }
 
 fn started(now: u64) -> View {
@@ -37,13 +37,13 @@ fn machine(interval: u64, recovery: Recovery) -> Machine {
 fn machine_with(interval: u64, recovery: Recovery, settings: Settings) -> Machine {
     let rules = Rules { interval, recovery, last_signal: 64, quorum: false, cmap: false, settings };
     let mut machine = Machine::new(rules, libc::SIGTERM);
-    machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(1000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     machine
 }
 
 /// What is to be done, without what is to be said.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
-    effects.into_iter().filter(|effect| !matches!(effect, Effect::Tell(_))).collect()
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_))).collect()
 }
 
 fn launch(id: u32) -> Vec<Effect> {
@@ -57,7 +57,7 @@ fn what_follows_a_death() {
     for interval in [0, INTERVAL] {
         for recovery in [Quit, Restart] {
             for phase in phases {
-                for status in [Status::Exited(0), EXITED, SEGV] {
+                for status in [ExitStatus::Exited(0), EXITED, SEGV] {
                     let mut machine = machine(interval, recovery);
                     let seen = view(phase, 1001 * MS, 1001 * MS);
                     let effects = deeds(machine.step(1050 * MS, Event::Died(status), &seen));
@@ -74,12 +74,12 @@ fn what_follows_a_death() {
 
 #[test]
 fn who_gave_up_or_was_told_to_end_is_not_started_again() {
-    let mut given_up = machine(INTERVAL, Recovery::Restart);
-    let seen = View { given_up: true, ..started(1001 * MS) };
-    let effects = deeds(given_up.step(1050 * MS, Event::Died(SEGV), &seen));
+    let mut marked_failed = machine(INTERVAL, Recovery::Restart);
+    let seen = View { marked_failed: true, ..started(1001 * MS) };
+    let effects = deeds(marked_failed.step(1050 * MS, Event::Died(SEGV), &seen));
     assert_eq!(effects, [Effect::Finish(SEGV)]);
 
-    for (number, final_) in [
+    for (number, is_final) in [
         (libc::SIGTERM, true),
         (libc::SIGINT, true),
         (libc::SIGQUIT, true),
@@ -92,10 +92,10 @@ fn who_gave_up_or_was_told_to_end_is_not_started_again() {
             let seen = started(1001 * MS);
             let event = Event::Signal { received: received(number), shared };
             let passed = deeds(machine.step(1002 * MS, event, &seen));
-            let expected = if shared { vec![] } else { vec![Effect::PassOn(received(number))] };
+            let expected = if shared { vec![] } else { vec![Effect::Forward(received(number))] };
             assert_eq!(passed, expected);
             let effects = deeds(machine.step(1050 * MS, Event::Died(EXITED), &seen));
-            let expected = if final_ { vec![Effect::Finish(EXITED)] } else { launch(2) };
+            let expected = if is_final { vec![Effect::Finish(EXITED)] } else { launch(2) };
             assert_eq!(effects, expected, "signal {number}, shared {shared}");
         }
     }
@@ -108,7 +108,7 @@ fn ids_go_up_and_wrap_to_zero() {
     for id in [i32::MAX as u32, 0, 1, 2] {
         let effects = deeds(machine.step(2000 * MS, Event::Died(SEGV), &started(1001 * MS)));
         assert_eq!(effects, launch(id));
-        machine.step(2000 * MS, Event::Launched { pid: PID }, &View::GONE);
+        machine.step(2000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
 }
 
@@ -118,20 +118,20 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
     let mut now = 1050 * MS;
     assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(1001 * MS))), launch(2));
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
-        let effects = machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
-        let told = Notice::LaunchFailed { id: 2, errno: libc::EAGAIN, pause: pause * MS };
-        assert_eq!(effects, [Effect::Tell(told)]);
+        let effects = machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
+        let told = LogEvent::LaunchFailed { id: 2, errno: libc::EAGAIN, pause: pause * MS };
+        assert_eq!(effects, [Effect::Log(told)]);
         assert_eq!(machine.wake_at(), Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::GONE), [], "too early");
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::NO_INSTANCE), [], "too early");
         now += pause * MS;
-        assert_eq!(machine.step(now, Event::Tick, &View::GONE), launch(2));
+        assert_eq!(machine.step(now, Event::Tick, &View::NO_INSTANCE), launch(2));
     }
-    assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::GONE)), []);
+    assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
     assert_eq!(machine.wake_at(), Some(now + INTERVAL));
 
     // After that the pauses begin anew.
     machine.step(now, Event::Died(SEGV), &started(now));
-    machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(now + 10 * MS));
 }
 
@@ -139,38 +139,38 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
 fn machine_without_instance() -> Machine {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1050 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    machine.step(1050 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
     machine
 }
 
 fn passed_on(numbers: &[i32]) -> Vec<Effect> {
-    numbers.iter().map(|&number| Effect::PassOn(received(number))).collect()
+    numbers.iter().map(|&number| Effect::Forward(received(number))).collect()
 }
 
 fn dropped(id: u32, signal: i32) -> Effect {
-    Effect::Tell(Notice::Dropped { id, signal })
+    Effect::Log(LogEvent::SignalDropped { id, signal })
 }
 
 #[test]
 fn signals_between_two_instances_wait_until_the_next_is_started_or_end_the_wait() {
     let mut machine = machine_without_instance();
     for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGHUP] {
-        assert_eq!(machine.step(1051 * MS, signal(number), &View::GONE), []);
+        assert_eq!(machine.step(1051 * MS, signal(number), &View::NO_INSTANCE), []);
     }
     let mut ended = machine.clone();
-    let status = Status::Killed { signal: libc::SIGTERM, core: false };
+    let status = ExitStatus::Killed { signal: libc::SIGTERM, core: false };
     assert_eq!(
-        ended.step(1052 * MS, signal(libc::SIGTERM), &View::GONE),
+        ended.step(1052 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE),
         [dropped(2, libc::SIGHUP), dropped(2, libc::SIGUSR1), Effect::Finish(status)]
     );
     assert_eq!(ended.wake_at(), None);
 
-    machine.step(1060 * MS, Event::Tick, &View::GONE);
-    assert_eq!(deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE)), []);
+    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
     // sam_start wakes nobody: the machine looks for it, less and less often.
     for now in [1070, 1090, 1130] {
         assert_eq!(machine.wake_at(), Some(now * MS));
-        assert_eq!(machine.step(now * MS, Event::Tick, &View::GONE), []);
+        assert_eq!(machine.step(now * MS, Event::Tick, &View::NO_INSTANCE), []);
     }
     for phase in [Phase::Started, Phase::Stopped, Phase::Waiting] {
         let mut machine = machine.clone();
@@ -182,24 +182,24 @@ fn signals_between_two_instances_wait_until_the_next_is_started_or_end_the_wait(
 #[test]
 fn held_signals_are_dropped_and_logged_when_the_instance_ends_before_it_is_started() {
     let mut machine = machine_without_instance();
-    machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE);
-    machine.step(1060 * MS, Event::Tick, &View::GONE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
-    let lost = Notice::Lost { id: 2, pid: PID, status: EXITED, reason: None };
+    machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
+    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let lost = LogEvent::Lost { id: 2, pid: PID, status: EXITED, reason: None };
     assert_eq!(
-        machine.step(1065 * MS, Event::Died(EXITED), &View::GONE),
-        [Effect::Tell(lost), dropped(2, libc::SIGHUP), Effect::Finish(EXITED)]
+        machine.step(1065 * MS, Event::Died(EXITED), &View::NO_INSTANCE),
+        [Effect::Log(lost), dropped(2, libc::SIGHUP), Effect::Finish(EXITED)]
     );
 }
 
 #[test]
 fn held_signals_wait_for_the_instance_after_one_that_was_started_unseen() {
     let mut machine = machine_without_instance();
-    machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE);
-    machine.step(1060 * MS, Event::Tick, &View::GONE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
+    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     assert_eq!(deeds(machine.step(1065 * MS, Event::Died(EXITED), &started(1061 * MS))), launch(3));
-    machine.step(1065 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(1065 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1066 * MS)));
     assert_eq!(effects, passed_on(&[libc::SIGHUP]));
 }
@@ -210,7 +210,7 @@ fn signals_that_arrive_as_the_instance_dies_are_held_for_the_next() {
     let seen = started(1001 * MS);
     assert_eq!(machine.step(1050 * MS, Event::Missed(received(libc::SIGUSR1)), &seen), []);
     assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &seen)), launch(2));
-    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let effects = deeds(machine.step(1060 * MS, Event::Tick, &started(1055 * MS)));
     assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
 }
@@ -219,17 +219,17 @@ fn signals_that_arrive_as_the_instance_dies_are_held_for_the_next() {
 fn signals_for_an_instance_that_was_just_restarted_wait_until_it_is_started() {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     // The first instance is as a program without a supervisor would be.
-    let effects = machine.step(1001 * MS, signal(libc::SIGHUP), &View::GONE);
+    let effects = machine.step(1001 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
     assert_eq!(effects, passed_on(&[libc::SIGHUP]));
     machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE);
-    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE), []);
+    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE), []);
     // Job control and the end do not wait, and neither does an instance that takes its time.
     for number in [libc::SIGTSTP, libc::SIGCONT, libc::SIGTERM] {
-        let effects = deeds(machine.step(1052 * MS, signal(number), &View::GONE));
+        let effects = deeds(machine.step(1052 * MS, signal(number), &View::NO_INSTANCE));
         assert_eq!(effects, passed_on(&[number]));
     }
-    let effects = machine.step(2050 * MS, signal(libc::SIGUSR1), &View::GONE);
+    let effects = machine.step(2050 * MS, signal(libc::SIGUSR1), &View::NO_INSTANCE);
     assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
     let effects = deeds(machine.step(2100 * MS, Event::Tick, &started(2051 * MS)));
     assert_eq!(effects, passed_on(&[libc::SIGHUP]));
@@ -242,9 +242,9 @@ fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final(
             let settings = Settings { withhold_signals, ..Settings::default() };
             let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
             machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-            machine.step(1050 * MS, signal(libc::SIGHUP), &View::GONE);
-            machine.step(1050 * MS, signal(number), &View::GONE);
-            let effects = deeds(machine.step(1051 * MS, Event::Launched { pid: PID }, &View::GONE));
+            machine.step(1050 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
+            machine.step(1050 * MS, signal(number), &View::NO_INSTANCE);
+            let effects = deeds(machine.step(1051 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE));
             assert_eq!(effects, passed_on(&[number]));
             let effects = deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS)));
             assert_eq!(effects, [Effect::Finish(EXITED)]);
@@ -257,37 +257,39 @@ fn real_time_signals_are_queued_with_their_values_up_to_a_limit() {
     let mut machine = machine_without_instance();
     let queued = |value| Received { number: 40, value: Some(value), by_kernel: false };
     let mut told = vec![];
-    for value in 0..MOST_HELD as u64 + 3 {
+    for value in 0..MAX_HELD_REALTIME as u64 + 3 {
         let event = Event::Signal { received: queued(value), shared: false };
-        told.extend(machine.step(1051 * MS, event, &View::GONE));
+        told.extend(machine.step(1051 * MS, event, &View::NO_INSTANCE));
     }
     assert_eq!(told, [dropped(2, 40)], "once");
-    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::GONE), []);
-    machine.step(1060 * MS, Event::Tick, &View::GONE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::GONE);
+    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE), []);
+    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
+    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1061 * MS)));
     let mut expected: Vec<Effect> =
-        (0..MOST_HELD as u64).map(|value| Effect::PassOn(queued(value))).collect();
+        (0..MAX_HELD_REALTIME as u64).map(|value| Effect::Forward(queued(value))).collect();
     expected.extend(passed_on(&[libc::SIGHUP]));
     assert_eq!(effects, expected);
 }
 
 #[test]
 fn first_termination_signal_is_logged_with_the_way_it_went() {
-    for (shared, withhold_signals, way) in
-        [(false, false, Way::PassedOn), (true, false, Way::Shared), (false, true, Way::Withheld)]
-    {
+    for (shared, withhold_signals, delivery) in [
+        (false, false, Delivery::Forwarded),
+        (true, false, Delivery::ByTerminal),
+        (false, true, Delivery::Withheld),
+    ] {
         let settings = Settings { withhold_signals, ..Settings::default() };
         let mut machine = machine_with(0, Recovery::Restart, settings);
         let seen = started(1001 * MS);
         assert!(!machine.end_is_final());
         let event = |number| Event::Signal { received: received(number), shared };
         let effects = machine.step(9000 * MS, event(libc::SIGINT), &seen);
-        let told = Effect::Tell(Notice::Final { id: 1, pid: PID, signal: libc::SIGINT, way });
+        let told = Effect::Log(LogEvent::ToldToEnd { id: 1, pid: PID, signal: libc::SIGINT, delivery });
         assert!(effects.contains(&told), "{effects:?}");
         assert!(machine.end_is_final());
         let effects = machine.step(9001 * MS, event(libc::SIGTERM), &seen);
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Tell(_))), "{effects:?}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Log(_))), "{effects:?}");
     }
 }
 
@@ -306,7 +308,7 @@ fn withheld_signals_reach_the_instance_if_the_kernel_sent_them_or_the_sender_may
     ] {
         let received = Received { number, value: None, by_kernel };
         let effects = deeds(machine.step(now, Event::Signal { received, shared: false }, &seen));
-        let expected = if passed { vec![Effect::PassOn(received)] } else { vec![] };
+        let expected = if passed { vec![Effect::Forward(received)] } else { vec![] };
         assert_eq!(effects, expected, "{number} at {} ms", now / MS);
     }
     assert_eq!(deeds(machine.step(9001 * MS, Event::Died(EXITED), &seen)), [Effect::Finish(EXITED)]);
@@ -318,8 +320,8 @@ fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
     let seen = started(1000 * MS);
     machine.step(1100 * MS, Event::Tick, &seen);
     let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
-    let told = Notice::Refused { id: 1, pid: PID, signal: libc::SIGTERM, errno: libc::EPERM };
-    assert_eq!(machine.step(1100 * MS, refused(libc::SIGTERM), &seen), [Effect::Tell(told)]);
+    let told = LogEvent::SignalRefused { id: 1, pid: PID, signal: libc::SIGTERM, errno: libc::EPERM };
+    assert_eq!(machine.step(1100 * MS, refused(libc::SIGTERM), &seen), [Effect::Log(told)]);
     assert_eq!(machine.wake_at(), Some(1200 * MS), "a warning is not sent twice");
     let mut now = 1200 * MS;
     assert_eq!(deeds(machine.step(now, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
@@ -337,10 +339,10 @@ fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
 fn end_of_an_instance_that_another_thread_reaped_is_a_loss() {
     let seen = started(1001 * MS);
     let mut machine = machine(INTERVAL, Recovery::Restart);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(Status::Unknown), &seen)), launch(2));
+    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(ExitStatus::Unknown), &seen)), launch(2));
     let mut machine = self::machine(INTERVAL, Recovery::Quit);
-    let effects = deeds(machine.step(1050 * MS, Event::Died(Status::Unknown), &seen));
-    assert_eq!(effects, [Effect::Finish(Status::Unknown)]);
+    let effects = deeds(machine.step(1050 * MS, Event::Died(ExitStatus::Unknown), &seen));
+    assert_eq!(effects, [Effect::Finish(ExitStatus::Unknown)]);
 }
 
 #[test]
@@ -442,7 +444,7 @@ fn a_supervisor_that_was_continued_gives_a_whole_interval() {
     let seen = started(1000 * MS);
     assert_eq!(
         machine.step(1090 * MS, signal(libc::SIGCONT), &seen),
-        [Effect::PassOn(received(libc::SIGCONT))]
+        [Effect::Forward(received(libc::SIGCONT))]
     );
     assert_eq!(machine.wake_at(), Some(1190 * MS));
     assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), []);
@@ -497,12 +499,12 @@ fn at_the_restart_limit_it_ends_as_the_last_instance_did() {
     let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
     for (now, id) in [(1100 * MS, 2), (1500 * MS, 3), (2100 * MS, 4)] {
         assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(now))), launch(id));
-        machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+        machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let lost = Notice::Lost { id: 4, pid: PID, status: EXITED, reason: None };
+    let lost = LogEvent::Lost { id: 4, pid: PID, status: EXITED, reason: None };
     assert_eq!(
         machine.step(2499 * MS, Event::Died(EXITED), &started(2200 * MS)),
-        [Effect::Tell(lost), Effect::Tell(Notice::LimitReached { id: 4, limit }), Effect::Finish(EXITED)]
+        [Effect::Log(lost), Effect::Log(LogEvent::LimitReached { id: 4, limit }), Effect::Finish(EXITED)]
     );
 }
 
@@ -512,11 +514,11 @@ fn an_end_that_is_final_anyway_is_none_of_the_restart_limit() {
     let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
     let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
     machine.step(1100 * MS, Event::Died(SEGV), &started(1050 * MS));
-    machine.step(1100 * MS, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(1100 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let stopped = view(Phase::Stopped, 1150 * MS, 1140 * MS);
     let effects = machine.step(1200 * MS, Event::Died(EXITED), &stopped);
-    let lost = Notice::Lost { id: 2, pid: PID, status: EXITED, reason: None };
-    assert_eq!(effects, [Effect::Tell(lost), Effect::Finish(EXITED)]);
+    let lost = LogEvent::Lost { id: 2, pid: PID, status: EXITED, reason: None };
+    assert_eq!(effects, [Effect::Log(lost), Effect::Finish(EXITED)]);
 }
 
 #[test]
@@ -527,41 +529,41 @@ fn a_restart_with_a_delay_waits_and_can_be_called_off() {
     let mut now = 1010 * MS;
     for (id, pause) in [(2, 50), (3, 80), (4, 80)] {
         let effects = machine.step(now, Event::Died(SEGV), &started(now));
-        let delayed = Effect::Tell(Notice::Delayed { id, pause: pause * MS });
+        let delayed = Effect::Log(LogEvent::Delayed { id, pause: pause * MS });
         assert_eq!(effects[1..], [delayed]);
         assert_eq!(machine.wake_at(), Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::GONE), [], "too early");
+        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::NO_INSTANCE), [], "too early");
 
         let mut ended = machine.clone();
-        let status = Status::Killed { signal: libc::SIGTERM, core: false };
-        assert_eq!(ended.step(now + MS, signal(libc::SIGTERM), &View::GONE), [Effect::Finish(status)]);
+        let status = ExitStatus::Killed { signal: libc::SIGTERM, core: false };
+        assert_eq!(ended.step(now + MS, signal(libc::SIGTERM), &View::NO_INSTANCE), [Effect::Finish(status)]);
 
         now += pause * MS;
-        assert_eq!(machine.step(now, Event::Tick, &View::GONE), launch(id));
-        machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+        assert_eq!(machine.step(now, Event::Tick, &View::NO_INSTANCE), launch(id));
+        machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
         now += 10 * MS;
     }
     // 790 ms in all, not quite ten times the pause; then it is.
     let effects = machine.step(now + 780 * MS, Event::Died(SEGV), &started(now));
-    assert_eq!(effects[1..], [Effect::Tell(Notice::Delayed { id: 5, pause: 80 * MS })]);
+    assert_eq!(effects[1..], [Effect::Log(LogEvent::Delayed { id: 5, pause: 80 * MS })]);
     now += 860 * MS;
-    machine.step(now, Event::Tick, &View::GONE);
-    machine.step(now, Event::Launched { pid: PID }, &View::GONE);
+    machine.step(now, Event::Tick, &View::NO_INSTANCE);
+    machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let effects = machine.step(now + 800 * MS, Event::Died(SEGV), &started(now));
-    assert_eq!(effects[1..], [Effect::Tell(Notice::Delayed { id: 6, pause: 50 * MS })]);
+    assert_eq!(effects[1..], [Effect::Log(LogEvent::Delayed { id: 6, pause: 50 * MS })]);
 }
 
 /// A machine that sends a hung instance SIGABRT first, and has just done so at 1.2 s.
 fn machine_that_struck() -> Machine {
-    let hang_signal = Some(HangSignal { number: libc::SIGABRT, grace: 700 * MS });
+    let hang_signal = Some(HangSignal { number: libc::SIGABRT, timeout: 700 * MS });
     let mut machine =
         machine_with(INTERVAL, Recovery::Restart, Settings { hang_signal, ..Settings::default() });
     let seen = started(1000 * MS);
     assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
     let silent = 200 * MS;
-    let told = Notice::Killed { id: 1, pid: PID, silent, signal: libc::SIGABRT };
+    let told = LogEvent::Killed { id: 1, pid: PID, silent, signal: libc::SIGABRT };
     let effects = machine.step(1200 * MS, Event::Tick, &seen);
-    assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGABRT)]);
+    assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGABRT)]);
     assert_eq!(machine.wake_at(), Some(1900 * MS));
     machine
 }
@@ -581,9 +583,9 @@ fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
             assert_eq!(machine.wake_at(), Some(1900 * MS));
             assert_eq!(machine.step(1900 * MS, Event::Tick, &seen), [Effect::Inspect]);
             let found = Inspection { traced: false, dumping };
-            let told = Notice::Overdue { id: 1, pid: PID, dumping };
+            let told = LogEvent::KilledAfterHangSignal { id: 1, pid: PID, dumping };
             let effects = machine.step(1900 * MS, Event::Inspected(found), &seen);
-            assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGKILL)]);
+            assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGKILL)]);
             assert_eq!(machine.wake_at(), None);
             assert_eq!(machine.step(2500 * MS, Event::Tick, &seen), []);
         }
@@ -592,10 +594,10 @@ fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
 
 #[test]
 fn an_instance_that_its_signal_ended_was_lost_for_its_silence() {
-    let status = Status::Killed { signal: libc::SIGABRT, core: true };
+    let status = ExitStatus::Killed { signal: libc::SIGABRT, core: true };
     let effects = machine_that_struck().step(1800 * MS, Event::Died(status), &started(1000 * MS));
-    let lost = Notice::Lost { id: 1, pid: PID, status, reason: Some(Reason::Silent) };
-    assert_eq!(effects, [Effect::Tell(lost), launch(2).remove(0)]);
+    let lost = LogEvent::Lost { id: 1, pid: PID, status, reason: Some(Reason::Silent) };
+    assert_eq!(effects, [Effect::Log(lost), launch(2).remove(0)]);
 }
 
 #[test]
@@ -615,8 +617,8 @@ fn what_an_instance_says_after_the_decision_to_end_it_does_not_count() {
             assert_eq!(effects, [Effect::Finish(EXITED)], "{phase:?}");
         }
         // To give up is no way to call the recovery off.
-        let given_up = View { given_up: true, ..started(1000 * MS) };
-        let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &given_up));
+        let marked_failed = View { marked_failed: true, ..started(1000 * MS) };
+        let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &marked_failed));
         assert_eq!(effects, [Effect::Finish(EXITED)]);
     }
 }
@@ -646,12 +648,14 @@ fn look_until(machine: &mut Machine, end: u64, traced: bool, seen: &View) -> Vec
     while let Some(now) = machine.wake_at().filter(|&at| at <= end * MS) {
         done.extend(look(machine, now, traced, seen).into_iter().map(|effect| (now / MS, effect)));
     }
-    done.retain(|(_, effect)| !matches!(effect, Effect::Tell(Notice::Warned { .. } | Notice::Killed { .. })));
+    done.retain(|(_, effect)| {
+        !matches!(effect, Effect::Log(LogEvent::Warned { .. } | LogEvent::Killed { .. }))
+    });
     done
 }
 
 fn told(traced: bool) -> Effect {
-    Effect::Tell(Notice::Traced { id: 1, pid: PID, traced })
+    Effect::Log(LogEvent::Traced { id: 1, pid: PID, traced })
 }
 
 #[test]
@@ -704,7 +708,7 @@ fn what_an_instance_left_behind_ends_before_the_next_begins_and_at_the_end() {
     ] {
         let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
         let effects = machine.step(1050 * MS, Event::Died(EXITED), &view(phase, 1001 * MS, 1001 * MS));
-        assert_eq!(deeds(effects), [Effect::EndGroup(1), next]);
+        assert_eq!(deeds(effects), [Effect::KillGroup(1), next]);
     }
 }
 
@@ -723,17 +727,20 @@ fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
         Rules { interval: INTERVAL, recovery, last_signal: 64, quorum: false, cmap: false, settings },
         libc::SIGTERM,
     );
-    let effects = machine.step(1000 * MS, Event::Launched { pid: PID }, &View::GONE);
+    let effects = machine.step(1000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     (machine, effects)
 }
 
 #[test]
 fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
     let (mut machine, effects) = machine_with_spare(Recovery::Restart);
-    assert_eq!(effects, [Effect::Prepare]);
-    machine.step(1000 * MS, Event::SpareMade, &View::GONE);
+    assert_eq!(effects, [Effect::MakeSpare]);
+    machine.step(1000 * MS, Event::SpareMade, &View::NO_INSTANCE);
     assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS))), launch(2));
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Launched { pid: PID }, &View::GONE)), [Effect::Prepare]);
+    assert_eq!(
+        deeds(machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)),
+        [Effect::MakeSpare]
+    );
 
     let (_, effects) = machine_with_spare(Recovery::Quit);
     assert_eq!(effects, [], "nothing to restart");
@@ -742,13 +749,13 @@ fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
 #[test]
 fn between_two_instances_no_spare_is_waited_for() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1000 * MS, Event::SpareLost, &View::GONE);
+    machine.step(1000 * MS, Event::SpareLost, &View::NO_INSTANCE);
     let lost = 1005 * MS;
     assert_eq!(deeds(machine.step(lost, Event::Died(SEGV), &started(1001 * MS))), launch(2));
-    machine.step(lost, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    machine.step(lost, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(lost + 10 * MS));
-    assert_eq!(machine.step(lost + 10 * MS, Event::Tick, &View::GONE), launch(2));
-    machine.step(lost + 10 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
+    assert_eq!(machine.step(lost + 10 * MS, Event::Tick, &View::NO_INSTANCE), launch(2));
+    machine.step(lost + 10 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(lost + 30 * MS), "the spare was due long ago");
 }
 
@@ -756,37 +763,44 @@ fn between_two_instances_no_spare_is_waited_for() {
 fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     let mut now = 1000 * MS;
-    let seen = View::GONE;
+    let seen = View::NO_INSTANCE;
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
         assert_eq!(machine.step(now, Event::SpareLost, &seen), []);
         assert!(machine.wake_at() <= Some(now + pause * MS));
         assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &seen), []);
         now += pause * MS;
-        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Prepare]);
+        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::MakeSpare]);
     }
     machine.step(now, Event::SpareMade, &seen);
     machine.step(now, Event::SpareLost, &seen);
-    assert_eq!(machine.step(now + 10 * MS, Event::Tick, &seen), [Effect::Prepare]);
+    assert_eq!(machine.step(now + 10 * MS, Event::Tick, &seen), [Effect::MakeSpare]);
 }
 
 #[test]
 fn no_spare_is_made_while_there_is_no_instance() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1010 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
-    assert_eq!(machine.step(1011 * MS, Event::SpareLost, &View::GONE), []);
-    let effects = deeds(machine.step(2000 * MS, Event::Tick, &View::GONE));
+    machine.step(1010 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!(machine.step(1011 * MS, Event::SpareLost, &View::NO_INSTANCE), []);
+    let effects = deeds(machine.step(2000 * MS, Event::Tick, &View::NO_INSTANCE));
     assert_eq!(effects, launch(2));
-    assert_eq!(deeds(machine.step(2000 * MS, Event::Launched { pid: PID }, &View::GONE)), [Effect::Prepare]);
+    assert_eq!(
+        deeds(machine.step(2000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)),
+        [Effect::MakeSpare]
+    );
 }
 
 #[test]
 fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1010 * MS, Event::Launched { pid: PID }, &View::GONE);
-    assert_eq!(deeds(machine.step(1011 * MS, Event::Stillborn(SEGV), &View::GONE)), []);
-    assert_eq!(deeds(machine.step(1021 * MS, Event::Tick, &View::GONE)), launch(2), "the same number again");
+    machine.step(1010 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(1011 * MS, Event::SpareDied(SEGV), &View::NO_INSTANCE)), []);
+    assert_eq!(
+        deeds(machine.step(1021 * MS, Event::Tick, &View::NO_INSTANCE)),
+        launch(2),
+        "the same number again"
+    );
 }
 
 #[test]
@@ -795,39 +809,39 @@ fn a_spare_that_is_lost_between_two_instances_wakes_nobody() {
     let settings = Settings { restart_delay: Some(delay), standby: true, ..Settings::default() };
     let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
     machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1020 * MS, Event::SpareLost, &View::GONE);
+    machine.step(1020 * MS, Event::SpareLost, &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(2010 * MS));
 }
 
 #[test]
 fn who_claims_to_be_such_a_spare_gets_around_no_end() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1001 * MS, signal(libc::SIGTERM), &View::GONE);
-    assert_eq!(machine.step(1002 * MS, Event::Stillborn(SEGV), &View::GONE), [Effect::Finish(SEGV)]);
+    machine.step(1001 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE);
+    assert_eq!(machine.step(1002 * MS, Event::SpareDied(SEGV), &View::NO_INSTANCE), [Effect::Finish(SEGV)]);
 
     let limit = RestartLimit { restarts: 2, window: 1000 * MS };
     let settings = Settings { restart_limit: Some(limit), standby: true, ..Settings::default() };
     let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
     for now in [1100 * MS, 1200 * MS] {
-        assert_eq!(deeds(machine.step(now, Event::Stillborn(SEGV), &View::GONE)), []);
-        machine.step(now + 50 * MS, Event::Tick, &View::GONE);
-        machine.step(now + 50 * MS, Event::Launched { pid: PID }, &View::GONE);
+        assert_eq!(deeds(machine.step(now, Event::SpareDied(SEGV), &View::NO_INSTANCE)), []);
+        machine.step(now + 50 * MS, Event::Tick, &View::NO_INSTANCE);
+        machine.step(now + 50 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let given_up = [Effect::Tell(Notice::LimitReached { id: 1, limit }), Effect::Finish(EXITED)];
-    assert_eq!(machine.step(1300 * MS, Event::Stillborn(EXITED), &View::GONE), given_up);
+    let marked_failed = [Effect::Log(LogEvent::LimitReached { id: 1, limit }), Effect::Finish(EXITED)];
+    assert_eq!(machine.step(1300 * MS, Event::SpareDied(EXITED), &View::NO_INSTANCE), marked_failed);
 }
 
 #[test]
 fn such_a_spare_is_not_shown_as_running() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.rules.cmap = true;
-    machine.publisher = Publisher::new(INTERVAL);
+    machine.cmap = CmapRequests::new(INTERVAL);
     let shows = |effects: Vec<Effect>, state| {
         effects.iter().any(|effect| matches!(effect, Effect::Publish(record) if record.state == state))
     };
-    assert!(shows(machine.step(1050 * MS, Event::Tick, &started(1040 * MS)), State::Running));
+    assert!(shows(machine.step(1050 * MS, Event::Tick, &started(1040 * MS)), CmapState::Running));
     let seen = started(1040 * MS);
-    assert!(shows(machine.step(1060 * MS, Event::Stillborn(SEGV), &seen), State::Stopped));
+    assert!(shows(machine.step(1060 * MS, Event::SpareDied(SEGV), &seen), CmapState::Stopped));
     assert_eq!(machine.wake_at(), Some(1070 * MS), "nothing is published meanwhile");
 }
 
@@ -869,7 +883,7 @@ struct Model {
     interval: u64,
     recovery: Recovery,
     phase: Phase,
-    heard: u64,
+    last_activity: u64,
     warned: Option<u64>,
     killed: bool,
     id: u32,
@@ -879,10 +893,10 @@ struct Model {
 impl Model {
     fn act(&mut self, now: u64, act: Act) -> Vec<Effect> {
         match act {
-            Act::Heartbeat if self.phase == Phase::Started => self.hear(now),
+            Act::Heartbeat if self.phase == Phase::Started => self.note_activity(now),
             Act::Start if matches!(self.phase, Phase::Registered | Phase::Stopped) => {
                 self.phase = Phase::Started;
-                self.hear(now);
+                self.note_activity(now);
             }
             Act::Stop if self.phase == Phase::Started => {
                 self.phase = Phase::Stopped;
@@ -899,7 +913,7 @@ impl Model {
             Act::GoOn => {
                 let is_end = matches!(self.phase, Phase::Stopped | Phase::Finalized);
                 if is_end || self.warned.is_some() || self.killed {
-                    return self.die(now, Status::Exited(0));
+                    return self.die(now, ExitStatus::Exited(0));
                 }
             }
             _ => {}
@@ -907,28 +921,28 @@ impl Model {
         vec![]
     }
 
-    fn hear(&mut self, now: u64) {
-        self.heard = now;
+    fn note_activity(&mut self, now: u64) {
+        self.last_activity = now;
         self.warned = None;
     }
 
-    fn die(&mut self, now: u64, status: Status) -> Vec<Effect> {
+    fn die(&mut self, now: u64, status: ExitStatus) -> Vec<Effect> {
         // Stop and finalize after the kill do not count.
         if self.recovery == Recovery::Quit || self.phase != Phase::Started && !self.killed {
             self.finished = true;
             return vec![Effect::Finish(status)];
         }
         self.id += 1;
-        (self.phase, self.heard, self.warned, self.killed) = (Phase::Registered, now, None, false);
+        (self.phase, self.last_activity, self.warned, self.killed) = (Phase::Registered, now, None, false);
         launch(self.id)
     }
 
-    fn look(&mut self, now: u64) -> Vec<Effect> {
+    fn evaluate(&mut self, now: u64) -> Vec<Effect> {
         if self.phase != Phase::Started || self.interval == 0 || self.killed {
             return vec![];
         }
         match self.warned {
-            None if now - self.heard >= self.interval => {
+            None if now - self.last_activity >= self.interval => {
                 self.warned = Some(now);
                 vec![Effect::Send(libc::SIGTERM)]
             }
@@ -970,9 +984,9 @@ proptest! {
         let interval = interval * MS;
         let mut machine = machine(interval, recovery);
         let born = 1000 * MS;
-        let mut seen = View::GONE;
+        let mut seen = View::NO_INSTANCE;
         let mut model = Model {
-            interval, recovery, phase: Phase::Registered, heard: born, warned: None, killed: false, id: 1, finished: false,
+            interval, recovery, phase: Phase::Registered, last_activity: born, warned: None, killed: false, id: 1, finished: false,
         };
         for (ms, &act) in (1..).zip(&life) {
             let now = born + ms * MS;
@@ -980,17 +994,17 @@ proptest! {
             let mut done = vec![];
             write(&mut seen, now, act);
             if matches!(act, Act::Die | Act::GoOn) {
-                let event = if matches!(act, Act::Die) { Event::Died(SEGV) } else { Event::Left };
+                let event = if matches!(act, Act::Die) { Event::Died(SEGV) } else { Event::MayHaveDaemonized };
                 done = deeds(machine.step(now, event, &seen));
-                if done == [Effect::SeekHeir] {
-                    done = deeds(machine.step(now, Event::Heir(Heirs::Caller(PID)), &seen));
+                if done == [Effect::FindDaemon] {
+                    done = deeds(machine.step(now, Event::DaemonSearched(Candidates::Caller(PID)), &seen));
                     prop_assert_eq!(done, [Effect::Adopt(PID)]);
                     done = deeds(machine.step(now, Event::Adopted { pid: PID }, &seen));
                     // As after each event that the kernel tells of.
                     done.extend(deeds(machine.step(now, Event::Tick, &seen)));
                 }
                 if matches!(done[..], [Effect::Launch { .. }]) {
-                    seen = View::GONE;
+                    seen = View::NO_INSTANCE;
                     machine.step(now, Event::Launched { pid: PID }, &seen);
                 }
             }
@@ -999,7 +1013,7 @@ proptest! {
                 prop_assert_eq!(machine.wake_at(), None);
                 break;
             }
-            expected.extend(model.look(now));
+            expected.extend(model.evaluate(now));
             if machine.wake_at().is_some_and(|at| at <= now) {
                 done.extend(deeds(machine.step(now, Event::Tick, &seen)));
             }
@@ -1023,7 +1037,7 @@ proptest! {
         for ((since, heartbeat, unhealthy, warn_signal, phase), step) in words.into_iter().zip(steps) {
             now += step * MS;
             let phase = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized][usize::from(phase)];
-            let seen = View { phase, since, heartbeat, unhealthy, warn_signal, given_up: false };
+            let seen = View { phase, since, heartbeat, unhealthy, warn_signal, marked_failed: false };
             for effect in deeds(machine.step(now, Event::Tick, &seen)) {
                 let Effect::Send(signal) = effect else { panic!("{effect:?}") };
                 prop_assert!((1..=64).contains(&signal));
@@ -1031,8 +1045,8 @@ proptest! {
             match machine.wake_at() {
                 Some(at) => prop_assert!(at > now && at <= now + INTERVAL),
                 None => {
-                    let Life::Watching(watch) = machine.life else { panic!("{:?}", machine.life) };
-                    prop_assert_eq!(watch.silence, Silence::Killed);
+                    let State::Watching(watch) = machine.state else { panic!("{:?}", machine.state) };
+                    prop_assert_eq!(watch.health, Health::Killed);
                     break;
                 }
             }
@@ -1043,8 +1057,8 @@ proptest! {
 /// A machine whose instance exited with 0 at 1050 ms.
 fn machine_that_seeks(interval: u64, seen: &View) -> Machine {
     let mut machine = machine(interval, Recovery::Restart);
-    assert_eq!(machine.step(1050 * MS, Event::Left, seen), [Effect::SeekHeir]);
-    assert!(machine.seeks_heir());
+    assert_eq!(machine.step(1050 * MS, Event::MayHaveDaemonized, seen), [Effect::FindDaemon]);
+    assert!(machine.searches_daemon());
     machine
 }
 
@@ -1059,16 +1073,16 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
         let seen = view(phase, 1001 * MS, 1001 * MS);
         let mut machine = machine_that_seeks(interval, &seen);
         assert_eq!(
-            machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen),
+            machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen),
             [Effect::Adopt(72)],
             "{phase:?}"
         );
-        let told = Notice::Adopted { id: 1, pid: 72, before: PID };
-        assert_eq!(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen), [Effect::Tell(told)]);
-        assert!(!machine.seeks_heir());
+        let told = LogEvent::Adopted { id: 1, pid: 72, before: PID };
+        assert_eq!(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen), [Effect::Log(told)]);
+        assert!(!machine.searches_daemon());
         assert_eq!(machine.wake_at(), (interval != 0).then_some(1051 * MS + interval));
         // It is restarted as any other, and may go on in a further process.
-        assert_eq!(machine.clone().step(1060 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+        assert_eq!(machine.clone().step(1060 * MS, Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
         let effects = deeds(machine.step(1060 * MS, Event::Died(SEGV), &started(1055 * MS)));
         assert_eq!(effects, launch(2));
     }
@@ -1076,73 +1090,78 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
 
 #[test]
 fn instance_that_was_to_end_goes_on_in_no_other_process() {
-    let expected = [Effect::Finish(Status::Exited(0))];
+    let expected = [Effect::Finish(ExitStatus::Exited(0))];
     for phase in [Phase::Stopped, Phase::Finalized] {
         let mut machine = machine(INTERVAL, Recovery::Restart);
-        let effects = deeds(machine.step(1050 * MS, Event::Left, &view(phase, 1001 * MS, 0)));
+        let effects = deeds(machine.step(1050 * MS, Event::MayHaveDaemonized, &view(phase, 1001 * MS, 0)));
         assert_eq!(effects, expected, "{phase:?}");
     }
-    let mut given_up = machine(INTERVAL, Recovery::Restart);
-    let seen = View { given_up: true, ..started(1001 * MS) };
-    assert_eq!(deeds(given_up.step(1050 * MS, Event::Left, &seen)), expected);
+    let mut marked_failed = machine(INTERVAL, Recovery::Restart);
+    let seen = View { marked_failed: true, ..started(1001 * MS) };
+    assert_eq!(deeds(marked_failed.step(1050 * MS, Event::MayHaveDaemonized, &seen)), expected);
 
     let mut told = machine(INTERVAL, Recovery::Restart);
     told.step(1040 * MS, signal(libc::SIGTERM), &started(1001 * MS));
-    assert_eq!(deeds(told.step(1140 * MS, Event::Left, &started(1120 * MS))), expected);
+    assert_eq!(deeds(told.step(1140 * MS, Event::MayHaveDaemonized, &started(1120 * MS))), expected);
 
     let mut warned = machine(INTERVAL, Recovery::Restart);
     warned.step(1100 * MS, Event::Tick, &started(1000 * MS));
-    assert_eq!(deeds(warned.step(1110 * MS, Event::Left, &started(1000 * MS))), launch(2));
+    assert_eq!(deeds(warned.step(1110 * MS, Event::MayHaveDaemonized, &started(1000 * MS))), launch(2));
 }
 
 #[test]
 fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
     for (interval, seen) in [(0, started(1001 * MS)), (INTERVAL, view(Phase::Registered, 0, 0))] {
         let mut machine = machine_that_seeks(interval, &seen);
-        assert_eq!(deeds(machine.step(1050 * MS, Event::Heir(Heirs::Only(72)), &seen)), []);
+        assert_eq!(deeds(machine.step(1050 * MS, Event::DaemonSearched(Candidates::Only(72)), &seen)), []);
         assert_eq!(machine.wake_at(), Some(1060 * MS));
-        assert_eq!(machine.step(1060 * MS, Event::Tick, &seen), [Effect::SeekHeir]);
-        assert_eq!(deeds(machine.step(1060 * MS, Event::Heir(Heirs::Several), &seen)), []);
-        let effects = machine.step(1150 * MS, Event::Heir(Heirs::Only(72)), &seen);
+        assert_eq!(machine.step(1060 * MS, Event::Tick, &seen), [Effect::FindDaemon]);
+        assert_eq!(deeds(machine.step(1060 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
+        let effects = machine.step(1150 * MS, Event::DaemonSearched(Candidates::Only(72)), &seen);
         assert_eq!(effects, [Effect::Adopt(72)], "it has executed no other program meanwhile");
     }
 }
 
 #[test]
 fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
-    for found in [Heirs::Only(72), Heirs::Several, Heirs::OutOfReach(None), Heirs::OutOfReach(Some(72))] {
+    for found in [
+        Candidates::Only(72),
+        Candidates::Several,
+        Candidates::OutOfReach(None),
+        Candidates::OutOfReach(Some(72)),
+    ] {
         let seen = started(1040 * MS);
         let mut machine = machine_that_seeks(INTERVAL, &seen);
         let mut now = 1050 * MS;
         loop {
-            let effects = deeds(machine.step(now, Event::Heir(found), &seen));
+            let effects = deeds(machine.step(now, Event::DaemonSearched(found), &seen));
             if !effects.is_empty() {
                 assert_eq!((effects, now), (launch(2), 1150 * MS), "{found:?}");
                 break;
             }
             now = machine.wake_at().unwrap();
-            assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::SeekHeir]);
+            assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::FindDaemon]);
         }
     }
     let seen = started(1040 * MS);
     let mut machine = machine_that_seeks(INTERVAL, &seen);
-    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::None), &seen)), launch(2));
+    assert_eq!(deeds(machine.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen)), launch(2));
 }
 
 #[test]
 fn process_that_cannot_be_supervised_ends_the_supervisor() {
-    let heard = started(1060 * MS);
+    let last_activity = started(1060 * MS);
     for (interval, seen, end) in [
-        (INTERVAL, heard, 1150),
+        (INTERVAL, last_activity, 1150),
         (0, started(1001 * MS), 2050),
         (INTERVAL, view(Phase::Registered, 0, 0), 2050),
     ] {
         let mut machine = machine_that_seeks(interval, &seen);
-        let found = Event::Heir(Heirs::OutOfReach(Some(72)));
+        let found = Event::DaemonSearched(Candidates::OutOfReach(Some(72)));
         assert_eq!(deeds(machine.step(1051 * MS, found, &seen)), []);
-        let told = Effect::Tell(Notice::Strayed { id: 1, pid: 72 });
+        let told = Effect::Log(LogEvent::OutOfReach { id: 1, pid: 72 });
         let effects = machine.step(end * MS, found, &seen);
-        assert_eq!(effects, [told, Effect::Finish(Status::Exited(0))]);
+        assert_eq!(effects, [told, Effect::Finish(ExitStatus::Exited(0))]);
     }
 }
 
@@ -1150,17 +1169,17 @@ fn process_that_cannot_be_supervised_ends_the_supervisor() {
 fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
     let seen = view(Phase::Registered, 0, 0);
     let mut machine = machine_that_seeks(INTERVAL, &seen);
-    assert_eq!(deeds(machine.step(1051 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    assert_eq!(deeds(machine.step(1051 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
     assert_eq!(machine.step(1052 * MS, signal(libc::SIGTERM), &seen), []);
-    assert_eq!(deeds(machine.step(1053 * MS, Event::Heir(Heirs::Several), &seen)), []);
+    assert_eq!(deeds(machine.step(1053 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
     let mut left = machine.clone();
-    let effects = deeds(left.step(2050 * MS, Event::Heir(Heirs::Several), &seen));
-    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
+    let effects = deeds(left.step(2050 * MS, Event::DaemonSearched(Candidates::Several), &seen));
+    assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
 
-    machine.step(1054 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    machine.step(1054 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
     let effects = machine.step(1054 * MS, Event::Adopted { pid: 72 }, &seen);
-    let way = Way::PassedOn;
-    let told = Effect::Tell(Notice::Final { id: 1, pid: 72, signal: libc::SIGTERM, way });
+    let delivery = Delivery::Forwarded;
+    let told = Effect::Log(LogEvent::ToldToEnd { id: 1, pid: 72, signal: libc::SIGTERM, delivery });
     assert_eq!(effects[1..], [passed_on(&[libc::SIGTERM]), vec![told]].concat());
     assert_eq!(
         deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS))),
@@ -1175,8 +1194,8 @@ fn signals_that_end_nothing_wait_until_the_process_that_goes_on_is_started() {
     for number in [libc::SIGHUP, libc::SIGTSTP, libc::SIGCONT, libc::SIGUSR1] {
         assert_eq!(machine.step(1052 * MS, signal(number), &registered), []);
     }
-    machine.step(1054 * MS, Event::Heir(Heirs::Only(72)), &registered);
-    machine.step(1150 * MS, Event::Heir(Heirs::Only(72)), &registered);
+    machine.step(1054 * MS, Event::DaemonSearched(Candidates::Only(72)), &registered);
+    machine.step(1150 * MS, Event::DaemonSearched(Candidates::Only(72)), &registered);
     assert_eq!(deeds(machine.step(1150 * MS, Event::Adopted { pid: 72 }, &registered)), []);
     assert_eq!(machine.wake_at(), Some(1160 * MS), "sam_start wakes nobody");
     assert_eq!(machine.step(1160 * MS, Event::Tick, &registered), []);
@@ -1195,17 +1214,21 @@ fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
     for number in [libc::SIGTERM, libc::SIGUSR1] {
         let mut machine = machine(INTERVAL, Recovery::Restart);
         assert_eq!(machine.step(1050 * MS, Event::Missed(received(number)), &seen), []);
-        assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir], "signal {number}");
+        assert_eq!(
+            machine.step(1050 * MS, Event::MayHaveDaemonized, &seen),
+            [Effect::FindDaemon],
+            "signal {number}"
+        );
         let mut nobody = machine.clone();
-        machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+        machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
         let mut effects = deeds(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen));
         effects.extend(deeds(machine.step(1052 * MS, Event::Tick, &seen)));
         assert_eq!(effects, passed_on(&[number]));
 
-        let effects = nobody.step(1051 * MS, Event::Heir(Heirs::None), &seen);
-        let lost = Notice::Lost { id: 1, pid: PID, status: Status::Exited(0), reason: None };
-        let next = if ends(number) { vec![Effect::Finish(Status::Exited(0))] } else { launch(2) };
-        assert_eq!(effects, [vec![Effect::Tell(lost)], next].concat());
+        let effects = nobody.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen);
+        let lost = LogEvent::Lost { id: 1, pid: PID, status: ExitStatus::Exited(0), reason: None };
+        let next = if ends_program(number) { vec![Effect::Finish(ExitStatus::Exited(0))] } else { launch(2) };
+        assert_eq!(effects, [vec![Effect::Log(lost)], next].concat());
     }
 }
 
@@ -1214,11 +1237,11 @@ fn termination_signal_that_crossed_with_the_exit_of_the_instance_is_passed_on_ag
     let seen = started(1040 * MS);
     let mut machine = machine(INTERVAL, Recovery::Restart);
     machine.step(1040 * MS, signal(libc::SIGTERM), &seen);
-    assert_eq!(machine.step(1050 * MS, Event::Left, &seen), [Effect::SeekHeir]);
+    assert_eq!(machine.step(1050 * MS, Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
     let mut nobody = machine.clone();
-    let effects = deeds(nobody.step(1051 * MS, Event::Heir(Heirs::None), &seen));
-    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
-    machine.step(1300 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    let effects = deeds(nobody.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen));
+    assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
+    machine.step(1300 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
     let effects = deeds(machine.step(1300 * MS, Event::Adopted { pid: 72 }, &seen));
     assert_eq!(effects, passed_on(&[libc::SIGTERM]));
 
@@ -1226,19 +1249,19 @@ fn termination_signal_that_crossed_with_the_exit_of_the_instance_is_passed_on_ag
     let mut shared = self::machine(INTERVAL, Recovery::Restart);
     let event = Event::Signal { received: received(libc::SIGINT), shared: true };
     shared.step(1040 * MS, event, &seen);
-    let effects = deeds(shared.step(1050 * MS, Event::Left, &seen));
-    assert_eq!(effects, [Effect::Finish(Status::Exited(0))]);
+    let effects = deeds(shared.step(1050 * MS, Event::MayHaveDaemonized, &seen));
+    assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
 }
 
 #[test]
 fn termination_signal_that_reaches_no_process_that_may_go_on_is_logged_as_dropped() {
-    for found in [Heirs::Several, Heirs::OutOfReach(None)] {
+    for found in [Candidates::Several, Candidates::OutOfReach(None)] {
         let seen = view(Phase::Registered, 0, 0);
         let mut machine = machine_that_seeks(INTERVAL, &seen);
         machine.step(1051 * MS, signal(libc::SIGTERM), &seen);
-        let effects = machine.step(2050 * MS, Event::Heir(found), &seen);
+        let effects = machine.step(2050 * MS, Event::DaemonSearched(found), &seen);
         assert!(effects.contains(&dropped(1, libc::SIGTERM)), "{effects:?}");
-        assert_eq!(deeds(effects), [Effect::Finish(Status::Exited(0))]);
+        assert_eq!(deeds(effects), [Effect::Finish(ExitStatus::Exited(0))]);
     }
 }
 
@@ -1247,22 +1270,22 @@ fn withheld_signals_are_not_held_for_a_process_that_was_there_when_they_were_sen
     let settings = Settings { withhold_signals: true, ..Settings::default() };
     let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
     let seen = started(1001 * MS);
-    machine.step(1050 * MS, Event::Left, &seen);
+    machine.step(1050 * MS, Event::MayHaveDaemonized, &seen);
     let by_kernel = Received { by_kernel: true, ..received(libc::SIGHUP) };
     for received in [received(libc::SIGUSR1), by_kernel, received(libc::SIGTERM)] {
         assert_eq!(machine.step(1051 * MS, Event::Signal { received, shared: false }, &seen), []);
     }
-    machine.step(1052 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    machine.step(1052 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
     let mut effects = deeds(machine.step(1052 * MS, Event::Adopted { pid: 72 }, &seen));
     effects.extend(deeds(machine.step(1053 * MS, Event::Tick, &seen)));
-    assert_eq!(effects, [Effect::PassOn(received(libc::SIGTERM)), Effect::PassOn(by_kernel)]);
+    assert_eq!(effects, [Effect::Forward(received(libc::SIGTERM)), Effect::Forward(by_kernel)]);
 }
 
 #[test]
 fn instance_that_the_supervisor_decided_to_end_goes_on_in_no_other_process() {
     for phase in [Phase::Registered, Phase::Waiting, Phase::Started] {
         let after = view(phase, 1201 * MS, 1000 * MS);
-        let effects = deeds(machine_that_struck().step(1300 * MS, Event::Left, &after));
+        let effects = deeds(machine_that_struck().step(1300 * MS, Event::MayHaveDaemonized, &after));
         assert_eq!(effects, launch(2), "{phase:?}");
     }
 }
@@ -1271,16 +1294,16 @@ fn instance_that_the_supervisor_decided_to_end_goes_on_in_no_other_process() {
 fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
     let seen = started(1040 * MS);
     let mut machine = machine_that_seeks(INTERVAL, &seen);
-    machine.step(1051 * MS, Event::Heir(Heirs::Caller(72)), &seen);
+    machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
     machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen);
     assert_eq!(deeds(machine.step(1151 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
     let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
-    let told = Notice::Refused { id: 1, pid: 72, signal: libc::SIGTERM, errno: libc::EPERM };
-    assert_eq!(machine.step(1151 * MS, refused(libc::SIGTERM), &seen), [Effect::Tell(told)]);
+    let told = LogEvent::SignalRefused { id: 1, pid: 72, signal: libc::SIGTERM, errno: libc::EPERM };
+    assert_eq!(machine.step(1151 * MS, refused(libc::SIGTERM), &seen), [Effect::Log(told)]);
     let silent = 211 * MS;
-    let told = Notice::Killed { id: 1, pid: 72, silent, signal: libc::SIGKILL };
+    let told = LogEvent::Killed { id: 1, pid: 72, silent, signal: libc::SIGKILL };
     let effects = machine.step(1251 * MS, Event::Tick, &seen);
-    assert_eq!(effects, [Effect::Tell(told), Effect::Send(libc::SIGKILL)]);
+    assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGKILL)]);
     let stopped = view(Phase::Stopped, 1252 * MS, 1040 * MS);
     assert_eq!(deeds(machine.step(1260 * MS, Event::Died(SEGV), &stopped)), launch(2));
 }
@@ -1289,13 +1312,13 @@ fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
 fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_told_to_end() {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     machine.rules.cmap = true;
-    machine.publisher = Publisher::new(INTERVAL);
+    machine.cmap = CmapRequests::new(INTERVAL);
     machine.step(1049 * MS, Event::Tick, &started(1001 * MS));
     machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS));
-    machine.step(1051 * MS, signal(libc::SIGTERM), &View::GONE);
-    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
+    machine.step(1051 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE);
+    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::NO_INSTANCE);
     let shows_failed =
-        |effect: &Effect| matches!(effect, Effect::Publish(record) if record.state == State::Failed);
+        |effect: &Effect| matches!(effect, Effect::Publish(record) if record.state == CmapState::Failed);
     assert!(!effects.iter().any(shows_failed), "{effects:?}");
 }
 
@@ -1303,24 +1326,24 @@ fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_to
 fn supervisor_without_a_further_instance_ends_as_the_last_one() {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     assert_eq!(deeds(machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS))), launch(2));
-    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::GONE);
-    assert_eq!(effects, [Effect::Tell(Notice::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
+    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::NO_INSTANCE);
+    assert_eq!(effects, [Effect::Log(LogEvent::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
 }
 
 #[test]
 fn id_and_stage_tell_what_happens_and_until_when() {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     let seen = started(1000 * MS);
-    assert_eq!((machine.id(), machine.stage()), (1, (Stage::Watched, 0)));
+    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Watched, 0)));
     machine.step(1100 * MS, Event::Tick, &seen);
-    assert_eq!(machine.stage(), (Stage::Warned, 1200 * MS));
+    assert_eq!(machine.activity(), (Activity::Warned, 1200 * MS));
     machine.step(1200 * MS, Event::Tick, &seen);
-    assert_eq!((machine.id(), machine.stage()), (1, (Stage::Ending, 0)));
+    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Ending, 0)));
     machine.step(1201 * MS, Event::Died(SEGV), &seen);
-    assert_eq!((machine.id(), machine.stage()), (2, (Stage::Launching, 0)));
-    machine.step(1201 * MS, Event::LaunchFailed(libc::EAGAIN), &View::GONE);
-    assert_eq!((machine.id(), machine.stage()), (2, (Stage::Pausing, 1211 * MS)));
-    assert_eq!(machine_that_struck().stage(), (Stage::Ending, 1900 * MS));
+    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Launching, 0)));
+    machine.step(1201 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Pausing, 1211 * MS)));
+    assert_eq!(machine_that_struck().activity(), (Activity::Ending, 1900 * MS));
 }
 
 #[test]
@@ -1328,32 +1351,33 @@ fn a_debugger_that_holds_the_silence_shows_as_held() {
     let mut machine = machine_that_holds();
     let seen = started(1000 * MS);
     look(&mut machine, 1025 * MS, true, &seen);
-    assert_eq!(machine.stage(), (Stage::Held, 0));
+    assert_eq!(machine.activity(), (Activity::Held, 0));
     look(&mut machine, 1050 * MS, false, &seen);
-    assert_eq!(machine.stage(), (Stage::Watched, 0));
+    assert_eq!(machine.activity(), (Activity::Watched, 0));
 
     let mut machine = machine_that_struck();
     machine.rules.settings.debug_hold = true;
     let seen = started(1000 * MS);
     look(&mut machine, 1300 * MS, true, &seen);
-    assert_eq!(machine.stage(), (Stage::Held, 0));
+    assert_eq!(machine.activity(), (Activity::Held, 0));
 }
 
 #[test]
 fn the_log_says_how_long_an_instance_was_silent_and_how_long_its_restart_took() {
     let mut machine = machine(INTERVAL, Recovery::Restart);
     let seen = started(1000 * MS);
-    let warned = Notice::Warned { id: 1, pid: PID, silent: 103 * MS, limit: INTERVAL, signal: libc::SIGTERM };
+    let warned =
+        LogEvent::Warned { id: 1, pid: PID, silent: 103 * MS, limit: INTERVAL, signal: libc::SIGTERM };
     assert_eq!(
         machine.step(1103 * MS, Event::Tick, &seen),
-        [Effect::Tell(warned), Effect::Send(libc::SIGTERM)]
+        [Effect::Log(warned), Effect::Send(libc::SIGTERM)]
     );
     assert_eq!(machine.step(1104 * MS, Event::Tick, &seen), [], "without a heartbeat it has not recovered");
     let seen = view(Phase::Started, 1000 * MS, 1107 * MS);
-    let recovered = Notice::Recovered { id: 1, pid: PID, silent: 107 * MS, at: 1103 * MS };
-    assert_eq!(machine.step(1110 * MS, Event::Tick, &seen), [Effect::Tell(recovered)]);
+    let recovered = LogEvent::Recovered { id: 1, pid: PID, silent: 107 * MS, at: 1103 * MS };
+    assert_eq!(machine.step(1110 * MS, Event::Tick, &seen), [Effect::Log(recovered)]);
 
     machine.step(1120 * MS, Event::Died(SEGV), &seen);
-    let effects = machine.step(1125 * MS, Event::Launched { pid: PID }, &View::GONE);
-    assert_eq!(effects, [Effect::Tell(Notice::Restarted { id: 2, pid: PID, took: 5 * MS })]);
+    let effects = machine.step(1125 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(effects, [Effect::Log(LogEvent::Restarted { id: 2, pid: PID, took: 5 * MS })]);
 }

@@ -1,0 +1,431 @@
+//! What an instance that is not trusted may leave for its supervisor and for the next instance, made from any
+//! bytes. Driven by the fuzzing targets in `fuzz/`, and by the tests below.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::stat::fstat;
+use nix::unistd::ftruncate;
+
+use crate::policy::Recovery;
+use crate::settings::{HangSignal, RestartDelay, RestartLimit, Settings};
+use crate::shared::cmap_record::CmapState;
+use crate::shared::control_page::{ControlPage, Phase};
+use crate::shared::data_store::Slots;
+use crate::shared::mailbox::{ClusterReport, QuorumState};
+use crate::supervisor::daemonized::Candidates;
+use crate::supervisor::log_event::LogEvent;
+use crate::supervisor::machine::{Effect, Event, Machine, Rules, ends_program};
+use crate::sys::inspection::Inspection;
+use crate::sys::process::ExitStatus;
+use crate::sys::signals::Received;
+
+const LAST_SIGNAL: i32 = 64;
+const HANG_SIGNAL: i32 = libc::SIGABRT;
+/// How long an instance has after that signal, in ns; as long as the supervisor waits in other matters.
+const TIMEOUT: u64 = 1_000_000_000;
+
+/// Bytes, taken one by one; zeros when there are no more.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+
+    fn number(&mut self) -> u64 {
+        (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
+    }
+
+    /// Any number, more often one that has a meaning: small, or about `near`.
+    fn word(&mut self, near: u64) -> u64 {
+        let (kind, byte) = (self.byte(), u64::from(self.byte()));
+        match kind % 8 {
+            0 => byte,
+            1 => u64::MAX - byte,
+            2 => near,
+            3 => near.wrapping_add(byte),
+            4 => near.wrapping_sub(byte),
+            5 => near << 2 | byte & 3,
+            6 => near.wrapping_sub(byte << 20) << 2 | 1,
+            _ => self.number(),
+        }
+    }
+}
+
+/// Any words on the page at any moments, and a machine that looks at it: it is never led to do harm, and ends the
+/// instance soon after that has fallen silent.
+pub fn page(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let interval = [0, 1, 1_000_000, 100_000_000, i32::MAX as u64 * 1_000_000][usize::from(input.byte() % 5)];
+    let recovery = if input.byte() % 4 == 0 { Recovery::Quit } else { Recovery::Restart };
+    let settings = Settings {
+        restart_limit: (input.byte() % 4 == 0).then_some(RestartLimit { restarts: 3, window: interval + 1 }),
+        restart_delay: (input.byte() % 4 == 0).then_some(RestartDelay { first: 10, last: 1000 }),
+        standby: input.byte() % 2 == 0,
+        hang_signal: (input.byte() % 4 == 0).then_some(HangSignal { number: HANG_SIGNAL, timeout: TIMEOUT }),
+        kill_group: input.byte() % 4 == 0,
+        withhold_signals: input.byte() % 4 == 0,
+        ..Settings::default()
+    };
+    let (quorum, cmap) = (input.byte() % 4 == 0, input.byte() % 4 == 0);
+    let rules = Rules { interval, recovery, last_signal: LAST_SIGNAL, settings, quorum, cmap };
+    let mut watched = Watched::new(rules);
+    while !input.is_empty() && !watched.finished {
+        let event = match input.byte() % 8 {
+            0..=2 => {
+                let words = watched.control_page.page().words();
+                let (place, word) = (usize::from(input.byte()) % words.len(), input.word(watched.now));
+                words[place].store(word, Ordering::Relaxed);
+                continue;
+            }
+            3 => {
+                watched.now += u64::from(input.byte()) * (interval / 64).max(1);
+                Event::Tick
+            }
+            4 => {
+                watched.now = watched.now.max(watched.machine.wake_at().unwrap_or(0));
+                Event::Tick
+            }
+            5 => match input.byte() {
+                code if code % 16 == 2 => Event::MayHaveDaemonized,
+                code if code % 8 == 0 => Event::SpareDied(ExitStatus::Exited(code.into())),
+                code if code % 2 == 0 => Event::Died(ExitStatus::Exited(code.into())),
+                code => {
+                    Event::Died(ExitStatus::Killed { signal: i32::from(code % 64) + 1, core: code > 128 })
+                }
+            },
+            6 => {
+                let number = i32::from(input.byte()) % LAST_SIGNAL + 1;
+                let received = Received { number, value: None, by_kernel: input.byte() % 2 == 0 };
+                match input.byte() % 8 {
+                    0 => Event::Missed(received),
+                    _ => Event::Signal { received, shared: received.by_kernel },
+                }
+            }
+            _ => match input.byte() % 8 {
+                0 => Event::SpareLost,
+                1 => Event::Stopped(libc::SIGSTOP),
+                2 => Event::Stopped(libc::SIGTSTP),
+                quorum => Event::Corosync(ClusterReport {
+                    quorum: [QuorumState::Yes, QuorumState::No, QuorumState::Gone][usize::from(quorum % 3)],
+                    published: CmapState::from_word(u64::from(input.byte() % 6)),
+                    lost: false,
+                }),
+            },
+        };
+        watched.step(event);
+    }
+    watched.falls_silent();
+}
+
+/// A machine, the page it looks at, and what may be expected of it.
+struct Watched {
+    rules: Rules,
+    machine: Machine,
+    control_page: ControlPage,
+    now: u64,
+    id: u32,
+    lives: bool,
+    /// The instance that lives is to be killed, and was.
+    quorum_warned: bool,
+    killed: bool,
+    finished: bool,
+    /// Signals that were not passed on yet.
+    arrived: Vec<Received>,
+    /// Signals that were passed on.
+    forwarded: Vec<Received>,
+    /// How often a process was looked for that goes on in the place of the instance.
+    sought: usize,
+}
+
+impl Watched {
+    fn new(rules: Rules) -> Watched {
+        let machine = Machine::new(rules, libc::SIGTERM);
+        let control_page = ControlPage::new(libc::SIGTERM).expect("a page");
+        let mut watched = Watched {
+            rules,
+            machine,
+            control_page,
+            now: 1 << 40,
+            id: 1,
+            lives: true,
+            quorum_warned: false,
+            killed: false,
+            finished: false,
+            arrived: vec![],
+            forwarded: vec![],
+            sought: 0,
+        };
+        watched.step(Event::Launched { pid: 1 });
+        watched
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Signal { received, .. } | Event::Missed(received) => self.arrived.push(received),
+            Event::Launched { .. } | Event::Adopted { .. } => self.lives = true,
+            Event::Died(_) | Event::SpareDied(_) | Event::MayHaveDaemonized => self.lives = false,
+            _ => {}
+        }
+        let view = self.control_page.view();
+        for effect in self.machine.step(self.now, event, &view) {
+            assert!(!self.finished, "{effect:?} after the end");
+            match effect {
+                Effect::Log(event) => {
+                    let kills =
+                        [Some(libc::SIGKILL), self.rules.settings.hang_signal.map(|hang| hang.number)];
+                    self.quorum_warned |= match event {
+                        LogEvent::Killed { signal, .. } => {
+                            assert!(kills.contains(&Some(signal)), "kills with {signal}");
+                            signal == libc::SIGKILL
+                        }
+                        LogEvent::KilledForQuorum { .. } | LogEvent::KilledAfterHangSignal { .. } => true,
+                        _ => false,
+                    };
+                    let text = event.entry().text;
+                    assert!(!text.contains('\n') && text.len() < 200, "{text:?}");
+                }
+                Effect::Send(signal) => {
+                    assert!((1..=LAST_SIGNAL).contains(&signal), "sends {signal}");
+                    assert!(self.lives && !self.killed, "sends {signal} after {event:?}");
+                    assert!(!self.quorum_warned || signal == libc::SIGKILL, "kills with {signal}");
+                    self.killed = self.quorum_warned;
+                }
+                Effect::FindDaemon => {
+                    assert!(!self.lives, "looks for another instance after {event:?}");
+                    let found = [
+                        Candidates::Several,
+                        Candidates::Only(2),
+                        Candidates::OutOfReach(None),
+                        Candidates::Only(2),
+                        Candidates::None,
+                        Candidates::Several,
+                        Candidates::Caller(2),
+                    ];
+                    self.sought += 1;
+                    self.step(Event::DaemonSearched(found[self.sought % found.len()]));
+                }
+                Effect::Adopt(pid) => {
+                    assert!(!self.lives && pid == 2, "adopts {pid} after {event:?}");
+                    (self.quorum_warned, self.killed) = (false, false);
+                    self.step(Event::Adopted { pid });
+                }
+                Effect::Inspect => self.step(Event::Inspected(Inspection::default())),
+                Effect::KillGroup(id) => {
+                    assert!(self.rules.settings.kill_group && id == self.id && !self.lives, "ends {id}");
+                }
+                Effect::GrantStart(since) => {
+                    assert!(view.phase == Phase::Waiting && since == view.since);
+                }
+                Effect::AckPublished(since) => assert!(self.rules.cmap && since == view.since),
+                Effect::Publish(record) => {
+                    assert!(self.rules.cmap && record.last_updated <= self.now, "publishes {record:?}");
+                }
+                Effect::Forward(received) => {
+                    // What is to end the program may have crossed with the end of the instance before.
+                    let is_again =
+                        matches!(event, Event::Adopted { .. }) && self.forwarded.contains(&received);
+                    let place = self.arrived.iter().position(|arrived| *arrived == received);
+                    match place {
+                        Some(place) => self.forwarded.push(self.arrived.remove(place)),
+                        None => assert!(is_again && ends_program(received.number), "passes on {received:?}"),
+                    }
+                    assert!(self.lives, "passes on {received:?} after {event:?}");
+                }
+                Effect::Suspend => assert!(matches!(event, Event::Stopped(_)), "stops after {event:?}"),
+                Effect::Launch { id, warn_signal } => {
+                    let may =
+                        [self.id, self.id + 1].contains(&id) && (0..=LAST_SIGNAL).contains(&warn_signal);
+                    assert!(may && !self.lives, "launches {id} after {event:?}");
+                    (self.id, self.quorum_warned, self.killed) = (id, false, false);
+                    self.control_page = ControlPage::new(warn_signal).expect("a page");
+                    return self.step(Event::Launched { pid: 1 });
+                }
+                Effect::MakeSpare => {
+                    assert!(self.rules.settings.standby && self.lives, "a spare after {event:?}");
+                    self.step(Event::SpareMade);
+                }
+                Effect::Finish(_) => self.finished = true,
+            }
+        }
+        if let Some(at) = self.machine.wake_at() {
+            // Other things than an instance that is checked may be waited for, each for a second at most.
+            let longest = self.rules.interval.max(TIMEOUT);
+            let is_checked = self.lives && !self.killed && self.rules.interval > 0;
+            let latest = self.now + if is_checked && !self.waits() { self.rules.interval } else { longest };
+            let soon = at > self.now || event != Event::Tick;
+            assert!(
+                !self.finished && soon && at <= latest,
+                "at {} wakes at {at}: {:?}",
+                self.now,
+                self.machine
+            );
+        }
+    }
+
+    /// Whether something else than silence may be waited for.
+    fn waits(&self) -> bool {
+        self.rules.quorum || self.rules.cmap || self.rules.settings.hang_signal.is_some()
+    }
+
+    /// From now on nothing is written any more. Of the times to come on the page each can be true once.
+    fn falls_silent(&mut self) {
+        self.step(Event::Tick);
+        let from = self.now;
+        let is_checked = self.rules.interval > 0 && self.lives;
+        while is_checked && self.control_page.view().phase == Phase::Started && !self.killed {
+            self.now = self.machine.wake_at().expect("a machine that does not give up");
+            let limit = 8 * self.rules.interval + if self.waits() { 8 * TIMEOUT } else { 0 };
+            assert!(self.now - from < limit, "not killed: {:?}", self.machine);
+            self.step(Event::Tick);
+        }
+    }
+}
+
+/// Any header, and memory files of any size and with holes: what is read is what was stored or nothing, and what
+/// is stored from then on is read.
+pub fn store(bytes: &[u8]) {
+    const ROOM: usize = 20_000;
+    let mut input = Input(bytes);
+    let mut store = Slots::new().expect("a store");
+    // Something to be spoilt.
+    store.store([7; 5000][..].into()).expect("room for a little");
+    // What a mapping may have found at some time.
+    let mut most = allocated(&mut store);
+    while !input.is_empty() {
+        let (header, files) = store.exposed();
+        let file = files[usize::from(input.byte()) % files.len()].exposed();
+        match input.byte() % 8 {
+            0 | 1 => {
+                let place = if input.byte() % 8 == 0 { 1 } else { 0 };
+                header.words()[place].store(input.word(10_000), Ordering::Relaxed);
+            }
+            2 => {
+                let _ = ftruncate(&file, input.word(ROOM as u64) as i64);
+            }
+            3 => {
+                let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                let _ = fallocate(&file, how, i64::from(input.byte()) * 512, ROOM as i64);
+            }
+            4 | 5 => {
+                let length = usize::from(input.byte()) * 64;
+                let data = vec![input.byte(); length];
+                store.store(data[..].into()).expect("room for a little");
+                assert_eq!(store.size(), Ok(length));
+                let mut room = vec![0; length];
+                store.restore(room[..].as_mut().into()).expect("what was stored");
+                assert_eq!(room, data);
+            }
+            _ => {}
+        }
+        most = most.max(allocated(&mut store));
+        let size = store.size().expect("a size, whatever is there");
+        assert!(size <= most, "{size} bytes said to be stored");
+        let mut room = [0xee; ROOM + 1];
+        match store.restore(room[..ROOM].as_mut().into()) {
+            Ok(()) => assert!(size <= ROOM && room[size..].iter().all(|&byte| byte == 0xee)),
+            Err(error) => assert!(size > ROOM && room == [0xee; ROOM + 1], "{size} bytes: {error}"),
+        }
+    }
+}
+
+/// How many bytes the largest of the files has.
+fn allocated(store: &mut Slots) -> usize {
+    let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
+    blocks.max().map_or(0, |blocks| blocks as usize * 512)
+}
+
+/// Any values in the environment: settings within their bounds, or a complaint of one short line.
+pub fn settings(bytes: &[u8]) {
+    const NAMES: [&str; 10] = [
+        "SAM_LOG",
+        "SAM_RESTART_LIMIT",
+        "SAM_RESTART_DELAY",
+        "SAM_HANG_SIGNAL",
+        "SAM_HANG_GRACE",
+        "SAM_DEBUG_HOLD",
+        "SAM_KILL_GROUP",
+        "SAM_STANDBY",
+        "SAM_NOTIFY",
+        "SAM_FORWARD_SIGNALS",
+    ];
+    // One after the other; 0xff: the variable is not set.
+    let values: Vec<&[u8]> = bytes.split(|&byte| byte == 0).collect();
+    let read = Settings::read(|name| {
+        let place = NAMES.iter().position(|&known| known == name).expect("a variable that is known here");
+        values.get(place).filter(|value| **value != [0xff]).map(|value| value.to_vec())
+    });
+    match read {
+        Ok(settings) => {
+            if let Some(limit) = settings.restart_limit {
+                let seconds = limit.window / 1_000_000_000;
+                assert!((1..=100_000).contains(&limit.restarts) && (1..=31_536_000).contains(&seconds));
+            }
+            if let Some(hang) = settings.hang_signal {
+                assert!((1..=LAST_SIGNAL).contains(&hang.number));
+                assert!((1_000_000..=86_400_000_000_000).contains(&hang.timeout));
+            }
+            if let Some(delay) = settings.restart_delay {
+                assert!(delay.first >= 1_000_000 && delay.first <= delay.last);
+                assert!(delay.last <= 86_400_000_000_000);
+            }
+        }
+        Err(malformed) => {
+            let text = malformed.to_string();
+            assert!(!text.contains(char::is_control) && text.len() < 2000, "{text:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    /// The same inputs in every run, as many as PROPTEST_CASES says and `most` at most: what `make fuzz` finds is added as
+    /// a test of its own.
+    fn same_each_time(most: u32) -> ProptestConfig {
+        let config = ProptestConfig::default();
+        let cases = config.cases.min(if cfg!(miri) { 20 } else { most });
+        ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..config }
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..300)
+    }
+
+    proptest! {
+        #![proptest_config(same_each_time(u32::MAX))]
+
+        #[test]
+        fn no_page_leads_the_supervisor_astray(bytes in bytes()) {
+            page(&bytes);
+        }
+
+        #[test]
+        fn any_environment_is_understood_or_refused(
+            bytes in prop_oneof![bytes(), "[a-z0-9/.\0 -]{0,40}".prop_map(String::into_bytes)],
+        ) {
+            settings(&bytes);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(same_each_time(2_000))]
+
+        #[test]
+        fn no_store_leads_the_next_instance_astray(bytes in bytes()) {
+            store(&bytes);
+        }
+    }
+}

@@ -1,0 +1,610 @@
+//! The one session of this process: which call is legal when, and what each does.
+//!
+//! What changes more than one word is done under the session's lock, with all signals blocked: so a signal
+//! handler may call anything, whatever it interrupts. The heartbeat takes no lock, and the store has one of its own.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+use crate::cluster::Doorbell;
+use crate::error::{Error, Result};
+use crate::instance::callback_thread::{self, Alarm};
+use crate::instance::forked_child::Instance;
+use crate::log::{Log, Priority};
+use crate::policy::Policy;
+use crate::settings::{Route, Settings};
+use crate::shared::control_page::{ControlPage, Phase};
+use crate::shared::data_store::DataStore;
+use crate::supervisor::event_loop::{self, Role};
+use crate::supervisor::helper_handle;
+use crate::supervisor::machine::Rules;
+use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
+use crate::sys::signals::{Blocked, Mask};
+use crate::sys::{after_fork, clock, exit_as, process, program, signals};
+
+static SESSION: OnceCell<Session> = OnceCell::new();
+
+/// Where the process is in the life of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum CallState {
+    Initialized,
+    Registered,
+    Started,
+    Stopped,
+    Finalized,
+}
+
+impl CallState {
+    const ALL: [CallState; 5] = [
+        CallState::Initialized,
+        CallState::Registered,
+        CallState::Started,
+        CallState::Stopped,
+        CallState::Finalized,
+    ];
+}
+
+/// A session, from `sam_initialize` on.
+#[derive(Debug)]
+pub struct Session {
+    policy: Policy,
+    settings: Settings,
+    /// ns; 0: no limit.
+    interval: u64,
+    callbacks: Callbacks,
+    call_state: AtomicU8,
+    /// In an instance, from `sam_register` on.
+    control_page: OnceCell<ControlPage>,
+    /// In an instance, where corosync has a say.
+    doorbell: OnceCell<Doorbell>,
+    /// The warning signal, until there is a board to say it on.
+    warn_signal: AtomicI32,
+    waker: Alarm,
+    has_thread: AtomicBool,
+    data: DataStore,
+    check: Mutex<Registered>,
+}
+
+/// The use that the session has for callbacks, by its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callbacks {
+    /// They are called once per interval.
+    Called,
+    /// They are accepted and never called: the interval is negative.
+    Idle,
+    /// They are refused: the interval is 0.
+    Refused,
+}
+
+/// The callback that is registered now, and whether one ever was.
+#[derive(Debug, Default)]
+struct Registered {
+    check: Option<Check>,
+    ever: bool,
+}
+
+/// A callback of the application.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// The function.
+    pub health: HealthCheck,
+    /// The signal mask of the thread that registered it.
+    pub mask: Mask,
+}
+
+/// The lock. Fields are dropped in order: unlocked before signals arrive again.
+struct Locked<'a> {
+    check: MutexGuard<'a, Registered>,
+    blocked: Blocked,
+}
+
+/// The session of this process, if it was initialised.
+pub fn current() -> Option<&'static Session> {
+    SESSION.get()
+}
+
+fn existing() -> Result<&'static Session> {
+    SESSION.get().ok_or(Error::WrongState)
+}
+
+/// See `sam_initialize`. The interval is in ms, 0 or negative: no limit.
+pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
+    let _blocked = Blocked::all();
+    let mut is_new = false;
+    SESSION.get_or_try_init(|| {
+        is_new = true;
+        Session::new(interval_ms, policy)
+    })?;
+    if is_new { Ok(()) } else { Err(Error::WrongState) }
+}
+
+/// See `sam_register`. The number of the instance.
+pub fn register() -> Result<u32> {
+    existing()?.register()
+}
+
+/// See `sam_start`.
+pub fn start() -> Result<()> {
+    existing()?.start()
+}
+
+/// See `sam_stop`.
+pub fn stop() -> Result<()> {
+    existing()?.stop()
+}
+
+/// See `sam_finalize`.
+pub fn finalize() -> Result<()> {
+    existing()?.finalize()
+}
+
+/// See `sam_hc_send`.
+#[inline]
+pub fn heartbeat() -> Result<()> {
+    existing()?.heartbeat()
+}
+
+/// See `sam_hc_callback_register`.
+pub fn register_callback(check: Option<HealthCheck>) -> Result<()> {
+    existing()?.register_callback(check)
+}
+
+/// See `sam_warn_signal_set`.
+pub fn set_warn_signal(number: i32) -> Result<()> {
+    existing()?.set_warn_signal(number)
+}
+
+/// See `sam_data_getsize`.
+pub fn stored_size() -> Result<usize> {
+    existing()?.data()?.size()
+}
+
+/// See `sam_data_store`.
+pub fn store(data: InBuf<'_>) -> Result<()> {
+    existing()?.data_to_change()?.store(data)
+}
+
+/// See `sam_data_restore`.
+pub fn restore(room: OutBuf<'_>) -> Result<()> {
+    existing()?.data()?.restore(room)
+}
+
+/// See `sam_mark_failed`.
+pub fn mark_failed() -> Result<()> {
+    existing()?.mark_failed()
+}
+
+/// Runs in every process that was forked, before fork(3) returns there, and so in the child of a signal handler as well.
+fn note_fork() {
+    let Some(session) = current() else { return };
+    session.has_thread.store(false, Ordering::Relaxed);
+    if let Some(control_page) = session.control_page.get() {
+        control_page.note_fork();
+    }
+}
+
+/// Tells the administrator of a fault of our own.
+pub fn complain(what: impl Display) {
+    let route = current().map_or_else(Route::default, |session| session.settings.log);
+    Log::open(route).say(Priority::Error, what);
+}
+
+/// Tells the administrator what cannot be told by a code.
+fn tell(settings: &Settings, error: Error) {
+    if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
+        Log::open(settings.log).say(Priority::Error, error);
+    }
+}
+
+/// Takes the parent-death signal from the calling thread, for that of the callbacks, which is made next, has it from
+/// then on: the kernel sends the signal of each thread. Returns whether there was one.
+fn hand_over_lifeline() -> bool {
+    let had_one = process::signal_on_death_of_parent_now() == libc::SIGTERM;
+    if had_one {
+        process::signal_on_death_of_parent(0);
+    }
+    had_one
+}
+
+impl Session {
+    fn new(interval_ms: i32, policy: Policy) -> Result<Session> {
+        let settings = Settings::read(program::variable).map_err(|malformed| {
+            Log::open(malformed.log).say(Priority::Error, malformed);
+            Error::InvalidArgument
+        })?;
+        if policy.quorum {
+            helper_handle::probe().inspect_err(|error| tell(&settings, *error))?;
+        }
+        let session = Session {
+            policy,
+            settings,
+            interval: u64::try_from(interval_ms).unwrap_or(0) * 1_000_000,
+            callbacks: match interval_ms {
+                0 => Callbacks::Refused,
+                1.. => Callbacks::Called,
+                _ => Callbacks::Idle,
+            },
+            call_state: AtomicU8::new(CallState::Initialized as u8),
+            control_page: OnceCell::new(),
+            doorbell: OnceCell::new(),
+            warn_signal: AtomicI32::new(libc::SIGTERM),
+            waker: Alarm::default(),
+            has_thread: AtomicBool::new(false),
+            data: DataStore::new()?,
+            check: Mutex::default(),
+        };
+        after_fork::install(note_fork)?;
+        Ok(session)
+    }
+
+    /// Waits for other threads.
+    ///
+    /// # Errors
+    /// `WrongState` once the session is over. A supervisor holds the lock until its end, and the session in it is over:
+    /// a thread that the application started before `sam_register` is not kept waiting there.
+    fn lock(&self) -> Result<Locked<'_>> {
+        /// The pause between two looks, while another thread holds the lock: it is rare, and held for a short time.
+        const PAUSE: Duration = Duration::from_micros(20);
+        let blocked = Blocked::all();
+        loop {
+            if self.is_over() {
+                return Err(Error::WrongState);
+            }
+            match self.check.try_lock() {
+                Ok(check) => return Ok(Locked { check, blocked }),
+                Err(TryLockError::Poisoned(check)) => {
+                    return Ok(Locked { check: check.into_inner(), blocked });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    #[inline]
+    fn call_state(&self) -> CallState {
+        CallState::ALL[usize::from(self.call_state.load(Ordering::Acquire)) % CallState::ALL.len()]
+    }
+
+    fn set_call_state(&self, call_state: CallState) {
+        self.call_state.store(call_state as u8, Ordering::Release);
+    }
+
+    /// The page, for a call that is legal in `call_state` and needs a supervisor.
+    #[inline]
+    fn control_page_in(&self, call_state: &[CallState]) -> Result<&ControlPage> {
+        if !call_state.contains(&self.call_state()) {
+            return Err(Error::WrongState);
+        }
+        let control_page = self.control_page.get().ok_or(Error::WrongState)?;
+        if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
+    }
+
+    /// The page, if there is one yet, for a call that is legal until the session is over.
+    fn control_page_if_any(&self) -> Result<Option<&ControlPage>> {
+        match self.call_state() {
+            CallState::Initialized => Ok(None),
+            _ => self
+                .control_page_in(&[CallState::Registered, CallState::Started, CallState::Stopped])
+                .map(Some),
+        }
+    }
+
+    fn register(&self) -> Result<u32> {
+        let guard = self.data.guard()?;
+        let locked = self.lock()?;
+        if self.call_state() != CallState::Initialized {
+            return Err(Error::WrongState);
+        }
+        let store = self.data.share(&guard).map_err(|error| match error {
+            Error::NoMemory => Error::System(libc::ENOMEM),
+            error => error,
+        })?;
+        let Policy { recovery, quorum, cmap } = self.policy;
+        let rules = Rules {
+            interval: self.interval,
+            recovery,
+            last_signal: signals::last(),
+            quorum,
+            cmap,
+            settings: self.settings,
+        };
+        let become_supervisor = || {
+            // For the application's other threads, which are left in this process: nothing of it is theirs now.
+            self.set_call_state(CallState::Finalized);
+            self.data.leave(&guard);
+        };
+        let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
+        match role.inspect_err(|error| tell(&self.settings, *error))? {
+            Role::Instance(Instance { id, control_page, doorbell }) => {
+                after_fork::become_instance();
+                self.control_page.set(control_page).map_err(|_| Error::Internal)?;
+                if let Some(doorbell) = doorbell {
+                    self.doorbell.set(doorbell).map_err(|_| Error::Internal)?;
+                }
+                self.data.adopt(store, &guard)?;
+                self.set_call_state(CallState::Registered);
+                Ok(id)
+            }
+            Role::Supervisor(status) => {
+                // The application's exit handlers run in this process, and may call us.
+                drop(locked);
+                exit_as::exit_as(status)
+            }
+        }
+    }
+
+    fn start(&self) -> Result<()> {
+        if self.policy.quorum {
+            self.wait_for_quorum()?;
+        }
+        let since = {
+            let locked = self.lock()?;
+            let control_page = self.startable()?;
+            if locked.check.check.is_some() {
+                // In a process that was forked from the instance: the thread stayed there.
+                self.provide_thread()?;
+            }
+            let now = clock::now();
+            control_page.heartbeat(now);
+            self.enter(control_page, Phase::Started, now);
+            self.set_call_state(CallState::Started);
+            now
+        };
+        self.wait_until_published(since);
+        Ok(())
+    }
+
+    /// The page, for a start.
+    fn startable(&self) -> Result<&ControlPage> {
+        let control_page = self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
+        /// How long daemon(3)'s caller may take to exit, in ns.
+        const DAEMON_EXIT_TIMEOUT: u64 = 100_000_000;
+        if after_fork::is_forked() {
+            // The program may not call again, and only an orphan is told of the end of the supervisor: see claim().
+            after_fork::await_end_of_parent(DAEMON_EXIT_TIMEOUT);
+            self.claim(control_page);
+        } else {
+            // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+            self.arm_lifeline();
+        }
+        if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
+    }
+
+    /// Has the kernel send SIGTERM to this process when its parent ends. The thread of the callbacks has the signal where
+    /// there is one, and looks after it itself.
+    fn arm_lifeline(&self) {
+        if !self.has_thread.load(Ordering::Relaxed) {
+            process::signal_on_death_of_parent(libc::SIGTERM);
+        }
+    }
+
+    /// The calling process was forked from the instance and now speaks for it: if the instance exits with 0, the
+    /// supervisor adopts this process.
+    #[cold]
+    fn claim(&self, control_page: &ControlPage) {
+        let own = process::own_pid();
+        let is_adopted = control_page.is_adopted(own);
+        if is_adopted || after_fork::is_orphan() {
+            // Not before: the parent that ends would be the one that forked this process.
+            self.arm_lifeline();
+        }
+        if is_adopted {
+            after_fork::become_instance();
+        } else {
+            control_page.claim(own);
+        }
+    }
+
+    /// Takes no lock while it waits, and lets signals through: a handler may call anything.
+    fn wait_for_quorum(&self) -> Result<()> {
+        let since = clock::now();
+        {
+            let _locked = self.lock()?;
+            self.enter(self.startable()?, Phase::Waiting, since);
+        }
+        /// The end of the supervisor wakes nobody: it is looked for.
+        const SUPERVISOR_POLL: u64 = 500_000_000;
+        while !self
+            .control_page_in(&[CallState::Registered, CallState::Stopped])?
+            .wait_for_start_grant(since, SUPERVISOR_POLL)
+        {}
+        Ok(())
+    }
+
+    /// The board gets a new phase, and who has to know of it is told.
+    fn enter(&self, control_page: &ControlPage, phase: Phase, now: u64) {
+        control_page.enter(phase, now);
+        if let Some(doorbell) = self.doorbell.get() {
+            doorbell.ring();
+        }
+        self.ring();
+    }
+
+    /// Waits until cmap shows the phase that was entered at `since`, or a later one: a second at most, for corosync may
+    /// not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
+    fn wait_until_published(&self, since: u64) {
+        const CMAP_ACK_TIMEOUT: u64 = 1_000_000_000;
+        let Some(control_page) = self.control_page.get().filter(|_| self.policy.cmap) else { return };
+        let beat = if self.interval == 0 { CMAP_ACK_TIMEOUT } else { (self.interval / 4).max(1) };
+        let deadline = clock::now() + CMAP_ACK_TIMEOUT;
+        loop {
+            let left = deadline.saturating_sub(clock::now());
+            if control_page.wait_until_published(since, left.min(beat))
+                || left == 0
+                || control_page.supervisor_is_gone()
+            {
+                break;
+            }
+            let _ = self.heartbeat();
+        }
+        // Refused unless started: then the silence begins here.
+        let _ = self.heartbeat();
+    }
+
+    fn stop(&self) -> Result<()> {
+        let now = {
+            let _locked = self.lock()?;
+            let control_page = self.control_page_in(&[CallState::Started])?;
+            if after_fork::is_forked() {
+                self.claim(control_page);
+            }
+            let now = clock::now();
+            self.set_call_state(CallState::Stopped);
+            self.enter(control_page, Phase::Stopped, now);
+            now
+        };
+        self.wait_until_published(now);
+        Ok(())
+    }
+
+    fn finalize(&self) -> Result<()> {
+        let now = {
+            let _locked = self.lock()?;
+            self.set_call_state(CallState::Finalized);
+            let now = clock::now();
+            match self.control_page.get() {
+                Some(control_page) => self.enter(control_page, Phase::Finalized, now),
+                None => self.ring(),
+            }
+            now
+        };
+        self.wait_until_published(now);
+        Ok(())
+    }
+
+    /// One heartbeat, while started.
+    #[inline]
+    pub fn heartbeat(&self) -> Result<()> {
+        let control_page = self.control_page_in(&[CallState::Started])?;
+        if after_fork::is_forked() {
+            self.claim(control_page);
+        }
+        control_page.heartbeat(clock::now());
+        Ok(())
+    }
+
+    fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
+        let mut locked = self.lock()?;
+        self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
+        if self.callbacks == Callbacks::Refused || (check.is_none() && !locked.check.ever) {
+            return Err(Error::InvalidArgument);
+        }
+        self.provide_thread()?;
+        let mask = locked.blocked.mask_before();
+        *locked.check = Registered { check: check.map(|health| Check { health, mask }), ever: true };
+        Ok(())
+    }
+
+    /// Makes the thread of the callbacks unless this process has one, or has no use for one.
+    fn provide_thread(&self) -> Result<()> {
+        if self.callbacks != Callbacks::Called || self.has_thread.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let is_handed_over = hand_over_lifeline();
+        callback_thread::spawn().map_err(|errno| {
+            if is_handed_over {
+                process::signal_on_death_of_parent(libc::SIGTERM);
+            }
+            Error::System(errno)
+        })?;
+        self.has_thread.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_warn_signal(&self, number: i32) -> Result<()> {
+        let _locked = self.lock()?;
+        let control_page = self.control_page_if_any()?;
+        if !(0..=signals::last()).contains(&number) {
+            return Err(Error::InvalidArgument);
+        }
+        self.warn_signal.store(number, Ordering::Relaxed);
+        if let Some(control_page) = control_page {
+            control_page.set_warn_signal(number);
+        }
+        Ok(())
+    }
+
+    /// The data, for a call that only reads it: no supervisor is needed.
+    fn data(&self) -> Result<&DataStore> {
+        if self.is_over() { Err(Error::WrongState) } else { Ok(&self.data) }
+    }
+
+    fn data_to_change(&self) -> Result<&DataStore> {
+        self.control_page_if_any()?;
+        Ok(&self.data)
+    }
+
+    fn mark_failed(&self) -> Result<()> {
+        let _locked = self.lock()?;
+        let control_page =
+            self.control_page_in(&[CallState::Registered, CallState::Started, CallState::Stopped])?;
+        if !self.policy.cmap {
+            return Err(Error::InvalidArgument);
+        }
+        control_page.mark_failed();
+        signals::send_to_self(libc::SIGKILL);
+        Ok(())
+    }
+
+    /// The longest silence allowed, in ns; 0: no limit.
+    pub fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// Returns `true` if this process is the instance: it returned from `sam_register`, or was adopted.
+    pub fn is_instance(&self) -> bool {
+        !after_fork::is_forked()
+            || self.control_page.get().is_some_and(|control_page| control_page.is_adopted(process::own_pid()))
+    }
+
+    /// Returns `true` if the end of the parent of this process is the end of its supervisor: not in a process that the
+    /// instance forked, while the instance lives.
+    pub fn is_child_of_supervisor(&self) -> bool {
+        self.is_instance() || after_fork::is_orphan()
+    }
+
+    /// Returns `true` if the supervisor of this instance has ended.
+    pub fn supervisor_is_gone(&self) -> bool {
+        self.control_page.get().is_some_and(ControlPage::supervisor_is_gone)
+    }
+
+    /// What wakes the thread of the health checks.
+    pub fn waker(&self) -> &Alarm {
+        &self.waker
+    }
+
+    fn ring(&self) {
+        if self.has_thread.load(Ordering::Relaxed) {
+            self.waker.ring();
+        }
+    }
+
+    /// Whether nothing will ever be checked again.
+    pub fn is_over(&self) -> bool {
+        self.call_state() == CallState::Finalized
+    }
+
+    /// The callback, while health checking is started.
+    pub fn check_to_run(&self) -> Option<Check> {
+        let locked = self.lock().ok()?;
+        locked.check.check.filter(|_| self.call_state() == CallState::Started)
+    }
+
+    /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.
+    pub fn report_unhealthy(&self, still_holds: impl FnOnce() -> bool) {
+        let Ok(_locked) = self.lock() else { return };
+        let Ok(control_page) = self.control_page_in(&[CallState::Started]) else { return };
+        if still_holds() {
+            control_page.report_unhealthy(clock::now());
+            match control_page.warn_signal() {
+                0 => {}
+                number => signals::send_to_self(number),
+            }
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! What an administrator asks for from outside, in the environment of programs that cannot be changed.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use nix::sys::signal::Signal;
+
+use crate::sys::signals;
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Route {
+    /// To the syslog daemon.
+    #[default]
+    Syslog,
+    /// To the systemd journal, with fields.
+    Journal,
+    /// To the program's standard error.
+    Stderr,
+    /// Nowhere.
+    Off,
+}
+
+/// How many restarts there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RestartLimit {
+    /// So many ..
+    pub restarts: usize,
+    /// .. within so many ns.
+    pub window: u64,
+}
+
+/// How long the pause before a restart is, in ns. It doubles from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RestartDelay {
+    /// The shortest.
+    pub first: u64,
+    /// The longest.
+    pub last: u64,
+}
+
+/// What a hung instance gets in place of SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HangSignal {
+    /// The signal.
+    pub number: i32,
+    /// How long it has to end, in ns, before SIGKILL follows.
+    pub timeout: u64,
+}
+
+impl HangSignal {
+    /// The grace unless one is asked for: 10 s.
+    const TIMEOUT: u64 = 10_000_000_000;
+}
+
+/// What the variables say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Settings {
+    /// SAM_LOG.
+    pub log: Route,
+    /// SAM_RESTART_LIMIT; None: none.
+    pub restart_limit: Option<RestartLimit>,
+    /// SAM_RESTART_DELAY; None: none.
+    pub restart_delay: Option<RestartDelay>,
+    /// SAM_STANDBY: keep the next instance forked, waiting.
+    pub standby: bool,
+    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE; None: none.
+    pub hang_signal: Option<HangSignal>,
+    /// SAM_DEBUG_HOLD: no health checks while a debugger traces the instance.
+    pub debug_hold: bool,
+    /// SAM_KILL_GROUP: end what a dead instance left of its own children.
+    pub kill_group: bool,
+    /// SAM_NOTIFY: tell systemd.
+    pub notify: bool,
+    /// SAM_FORWARD_SIGNALS=0: do not pass on signals that the supervisor is sent.
+    pub withhold_signals: bool,
+}
+
+/// A variable with a value that it cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its name.
+    pub variable: &'static str,
+    /// What it is set to.
+    pub value: String,
+    /// What it could be.
+    pub allowed: &'static str,
+    /// Where to say so: SAM_LOG, if that much was understood.
+    pub log: Route,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {:?}, but allowed is {}", self.variable, self.value, self.allowed)
+    }
+}
+
+impl Settings {
+    /// Reads the variables, each by its name from `environment`.
+    pub fn read(environment: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Settings, Malformed> {
+        let mut settings = Settings::default();
+        let log = "syslog, journal, stderr or off";
+        if let Some(route) = parsed(&environment, Route::default(), "SAM_LOG", log, route)? {
+            settings.log = route;
+        }
+        let log = settings.log;
+        settings.restart_limit = parsed(
+            &environment,
+            log,
+            "SAM_RESTART_LIMIT",
+            "N/SECONDS, N from 1 to 100000 and SECONDS from 1 to 31536000",
+            restart_limit,
+        )?;
+        settings.restart_delay = parsed(
+            &environment,
+            log,
+            "SAM_RESTART_DELAY",
+            "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
+            restart_delay,
+        )?;
+        let allowed = "a signal by its name or number, such as ABRT, SIGABRT or 6";
+        let signal = parsed(&environment, log, "SAM_HANG_SIGNAL", allowed, signal)?;
+        let allowed = "a number of ms from 1 to 86400000";
+        let timeout = parsed(&environment, log, "SAM_HANG_GRACE", allowed, milliseconds)?;
+        let timeout = timeout.unwrap_or(HangSignal::TIMEOUT);
+        settings.hang_signal = signal.map(|number| HangSignal { number, timeout });
+        let given = |variable| parsed(&environment, log, variable, "0 or 1", switch);
+        let switched = |variable| Ok(given(variable)?.unwrap_or(false));
+        settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
+        settings.kill_group = switched("SAM_KILL_GROUP")?;
+        settings.standby = switched("SAM_STANDBY")?;
+        settings.notify = switched("SAM_NOTIFY")?;
+        settings.withhold_signals = given("SAM_FORWARD_SIGNALS")? == Some(false);
+        Ok(settings)
+    }
+}
+
+/// A variable's value, if it is set.
+fn parsed<T>(
+    environment: impl Fn(&str) -> Option<Vec<u8>>,
+    log: Route,
+    variable: &'static str,
+    allowed: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Malformed> {
+    let Some(bytes) = environment(variable) else { return Ok(None) };
+    // Where this replaces something, no parser accepts the replacement.
+    let value = String::from_utf8_lossy(&bytes);
+    match parse(&value) {
+        Some(setting) => Ok(Some(setting)),
+        None => Err(Malformed { variable, value: value.chars().take(100).collect(), allowed, log }),
+    }
+}
+
+fn route(text: &str) -> Option<Route> {
+    match text {
+        "syslog" => Some(Route::Syslog),
+        "journal" => Some(Route::Journal),
+        "stderr" => Some(Route::Stderr),
+        "off" => Some(Route::Off),
+        _ => None,
+    }
+}
+
+fn restart_limit(text: &str) -> Option<RestartLimit> {
+    let (restarts, seconds) = text.split_once('/')?;
+    Some(RestartLimit {
+        restarts: usize::try_from(number(restarts, 1..=100_000)?).ok()?,
+        window: number(seconds, 1..=31_536_000)? * 1_000_000_000,
+    })
+}
+
+fn restart_delay(text: &str) -> Option<RestartDelay> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let delay = RestartDelay { first: milliseconds(first)?, last: milliseconds(last)? };
+    (delay.first <= delay.last).then_some(delay)
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+/// A signal by its name, with or without SIG, or by its number.
+fn signal(text: &str) -> Option<i32> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let mut named = Signal::iterator().filter(|signal| signal.as_str().strip_prefix("SIG") == Some(name));
+    match named.next() {
+        Some(signal) => Some(signal as i32),
+        None => number(text, 1..=signals::last() as u64).map(|number| number as i32),
+    }
+}
+
+/// Milliseconds, up to a day, in ns.
+fn milliseconds(text: &str) -> Option<u64> {
+    Some(number(text, 1..=86_400_000)? * 1_000_000)
+}
+
+/// A plain decimal number: no sign, no space.
+fn number(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &[u8])]) -> Result<Settings, Malformed> {
+        Settings::read(|name| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.to_vec())
+        })
+    }
+
+    fn read_one(name: &str, value: &str) -> Result<Settings, Malformed> {
+        read(&[(name, value.as_bytes())])
+    }
+
+    #[test]
+    fn nothing_set_is_syslog_and_no_limits() {
+        let settings = read(&[]).unwrap();
+        let expected = Settings {
+            log: Route::Syslog,
+            restart_limit: None,
+            restart_delay: None,
+            hang_signal: None,
+            debug_hold: false,
+            kill_group: false,
+            notify: false,
+            standby: false,
+            withhold_signals: false,
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn the_log_has_four_routes() {
+        for (value, route) in [
+            ("syslog", Route::Syslog),
+            ("journal", Route::Journal),
+            ("stderr", Route::Stderr),
+            ("off", Route::Off),
+        ] {
+            assert_eq!(read_one("SAM_LOG", value).unwrap().log, route);
+        }
+    }
+
+    #[test]
+    fn a_restart_limit_is_a_number_in_a_time() {
+        for (value, restarts, seconds) in
+            [("5/60", 5, 60), ("1/1", 1, 1), ("100000/31536000", 100_000, 31_536_000), ("007/08", 7, 8)]
+        {
+            let limit = read_one("SAM_RESTART_LIMIT", value).unwrap().restart_limit;
+            assert_eq!(limit, Some(RestartLimit { restarts, window: seconds * 1_000_000_000 }), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_restart_delay_is_a_time_or_a_range_of_times() {
+        for (value, first, last) in [
+            ("250", 250, 250),
+            ("1..1", 1, 1),
+            ("100..30000", 100, 30_000),
+            ("86400000", 86_400_000, 86_400_000),
+        ] {
+            let delay = read_one("SAM_RESTART_DELAY", value).unwrap().restart_delay;
+            let expected = RestartDelay { first: first * 1_000_000, last: last * 1_000_000 };
+            assert_eq!(delay, Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_hang_signal_has_a_name_or_a_number_and_a_grace() {
+        for (value, number) in
+            [("ABRT", 6), ("SIGABRT", 6), ("6", 6), ("QUIT", 3), ("SIGSEGV", 11), ("64", 64)]
+        {
+            let signal = read_one("SAM_HANG_SIGNAL", value).unwrap().hang_signal;
+            assert_eq!(signal, Some(HangSignal { number, timeout: 10_000_000_000 }), "{value}");
+        }
+        let both = read(&[("SAM_HANG_SIGNAL", b"ABRT"), ("SAM_HANG_GRACE", b"250")]).unwrap();
+        assert_eq!(both.hang_signal, Some(HangSignal { number: 6, timeout: 250_000_000 }));
+        assert_eq!(read_one("SAM_HANG_GRACE", "250").unwrap().hang_signal, None);
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_NOTIFY", "SAM_STANDBY"];
+        let switched = |variable, value| {
+            let settings = read_one(variable, value).unwrap();
+            [settings.debug_hold, settings.kill_group, settings.notify, settings.standby]
+        };
+        for variable in variables {
+            assert_eq!(switched(variable, "1"), variables.map(|other| other == variable), "{variable}");
+            assert_eq!(switched(variable, "0"), [false; 4], "{variable}");
+        }
+    }
+
+    #[test]
+    fn signals_are_passed_on_unless_that_is_switched_off() {
+        assert!(read_one("SAM_FORWARD_SIGNALS", "0").unwrap().withhold_signals);
+        assert!(!read_one("SAM_FORWARD_SIGNALS", "1").unwrap().withhold_signals);
+    }
+
+    /// What no variable is ever set to.
+    const NEVER: [&str; 11] =
+        ["", " ", "-1", "+1", "0x10", "1.5", "yes", "\u{661}", "1\n", "99999999999999999999999", "Syslog"];
+
+    #[test]
+    fn a_value_that_is_not_understood_is_refused_with_what_is_allowed() {
+        let not_switched = ["2", "01", "true", "1 ", "on"];
+        let refused: [(&str, &str, &[&str]); 10] = [
+            ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
+            (
+                "SAM_RESTART_LIMIT",
+                "N/SECONDS",
+                &[
+                    "0",
+                    "1",
+                    "5",
+                    "5/",
+                    "/60",
+                    "/",
+                    "0/60",
+                    "5/0",
+                    "-5/60",
+                    "5/-60",
+                    "+5/60",
+                    "5/60s",
+                    "5 / 60",
+                    " 5/60",
+                    "5/60 ",
+                    "5/60/1",
+                    "5,60",
+                    "100001/60",
+                    "5/31536001",
+                    "18446744073709551617/1",
+                    "1/18446744073709551617",
+                ],
+            ),
+            (
+                "SAM_RESTART_DELAY",
+                "MS or MS..MAXMS",
+                &[
+                    "0",
+                    "0..10",
+                    "10..",
+                    "..10",
+                    "..",
+                    "10..9",
+                    "10...20",
+                    "10..20..30",
+                    "10-20",
+                    "10ms",
+                    "10 ..20",
+                    "10.. 20",
+                    " 10",
+                    "10 ",
+                    "86400001",
+                    "1..86400001",
+                    "1..18446744073709551617",
+                    "1..-2",
+                ],
+            ),
+            (
+                "SAM_HANG_SIGNAL",
+                "such as ABRT, SIGABRT or 6",
+                &["0", "abrt", "SIG", "SIGSIGABRT", "ABRT ", "6 ", "65", "SIG6", "KILLED", "RTMIN"],
+            ),
+            ("SAM_HANG_GRACE", "a number of ms from 1 to 86400000", &["0", "86400001", "10s", "1..2"]),
+            ("SAM_DEBUG_HOLD", "0 or 1", &not_switched),
+            ("SAM_KILL_GROUP", "0 or 1", &not_switched),
+            ("SAM_NOTIFY", "0 or 1", &not_switched),
+            ("SAM_STANDBY", "0 or 1", &not_switched),
+            ("SAM_FORWARD_SIGNALS", "0 or 1", &not_switched),
+        ];
+        for (variable, allowed, values) in refused {
+            for value in values.iter().chain(&NEVER) {
+                let error = read_one(variable, value).expect_err(value);
+                assert_eq!((error.variable, error.value.as_str()), (variable, *value));
+                assert!(error.allowed.contains(allowed), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_refused() {
+        let error = read(&[("SAM_LOG", b"off\xff")]).unwrap_err();
+        assert_eq!(error.value, "off\u{fffd}");
+    }
+
+    #[test]
+    fn the_complaint_names_variable_value_and_what_is_allowed_on_one_short_line() {
+        let error = read(&[("SAM_RESTART_DELAY", b"1\n\x1b[2J")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "SAM_RESTART_DELAY is \"1\\n\\u{1b}[2J\", but allowed is MS or MS..MAXMS, each from 1 to 86400000 and \
+             MAXMS not below MS"
+        );
+        let long = read_one("SAM_LOG", &"x".repeat(100_000)).unwrap_err();
+        assert!(long.to_string().len() < 200, "{long}");
+    }
+
+    #[test]
+    fn a_complaint_goes_where_the_log_was_to_go() {
+        let error = read(&[("SAM_LOG", b"stderr"), ("SAM_RESTART_DELAY", b"")]).unwrap_err();
+        assert_eq!(error.log, Route::Stderr);
+        assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Syslog);
+    }
+}

@@ -1,0 +1,71 @@
+//! Tells a process that was forked from the instance apart from the instance, without a system call: fork(3) runs a
+//! handler in the new process, which marks it there.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use super::{clock, process};
+use crate::error::{Error, Result};
+
+/// The calling process was forked from the one that last called `become_instance`.
+static FORKED: AtomicBool = AtomicBool::new(false);
+/// The pid of the calling process.
+static OWN: AtomicI32 = AtomicI32::new(0);
+/// The pid of the process that forked the calling one.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static NOTE: OnceLock<fn()> = OnceLock::new();
+
+/// Has `note` called in every process that is forked from now on. It must be safe in signal handlers.
+///
+/// # Errors
+/// `Error::NoMemory` if there is no memory for the handler.
+pub fn install(note: fn()) -> Result<()> {
+    become_instance();
+    let _ = NOTE.set(note);
+    // SAFETY: the handler stays valid, for the library is never unloaded (-z nodelete); it makes no call but getpid(2)
+    // and what the caller promises for `note`.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => Ok(()),
+        _ => Err(Error::NoMemory),
+    }
+}
+
+/// The C library calls it in the new process, before fork(3) returns there.
+unsafe extern "C" fn in_child() {
+    PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
+    OWN.store(process::own_pid(), Ordering::Relaxed);
+    FORKED.store(true, Ordering::Relaxed);
+    if let Some(note) = NOTE.get() {
+        note();
+    }
+}
+
+/// The calling process is the instance from now on.
+pub fn become_instance() {
+    OWN.store(process::own_pid(), Ordering::Relaxed);
+    FORKED.store(false, Ordering::Relaxed);
+}
+
+/// Returns `true` in a process that was forked from the instance.
+#[inline]
+pub fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Waits until the process that forked the calling one has ended, for `patience` ns at most. Returns at once where that
+/// process is in another PID namespace.
+pub fn await_end_of_parent(patience: u64) {
+    /// The time between two looks.
+    const PAUSE: Duration = Duration::from_millis(1);
+    let until = clock::now().saturating_add(patience);
+    while process::parent() != 0 && !is_orphan() && clock::now() < until {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Returns `true` if the process that forked the calling one has ended. Where that was in another PID namespace,
+/// getppid(2) says 0, and the answer is `false`.
+pub fn is_orphan() -> bool {
+    ![0, PARENT.load(Ordering::Relaxed)].contains(&process::parent())
+}

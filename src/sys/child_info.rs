@@ -1,0 +1,138 @@
+//! What the kernel knows of a child that this process did not fork itself, read from /proc.
+
+use std::fmt::Write as _;
+use std::io::Read;
+
+use super::process;
+
+/// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
+const FORKED_WITHOUT_EXEC: u64 = 0x40;
+
+/// A living child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildInfo {
+    /// Its pid.
+    pub pid: i32,
+    /// It executed no program since it was forked, so it still has the library's memory.
+    pub has_our_memory: bool,
+    /// It leads a session, as daemon(3) makes it.
+    pub leads_session: bool,
+    /// When it was forked, in ns since boot, rounded down to the kernel's clock tick.
+    pub started: u64,
+    /// Its real and its saved user id.
+    pub users: [u32; 2],
+}
+
+impl ChildInfo {
+    /// Returns what the kernel says of `pid`, a child of the calling process that is not reaped yet. `None` if that is
+    /// no living child, or where /proc cannot be read.
+    pub fn of(pid: i32) -> Option<ChildInfo> {
+        let (mut stat, mut status) = ([0; 1024], [0; 4096]);
+        let stat = read(pid, "stat", &mut stat)?;
+        let status = read(pid, "status", &mut status)?;
+        ChildInfo::in_text(pid, process::own_pid(), stat, status)
+    }
+
+    fn in_text(pid: i32, parent: i32, stat: &str, status: &str) -> Option<ChildInfo> {
+        // The name may contain anything; what follows is numbers.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        // proc_pid_stat(5) counts from 1, and the state is the third.
+        let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3);
+        let number = |place| field(place)?.parse::<u64>().ok();
+        let is_living_child = !matches!(field(3)?, "Z" | "X") && number(4)? == u64::try_from(parent).ok()?;
+        let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        let user = |place| users.split_ascii_whitespace().nth(place)?.parse().ok();
+        is_living_child.then_some(ChildInfo {
+            pid,
+            leads_session: number(6)? == u64::try_from(pid).ok()?,
+            has_our_memory: number(9)? & FORKED_WITHOUT_EXEC != 0,
+            started: number(22)?.saturating_mul(tick()),
+            users: [user(0)?, user(2)?],
+        })
+    }
+}
+
+/// `PF_EXITING` of the kernel's process flags.
+const EXITING: u64 = 0x4;
+
+/// Returns `true` if `process` is on its way out: it runs no code of its own any more. `false` where /proc cannot be read.
+pub fn is_exiting(process: i32) -> bool {
+    let mut room = [0; 1024];
+    read(process, "stat", &mut room).is_some_and(has_exiting_flag)
+}
+
+fn has_exiting_flag(stat: &str) -> bool {
+    // proc_pid_stat(5) counts from 1; the state, behind the name, is the third, and the flags are the ninth.
+    let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split_ascii_whitespace().nth(9 - 3));
+    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & EXITING != 0)
+}
+
+/// The kernel's clock tick, the unit of times in /proc, in ns.
+pub fn tick() -> u64 {
+    // SAFETY: sysconf takes a number.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    1_000_000_000 / u64::try_from(per_second).unwrap_or(100).max(1)
+}
+
+fn read<'a>(pid: i32, name: &str, room: &'a mut [u8]) -> Option<&'a str> {
+    let mut path = String::with_capacity(32);
+    let _ = write!(path, "/proc/{pid}/{name}");
+    let length = std::fs::File::open(path).and_then(|mut file| file.read(room)).ok()?;
+    // The name of a process may be cut in the middle of a character, or be none at all.
+    let text = &room[..length];
+    let start = text.iter().rposition(|&byte| byte == b')').filter(|_| name == "stat").unwrap_or(0);
+    let text = &text[start..];
+    let end = match std::str::from_utf8(text) {
+        Ok(_) => text.len(),
+        Err(error) => error.valid_up_to(),
+    };
+    std::str::from_utf8(&text[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tdaemon\nState:\tS (sleeping)\nUid:\t10\t11\t12\t13\nGid:\t1\t1\t1\t1\n";
+
+    #[test]
+    fn stat_and_status_of_a_living_child_are_understood() {
+        let stat = |state: &str, session: i32, flags: u64| {
+            format!(
+                "71 (a) b) {state} 70 71 {session} 0 -1 {flags} 9 0 0 0 1 2 0 0 20 0 1 0 4500 1000 50 18446744073709551615"
+            )
+        };
+        let found = ChildInfo::in_text(71, 70, &stat("S", 71, 0x400040), STATUS);
+        let expected = ChildInfo {
+            pid: 71,
+            has_our_memory: true,
+            leads_session: true,
+            started: 4500 * tick(),
+            users: [10, 12],
+        };
+        assert_eq!(found, Some(expected));
+        let found = ChildInfo::in_text(71, 70, &stat("S", 60, 0x400000), STATUS);
+        assert_eq!(found, Some(ChildInfo { has_our_memory: false, leads_session: false, ..expected }));
+        assert_eq!(ChildInfo::in_text(71, 70, &stat("Z", 71, 0x40), STATUS), None, "dead");
+        assert_eq!(ChildInfo::in_text(71, 69, &stat("S", 71, 0x40), STATUS), None, "another's child");
+        for rubbish in ["", "71", "71 (x) ", "71 (x) S", "71 (x) S 70 x y z"] {
+            assert_eq!(ChildInfo::in_text(71, 70, rubbish, STATUS), None, "{rubbish:?}");
+        }
+        assert_eq!(ChildInfo::in_text(71, 70, &stat("S", 71, 0x40), "Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn process_that_exits_is_told_from_one_that_runs() {
+        let stat = |flags: u64| format!("71 (a) b) R 70 71 71 0 -1 {flags} 9 0 0 0");
+        assert!(has_exiting_flag(&stat(0x400044)));
+        assert!(!has_exiting_flag(&stat(0x400040)));
+        assert!(!has_exiting_flag("71 (a) R"));
+        assert!(!is_exiting(process::own_pid()));
+    }
+
+    #[test]
+    fn a_forked_child_is_found_and_this_process_is_none() {
+        assert_eq!(ChildInfo::of(process::own_pid()), None);
+        assert_eq!(ChildInfo::of(1 << 30), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! A mark that a process hands down to all its descendants, and that others can see.
+//!
+//! An orphan does not show whose child it was. The soft limit of the number of file locks (RLIMIT_LOCKS, see
+//! getrlimit(2)) survives fork, exec and a change of user, is shown in /proc/PID/limits, and has meant nothing to the
+//! kernel since Linux 2.4.25.
+
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The name of the limit in /proc/PID/limits.
+const NAME: &str = "Max file locks";
+
+/// A mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DescentMark(u32);
+
+impl DescentMark {
+    /// Returns a mark that is unlike others as far as `seed` is.
+    pub fn new(seed: u64) -> DescentMark {
+        // A limit that nobody would set, and that a 32-bit rlim_t holds.
+        DescentMark((seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000)
+    }
+
+    /// Puts it on the calling process. Where the hard limit is lower, the process stays without a mark.
+    pub fn set(self) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_LOCKS) {
+            let _ = setrlimit(Resource::RLIMIT_LOCKS, self.0.into(), hard);
+        }
+    }
+
+    /// Returns `true` if the calling process and its descendants can have it.
+    pub fn can_be_set(self) -> bool {
+        getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
+    }
+
+    /// Returns `true` if `process` has this mark.
+    pub fn is_on(self, process: i32) -> bool {
+        let limits = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("limits"));
+        limits.is_ok_and(|limits| DescentMark::in_limits(&limits) == Some(self))
+    }
+
+    fn in_limits(limits: &str) -> Option<DescentMark> {
+        let line = limits.lines().find_map(|line| line.strip_prefix(NAME))?;
+        line.split_whitespace().next()?.parse().ok().map(DescentMark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_file_shows_the_mark() {
+        let limits = |soft: &str| {
+            format!("Max locked memory 65536 65536 bytes\nMax file locks   {soft}   unlimited  locks\n")
+        };
+        assert_eq!(DescentMark::in_limits(&limits("1073741824")), Some(DescentMark(1 << 30)));
+        assert_eq!(DescentMark::in_limits(&limits("unlimited")), None);
+        assert_eq!(DescentMark::in_limits(""), None);
+    }
+
+    #[test]
+    fn process_that_was_not_marked_has_no_mark() {
+        for seed in [0, 1, u64::MAX] {
+            assert!(!DescentMark::new(seed).is_on(std::process::id() as i32));
+        }
+    }
+}
