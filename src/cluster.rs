@@ -15,6 +15,7 @@ pub mod helper;
 
 use std::sync::atomic::Ordering;
 
+use crate::policy::Policy;
 use crate::shared::mailbox::Mailbox;
 use crate::sys::event_fd::EventFdWaker;
 use crate::sys::futex;
@@ -71,4 +72,15 @@ impl Channels {
             helper_waker: EventFdWaker::new()?,
         })
     }
+}
+
+/// What cmap shows of a supervisor beside its state.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// Its policy.
+    pub policy: Policy,
+    /// Its interval in ms.
+    pub interval: u64,
+    /// Its pid.
+    pub pid: i32,
 }

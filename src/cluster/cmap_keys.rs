@@ -8,7 +8,8 @@
 
 use std::ffi::{CStr, CString};
 
-use super::helper::Subject;
+use super::Subject;
+use crate::policy::Recovery;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::shared::mailbox::Mailbox;
 use crate::sys::client_library::Refusal;
@@ -82,7 +83,7 @@ impl CmapKeys {
             return Ok(());
         }
         let found = cmap.string(&self.names.state)?;
-        cmap.set_string(&self.names.recovery, self.subject.policy.recovery.name())?;
+        cmap.set_string(&self.names.recovery, recovery_name(self.subject.policy.recovery))?;
         cmap.set_uint64(&self.names.poll_period, self.subject.interval)?;
         cmap.set_uint64(&self.names.last_updated, requested.last_updated)?;
         self.write_state(cmap, found.as_deref(), requested.state)?;
@@ -121,5 +122,13 @@ impl CmapKeys {
         }
         self.written = Some(requested);
         Ok(())
+    }
+}
+
+/// Returns the value of the key `recovery`.
+fn recovery_name(recovery: Recovery) -> &'static CStr {
+    match recovery {
+        Recovery::Quit => c"quit",
+        Recovery::Restart => c"restart",
     }
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Channels;
 use super::cmap_keys::CmapKeys;
-use crate::policy::{Policy, Recovery};
+use super::{Channels, Subject};
 use crate::shared::mailbox::{Mailbox, QuorumState};
 use crate::sys::client_library::{Refusal, TRY_AGAIN};
 use crate::sys::cmap::{Cmap, CmapLibrary};
@@ -25,17 +24,6 @@ const SIGN_OF_LIFE_PERIOD_MS: u16 = 1000;
 
 /// The pause between two tries to reach a corosync that is gone, or does not want to answer yet, in ms.
 const RETRY_PAUSE_MS: u16 = 100;
-
-/// What the supervisor has to say about itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject {
-    /// Its policy.
-    pub policy: Policy,
-    /// Its interval in ms.
-    pub interval: u64,
-    /// Its pid.
-    pub pid: i32,
-}
 
 /// Asks whether corosync's quorum service can be reached, for sam_initialize. What became of it is on the desk.
 pub fn probe(channels: &Channels) {
@@ -208,15 +196,5 @@ fn sleep(
     channels.helper_waker.drain();
     if let Some(cmap_publisher) = cmap_publisher.as_mut().filter(|_| hung_up) {
         cmap_publisher.lose(&channels.mailbox);
-    }
-}
-
-impl Recovery {
-    /// Its name in cmap.
-    pub fn name(self) -> &'static std::ffi::CStr {
-        match self {
-            Recovery::Quit => c"quit",
-            Recovery::Restart => c"restart",
-        }
     }
 }

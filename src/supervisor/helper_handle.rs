@@ -5,14 +5,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::cluster::helper::{self, Subject};
-use crate::cluster::{Channels, Doorbell};
+use super::log_event::LogEvent;
+use super::machine::Rules;
+use crate::cluster::{Channels, Doorbell, Subject, helper};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::shared::mailbox::ClusterReport;
-use crate::supervisor::log_event::LogEvent;
-use crate::supervisor::machine::Rules;
 use crate::sys::client_library::Refusal;
 use crate::sys::process::{self, Forked, Origin};
 use crate::sys::{self, clock, hidden_process, signals};
