@@ -12,7 +12,7 @@ use nix::unistd::ftruncate;
 use crate::policy::Recovery;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit, Settings};
 use crate::shared::cmap_record::CmapState;
-use crate::shared::control_page::{ControlPage, Phase};
+use crate::shared::control_page::{ControlPage, InstanceEnd, Phase, SupervisorEnd};
 use crate::shared::data_store::Slots;
 use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::supervisor::daemonized::Candidates;
@@ -82,7 +82,7 @@ pub fn page(bytes: &[u8]) {
     while !input.is_empty() && !watched.finished {
         let event = match input.byte() % 8 {
             0..=2 => {
-                let words = watched.control_page.page().words();
+                let words = watched.instance_end.page().words();
                 let (place, word) = (usize::from(input.byte()) % words.len(), input.word(watched.now));
                 words[place].store(word, Ordering::Relaxed);
                 continue;
@@ -131,7 +131,8 @@ pub fn page(bytes: &[u8]) {
 struct Watched {
     rules: Rules,
     machine: Machine,
-    control_page: ControlPage,
+    instance_end: InstanceEnd,
+    supervisor_end: SupervisorEnd,
     now: u64,
     id: u32,
     lives: bool,
@@ -150,11 +151,12 @@ struct Watched {
 impl Watched {
     fn new(rules: Rules) -> Watched {
         let machine = Machine::new(rules, libc::SIGTERM);
-        let control_page = ControlPage::new(libc::SIGTERM).expect("a page");
+        let (instance_end, supervisor_end) = control_page(libc::SIGTERM);
         let mut watched = Watched {
             rules,
             machine,
-            control_page,
+            instance_end,
+            supervisor_end,
             now: 1 << 40,
             id: 1,
             lives: true,
@@ -176,7 +178,7 @@ impl Watched {
             Event::Died(_) | Event::SpareDied(_) | Event::MayHaveDaemonized => self.lives = false,
             _ => {}
         }
-        let view = self.control_page.view();
+        let view = self.supervisor_end.view();
         for effect in self.machine.step(self.now, event, &view) {
             assert!(!self.finished, "{effect:?} after the end");
             match effect {
@@ -247,7 +249,7 @@ impl Watched {
                         [self.id, self.id + 1].contains(&id) && (0..=LAST_SIGNAL).contains(&warn_signal);
                     assert!(may && !self.lives, "launches {id} after {event:?}");
                     (self.id, self.quorum_warned, self.killed) = (id, false, false);
-                    self.control_page = ControlPage::new(warn_signal).expect("a page");
+                    (self.instance_end, self.supervisor_end) = control_page(warn_signal);
                     return self.step(Event::Launched { pid: 1 });
                 }
                 Effect::MakeSpare => {
@@ -282,7 +284,7 @@ impl Watched {
         self.step(Event::Tick);
         let from = self.now;
         let is_checked = self.rules.interval > 0 && self.lives;
-        while is_checked && self.control_page.view().phase == Phase::Started && !self.killed {
+        while is_checked && self.supervisor_end.view().phase == Phase::Started && !self.killed {
             self.now = self.machine.wake_at().expect("a machine that does not give up");
             let limit = 8 * self.rules.interval + if self.waits() { 8 * TIMEOUT } else { 0 };
             assert!(self.now - from < limit, "not killed: {:?}", self.machine);
@@ -342,6 +344,13 @@ pub fn store(bytes: &[u8]) {
 fn allocated(store: &mut Slots) -> usize {
     let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
     blocks.max().map_or(0, |blocks| blocks as usize * 512)
+}
+
+/// Returns both ends of the control page of an instance that is warned by `warn_signal`.
+fn control_page(warn_signal: i32) -> (InstanceEnd, SupervisorEnd) {
+    let (instance_end, supervisor_end) = ControlPage::both_ends();
+    instance_end.set_warn_signal(warn_signal);
+    (instance_end, supervisor_end)
 }
 
 /// Any values in the environment: settings within their bounds, or a complaint of one short line.

@@ -10,5 +10,6 @@ pub mod error;
 pub mod shared {
     pub mod control_page;
     pub mod data_store;
+    pub mod status_page;
 }
 pub mod sys;

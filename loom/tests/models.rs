@@ -80,10 +80,10 @@ fn later(clock: &AtomicU64) -> u64 {
 fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
     loom::model(|| {
         machine::boot();
-        let page = Arc::new(ControlPage::new(15).expect("memory"));
+        let (page, supervisor) = ControlPage::both_ends();
         let clock = Arc::new(AtomicU64::new(0));
         let instance = {
-            let (page, clock) = (Arc::clone(&page), Arc::clone(&clock));
+            let clock = Arc::clone(&clock);
             thread::spawn(move || {
                 // As in Session::start, heartbeat and stop.
                 let start = later(&clock);
@@ -94,7 +94,7 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
             })
         };
         // As in the supervisor's event loop: the page first, then the clock.
-        let view = page.view();
+        let view = supervisor.view();
         let now = now(&clock);
         assert!(view.since <= now && view.heartbeat <= now, "{view:?} at {now}");
         if view.phase != Phase::Registered {
@@ -111,19 +111,18 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
 fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
     loom::model(|| {
         machine::boot();
-        let page = Arc::new(ControlPage::new(15).expect("memory"));
+        let (page, supervisor) = ControlPage::both_ends();
         let instance = {
-            let page = Arc::clone(&page);
             thread::spawn(move || {
                 page.heartbeat(1);
                 page.enter(Phase::Started, 1);
-                // As in callback::watch: after bad news no heartbeat follows.
+                // As in callback_thread::run_checks: after bad news no heartbeat follows.
                 page.heartbeat(2);
                 page.report_unhealthy(3);
             })
         };
-        let first = page.view();
-        let second = page.view();
+        let first = supervisor.view();
+        let second = supervisor.view();
         assert!(second.heartbeat >= first.heartbeat && second.since >= first.since, "{first:?}, {second:?}");
         assert!(first.unhealthy == 0 || second.heartbeat == 2, "{first:?}, {second:?}");
         instance.join().expect("an instance");
@@ -134,17 +133,16 @@ fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
 fn a_spare_takes_over_as_who_it_was_told_to_be() {
     loom::model(|| {
         machine::boot();
-        let page = Arc::new(ControlPage::new(0).expect("memory"));
+        let (page, supervisor) = ControlPage::both_ends();
         let spare = {
-            let page = Arc::clone(&page);
             thread::spawn(move || {
                 let id = page.wait_for_release();
                 page.confirm_takeover();
                 (id, page.warn_signal())
             })
         };
-        page.release(7, 10);
+        supervisor.release(7, 10);
         assert_eq!(spare.join().expect("a spare"), (7, 10));
-        assert!(page.took_over());
+        assert!(supervisor.took_over());
     });
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cluster::Doorbell;
-use crate::shared::control_page::ControlPage;
+use crate::shared::control_page::InstanceEnd;
 use crate::sys::process::{self, Origin};
 use crate::sys::signals;
 
@@ -14,7 +14,7 @@ pub struct ForkedChild {
     supervisor: i32,
     /// Which instance it is to be. None: it is a spare, and will be told.
     id: Option<u32>,
-    control_page: ControlPage,
+    control_page: InstanceEnd,
     doorbell: Option<Doorbell>,
 }
 
@@ -24,7 +24,7 @@ pub struct Instance {
     /// Its number.
     pub id: u32,
     /// What it shares with its supervisor.
-    pub control_page: ControlPage,
+    pub control_page: InstanceEnd,
     /// What it rings when it wants something, where corosync has a say.
     pub doorbell: Option<Doorbell>,
 }
@@ -34,7 +34,7 @@ impl ForkedChild {
     pub fn new(
         supervisor: i32,
         id: u32,
-        control_page: ControlPage,
+        control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
     ) -> ForkedChild {
         ForkedChild { supervisor, id: Some(id), control_page, doorbell }
@@ -45,7 +45,7 @@ impl ForkedChild {
     pub fn spare(
         supervisor: i32,
         origin: &Origin,
-        control_page: ControlPage,
+        control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
     ) -> ForkedChild {
         process::signal_on_death_of_parent(libc::SIGKILL);

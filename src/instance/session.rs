@@ -17,7 +17,7 @@ use crate::instance::forked_child::Instance;
 use crate::log::{Log, Priority};
 use crate::policy::Policy;
 use crate::settings::{Route, Settings};
-use crate::shared::control_page::{ControlPage, Phase};
+use crate::shared::control_page::{InstanceEnd, Phase};
 use crate::shared::data_store::DataStore;
 use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::helper_handle;
@@ -59,7 +59,7 @@ pub struct Session {
     callbacks: Callbacks,
     call_state: AtomicU8,
     /// In an instance, from `sam_register` on.
-    control_page: OnceCell<ControlPage>,
+    control_page: OnceCell<InstanceEnd>,
     /// In an instance, where corosync has a say.
     doorbell: OnceCell<Doorbell>,
     /// The warning signal, until there is a board to say it on.
@@ -276,7 +276,7 @@ impl Session {
 
     /// The page, for a call that is legal in `call_state` and needs a supervisor.
     #[inline]
-    fn control_page_in(&self, call_state: &[CallState]) -> Result<&ControlPage> {
+    fn control_page_in(&self, call_state: &[CallState]) -> Result<&InstanceEnd> {
         if !call_state.contains(&self.call_state()) {
             return Err(Error::WrongState);
         }
@@ -285,7 +285,7 @@ impl Session {
     }
 
     /// The page, if there is one yet, for a call that is legal until the session is over.
-    fn control_page_if_any(&self) -> Result<Option<&ControlPage>> {
+    fn control_page_if_any(&self) -> Result<Option<&InstanceEnd>> {
         match self.call_state() {
             CallState::Initialized => Ok(None),
             _ => self
@@ -360,7 +360,7 @@ impl Session {
     }
 
     /// The page, for a start.
-    fn startable(&self) -> Result<&ControlPage> {
+    fn startable(&self) -> Result<&InstanceEnd> {
         let control_page = self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
         /// How long daemon(3)'s caller may take to exit, in ns.
         const DAEMON_EXIT_TIMEOUT: u64 = 100_000_000;
@@ -386,7 +386,7 @@ impl Session {
     /// The calling process was forked from the instance and now speaks for it: if the instance exits with 0, the
     /// supervisor adopts this process.
     #[cold]
-    fn claim(&self, control_page: &ControlPage) {
+    fn claim(&self, control_page: &InstanceEnd) {
         let own = process::own_pid();
         let is_adopted = control_page.is_adopted(own);
         if is_adopted || after_fork::is_orphan() {
@@ -417,7 +417,7 @@ impl Session {
     }
 
     /// The board gets a new phase, and who has to know of it is told.
-    fn enter(&self, control_page: &ControlPage, phase: Phase, now: u64) {
+    fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: u64) {
         control_page.enter(phase, now);
         if let Some(doorbell) = self.doorbell.get() {
             doorbell.ring();
@@ -570,7 +570,7 @@ impl Session {
 
     /// Returns `true` if the supervisor of this instance has ended.
     pub fn supervisor_is_gone(&self) -> bool {
-        self.control_page.get().is_some_and(ControlPage::supervisor_is_gone)
+        self.control_page.get().is_some_and(InstanceEnd::supervisor_is_gone)
     }
 
     /// What wakes the thread of the health checks.

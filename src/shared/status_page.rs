@@ -3,8 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sys::shared_page::{PageLocation, SharedPage};
-
 /// The name of the file in /proc.
 pub const FILE: &std::ffi::CStr = c"sam-status";
 
@@ -45,6 +43,15 @@ impl Activity {
     ];
 }
 
+/// Where a process that may look at the descriptors of a supervisor finds a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLocation {
+    /// The number of the descriptor.
+    pub descriptor: i32,
+    /// The inode number of the file: the descriptor's number may have become another file's.
+    pub inode: u64,
+}
+
 /// How it stands with a supervised program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -77,8 +84,8 @@ pub struct Status {
 }
 
 /// Where each word is on the page.
-const SEQUENCE: usize = 1;
-const FIRST: usize = 2;
+pub(crate) const SEQUENCE: usize = 1;
+pub(crate) const FIRST: usize = 2;
 const PROGRAM: usize = 16;
 const LAST: usize = 32;
 
@@ -88,8 +95,6 @@ const LAST_WORDS: usize = 40;
 
 /// The words of a page.
 pub type Words = [u64; LAST + LAST_WORDS];
-
-const _: () = assert!(LAST + LAST_WORDS <= SharedPage::WORDS);
 
 impl Status {
     /// As words. The sequence is 0.
@@ -178,28 +183,6 @@ fn text(words: &[u64]) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).replace(|c: char| c.is_control(), "?"))
 }
 
-/// The page that a supervisor writes.
-pub mod page {
-    use std::sync::atomic::Ordering::{Relaxed, Release};
-    use std::sync::atomic::fence;
-
-    use super::{FIRST, SEQUENCE, Status};
-    use crate::sys::shared_page::SharedPage;
-
-    /// Writes it to `page`, so that whoever reads the same even sequence before and after has read all of it.
-    pub fn write(status: &Status, page: &SharedPage) {
-        let (from, to) = (status.words(), page.words());
-        let sequence = to[SEQUENCE].load(Relaxed);
-        to[SEQUENCE].store(sequence + 1, Relaxed);
-        fence(Release);
-        to[0].store(from[0], Relaxed);
-        for (from, to) in from.iter().zip(to).skip(FIRST) {
-            to.store(*from, Relaxed);
-        }
-        to[SEQUENCE].store(sequence + 2, Release);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,18 +218,6 @@ mod tests {
         let long = Status { program: "p".repeat(500), last: "l".repeat(500), ..status() };
         let read = Status::read(&long.words()).unwrap();
         assert_eq!((read.program.len(), read.last.len()), (120, 312));
-    }
-
-    #[test]
-    fn a_page_is_whole_when_its_sequence_is_even() {
-        let page = SharedPage::new().unwrap();
-        for sequence in [2, 4] {
-            page::write(&status(), &page);
-            let words: Vec<u64> =
-                page.words().iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed)).collect();
-            let words = words.first_chunk().unwrap();
-            assert_eq!((super::sequence(words), Status::read(words)), (sequence, Some(status())));
-        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::instance::forked_child::{ForkedChild, Instance};
 use crate::log::Log;
 use crate::policy::Policy;
-use crate::shared::control_page::ControlPage;
+use crate::shared::control_page::{ControlPage, InstanceEnd, SupervisorEnd};
 use crate::shared::status_page::{Activity, Status};
 use crate::supervisor::helper_handle::HelperHandle;
 use crate::sys::child_info;
@@ -118,10 +118,17 @@ enum Launch {
     Made(Event),
 }
 
+/// What a fork with a control page has made of the calling process.
+enum Fork {
+    InChild(InstanceEnd),
+    /// With the pid of the child.
+    InParent(i32, SupervisorEnd),
+}
+
 /// The instance that lives, or the spare.
 struct Child {
     pid: i32,
-    control_page: ControlPage,
+    control_page: SupervisorEnd,
     /// Tells its end even where a thread of the application takes SIGCHLD. None when no descriptor was left.
     pidfd: Option<OwnedFd>,
     /// Made in advance, and not seen to have taken over yet: it may end before, and throws signals away that reach it
@@ -139,7 +146,7 @@ struct Exited {
 }
 
 impl Child {
-    fn new(pid: i32, control_page: ControlPage, was_spare: bool, born: u64) -> Child {
+    fn new(pid: i32, control_page: SupervisorEnd, was_spare: bool, born: u64) -> Child {
         Child { pid, control_page, pidfd: None, was_spare, born }
     }
 
@@ -276,10 +283,10 @@ impl Supervisor {
         // Before the fork: a supervisor that is killed right after it must not go unnoticed.
         control_page.hold_lifeline();
         Ok(match self.fork(control_page)? {
-            (Forked::Child, control_page) => {
+            Fork::InChild(control_page) => {
                 Launch::InChild(ForkedChild::new(supervisor, id, control_page, self.take_doorbell()))
             }
-            (Forked::Parent(pid), control_page) => self.watch(Child::new(pid, control_page, false, born)),
+            Fork::InParent(pid, control_page) => self.watch(Child::new(pid, control_page, false, born)),
         })
     }
 
@@ -303,10 +310,10 @@ impl Supervisor {
         let origin = Origin::current();
         let control_page = self.status_writer.control_page()?;
         Ok(match self.fork(control_page)? {
-            (Forked::Child, control_page) => {
+            Fork::InChild(control_page) => {
                 Launch::InChild(ForkedChild::spare(supervisor, &origin, control_page, self.take_doorbell()))
             }
-            (Forked::Parent(pid), control_page) => {
+            Fork::InParent(pid, control_page) => {
                 self.spare = Some(Child::new(pid, control_page, true, 0));
                 Launch::Made(Event::SpareMade)
             }
@@ -314,19 +321,20 @@ impl Supervisor {
     }
 
     /// Forks a process that alone shares `control_page` with this one.
-    fn fork(&self, mut control_page: ControlPage) -> nix::Result<(Forked, ControlPage)> {
+    fn fork(&self, control_page: ControlPage) -> nix::Result<Fork> {
         // Children inherit it.
         self.slack.set();
-        let forked = process::fork();
-        if forked == Ok(Forked::Child) {
-            self.descent_mark.set();
-            control_page.close_file();
-            return Ok((Forked::Child, control_page));
+        match process::fork() {
+            Ok(Forked::Child) => {
+                self.descent_mark.set();
+                Ok(Fork::InChild(control_page.into_instance_end()))
+            }
+            parent => {
+                TimerSlack::LEAST.set();
+                let Forked::Parent(pid) = parent? else { return Err(Errno::ECHILD) };
+                Ok(Fork::InParent(pid, control_page.into_supervisor_end()))
+            }
         }
-        TimerSlack::LEAST.set();
-        let parent = forked?;
-        control_page.keep_from_later_children();
-        Ok((parent, control_page))
     }
 
     fn take_doorbell(&mut self) -> Option<Doorbell> {

@@ -3,8 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::fence;
+
 use crate::shared::control_page::ControlPage;
-use crate::shared::status_page::{self, Status};
+use crate::shared::status_page::{self, FIRST, SEQUENCE, Status, Words};
 use crate::sys::shared_page::SharedPage;
 
 /// The supervisor's end.
@@ -33,7 +36,7 @@ impl StatusWriter {
     pub fn control_page(&self) -> nix::Result<ControlPage> {
         match self.0.as_ref().and_then(|_| SharedPage::in_file(status_page::CONTROL_PAGE_FILE).ok()) {
             Some(page) => Ok(ControlPage::on(page)),
-            None => ControlPage::new(0),
+            None => ControlPage::new(),
         }
     }
 
@@ -41,8 +44,54 @@ impl StatusWriter {
     pub fn write(&mut self, status: &Status) {
         let Some(open) = &mut self.0 else { return };
         if open.written.as_ref() != Some(status) {
-            status_page::page::write(status, &open.page);
+            store(status, &open.page);
             open.written = Some(status.clone());
+        }
+    }
+}
+
+/// Stores `status` on `page`. A reader that finds the same even sequence before and after has read all of one status.
+fn store(status: &Status, page: &SharedPage) {
+    const { assert!(size_of::<Words>() / size_of::<u64>() <= SharedPage::WORDS) };
+    let (from, to) = (status.words(), page.words());
+    let sequence = to[SEQUENCE].load(Relaxed);
+    to[SEQUENCE].store(sequence + 1, Relaxed);
+    fence(Release);
+    to[0].store(from[0], Relaxed);
+    for (from, to) in from.iter().zip(to).skip(FIRST) {
+        to.store(*from, Relaxed);
+    }
+    to[SEQUENCE].store(sequence + 2, Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::status_page::Activity;
+
+    #[test]
+    fn status_is_complete_when_sequence_is_even() {
+        let page = SharedPage::new().unwrap();
+        let status = Status {
+            supervisor: 123,
+            policy: 0x12,
+            interval: 2_000_000_000,
+            control_page: None,
+            id: 4,
+            pid: 456,
+            restarts: 3,
+            activity: Activity::Warned,
+            until: 77,
+            last_at: 88,
+            end_is_final: true,
+            last: "instance 3 (pid 455) exited 3".to_owned(),
+            program: "daemon".to_owned(),
+        };
+        for sequence in [2, 4] {
+            store(&status, &page);
+            let words: Vec<u64> = page.words().iter().map(|word| word.load(Relaxed)).collect();
+            let words = words.first_chunk().unwrap();
+            assert_eq!((status_page::sequence(words), Status::read(words)), (sequence, Some(status.clone())));
         }
     }
 }

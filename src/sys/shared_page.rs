@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -36,15 +36,6 @@ pub struct SharedPage {
     file: Option<(OwnedFd, u64)>,
     /// The process that has it alone, where one has.
     sole_owner: Option<i32>,
-}
-
-/// Where another process that may look at this one's descriptors finds a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageLocation {
-    /// The number of the descriptor.
-    pub descriptor: i32,
-    /// The inode number of the file: the descriptor's number may have become another file's.
-    pub inode: u64,
 }
 
 // SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
@@ -95,10 +86,23 @@ impl SharedPage {
         Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), sole_owner: None })
     }
 
-    /// Returns where the page is found. `None` if it has no file, or the descriptor was closed.
-    pub fn location(&self) -> Option<PageLocation> {
+    /// Returns the number of the page's descriptor, and the inode number of its file. `None` if the page has no file.
+    pub fn file(&self) -> Option<(RawFd, u64)> {
         let (fd, inode) = self.file.as_ref()?;
-        Some(PageLocation { descriptor: fd.as_raw_fd(), inode: *inode })
+        Some((fd.as_raw_fd(), *inode))
+    }
+
+    /// Returns two mappings of one page of zeros, as two processes have them.
+    #[cfg(any(test, fuzzing))]
+    pub fn mapped_twice() -> (SharedPage, SharedPage) {
+        let page = SharedPage::in_file(c"sam-test").expect("a memory file");
+        let (fd, inode) = page.file.as_ref().expect("it is a file");
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let address = unsafe { mmap(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED, fd, 0) };
+        let fd = fd.try_clone().expect("a descriptor");
+        let layout = address.expect("memory").cast();
+        let again = SharedPage { layout, file: Some((fd, *inode)), sole_owner: None };
+        (page, again)
     }
 
     /// Closes the descriptor. The page itself stays.
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn page_in_file_is_read_through_its_descriptor() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
-        let PageLocation { descriptor, inode } = page.location().unwrap();
+        let (descriptor, inode) = page.file().unwrap();
         let file = std::fs::File::open(format!("/proc/self/fd/{descriptor}")).unwrap();
         assert_eq!(file.metadata().unwrap().ino(), inode);
         assert_eq!(page.words()[1].load(Ordering::Relaxed), 0);
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn page_in_file_is_one_page_long_for_ever() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
-        let PageLocation { descriptor, .. } = page.location().unwrap();
+        let (descriptor, _) = page.file().unwrap();
         let path = format!("/proc/self/fd/{descriptor}");
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let length = SharedPage::FILE_LENGTH as u64;
@@ -193,7 +197,7 @@ mod tests {
         let mut page = SharedPage::in_file(c"sam-test").unwrap();
         page.words()[0].store(7, Ordering::Relaxed);
         page.close_file();
-        assert_eq!((page.location(), page.words()[0].load(Ordering::Relaxed)), (None, 7));
-        assert_eq!(SharedPage::new().unwrap().location(), None);
+        assert_eq!((page.file(), page.words()[0].load(Ordering::Relaxed)), (None, 7));
+        assert_eq!(SharedPage::new().unwrap().file(), None);
     }
 }

@@ -5,10 +5,6 @@ use loom::sync::atomic::{AtomicU32, AtomicU64};
 #[derive(Debug)]
 pub struct SharedPage(Arc<Layout>);
 
-/// There are no files.
-#[derive(Debug, Clone, Copy)]
-pub struct PageLocation;
-
 #[derive(Debug)]
 struct Layout {
     words: [AtomicU64; SharedPage::WORDS],
@@ -26,11 +22,19 @@ impl SharedPage {
         })))
     }
 
+    /// As two processes have it.
+    pub fn mapped_twice() -> (SharedPage, SharedPage) {
+        let page = SharedPage::new().expect("memory");
+        let again = SharedPage(Arc::clone(&page.0));
+        (page, again)
+    }
+
     pub fn private() -> nix::Result<SharedPage> {
         SharedPage::new()
     }
 
-    pub fn location(&self) -> Option<PageLocation> {
+    /// There are no files.
+    pub fn file(&self) -> Option<(i32, u64)> {
         None
     }
 

@@ -5,12 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use sam::shared::control_page::View;
-use sam::shared::status_page::{self, Status, Words};
-use sam::sys::process;
-use sam::sys::shared_page::PageLocation;
-
 use crate::memory::MemoryFiles;
+use crate::shared::control_page::View;
+use crate::shared::status_page::{self, PageLocation, Status, Words};
 
 /// How often to read what is being written.
 const TRIES: usize = 100;
@@ -123,9 +120,17 @@ fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
     if pid == 0 {
         return None;
     }
-    let mut children = process::children(supervisor).into_iter();
+    let mut children = children(supervisor).into_iter();
     let child = children.find(|child| own_pid(&Path::new("/proc").join(child.to_string())) == Some(pid));
     child?.try_into().ok()
+}
+
+/// Returns the pids of the children of a process, which is given as its folder in /proc. Empty where the kernel does not
+/// tell.
+fn children(process: &Path) -> Vec<i32> {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]

@@ -2,9 +2,26 @@
 
 #![forbid(unsafe_code)]
 
+// What supervisors and instances write, from the library's own source. Nothing of the library is linked: not its
+// allocator, its destructor or its notes.
+#[allow(dead_code)]
+#[path = "../../../src/error.rs"]
+mod error;
 mod found;
 mod memory;
+#[allow(dead_code)]
+#[path = "../../../src/policy.rs"]
+mod policy;
 mod report;
+#[allow(dead_code)]
+#[path = "../../../src/shared"]
+mod shared {
+    pub mod control_page {
+        mod view;
+        pub use view::{Phase, View};
+    }
+    pub mod status_page;
+}
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

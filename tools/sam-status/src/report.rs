@@ -1,14 +1,14 @@
 //! How it stands with a supervised program, as people and programs read it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sam::policy::bits;
-use sam::shared::control_page::{Phase, View};
-use sam::shared::status_page::{Activity, Status};
-use sam::sys::clock;
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::found::Found;
+use crate::policy::bits;
+use crate::shared::control_page::{Phase, View};
+use crate::shared::status_page::{Activity, Status};
 
 /// One of them. Times in ms, unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,7 +46,8 @@ impl Report {
     /// Of this one, now.
     pub fn of(found: &Found) -> Report {
         let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-        Report::at(found, clock::now(), today)
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        Report::at(found, now.as_nanos() as u64, today)
     }
 
     fn at(found: &Found, now: u64, today: u64) -> Report {
