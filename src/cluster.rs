@@ -13,15 +13,13 @@
 pub mod cmap_keys;
 pub mod helper;
 
-use std::sync::atomic::Ordering;
-
 use crate::policy::Policy;
 use crate::shared::mailbox::Mailbox;
+use crate::sys::event_count::EventCount;
 use crate::sys::event_fd::EventFdWaker;
-use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
 
-/// What an instance rings when it wants something of its supervisor. What it wants is on its board.
+/// What an instance rings when it wants something of its supervisor. What it wants is on its control page.
 #[derive(Debug)]
 pub struct Doorbell(SharedPage);
 
@@ -30,26 +28,13 @@ impl Doorbell {
         SharedPage::new().map(Doorbell)
     }
 
-    /// Rings.
-    pub fn ring(&self) {
-        let word = &self.0.futexes()[0];
-        word.fetch_add(1, Ordering::Release);
-        futex::wake_all(word);
-    }
-
-    fn count(&self) -> u32 {
-        self.0.futexes()[0].load(Ordering::Acquire)
-    }
-
-    /// Sleeps until it has rung since `seen`.
-    fn sleep(&self, seen: u32) {
-        while self.count() == seen {
-            futex::wait(&self.0.futexes()[0], seen, None);
-        }
+    /// Returns the count of rings.
+    pub fn rings(&self) -> EventCount<'_> {
+        EventCount(&self.0.futexes()[0])
     }
 }
 
-/// All that connects supervisor and side process.
+/// All that connects supervisor and cluster helper.
 #[derive(Debug)]
 pub struct Channels {
     /// Requests and reports.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cmap;
 pub mod descent_mark;
 mod direct;
+pub mod event_count;
 pub mod event_fd;
 pub mod exit_as;
 pub mod ffi_buf;

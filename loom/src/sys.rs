@@ -2,7 +2,7 @@
 
 /// Atomic words in the place of std's.
 pub mod atomic {
-    pub use loom::sync::atomic::{AtomicU64, Ordering};
+    pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
 /// Memory that processes share. Loom's threads stand for processes: they all run in one thread of the system.
@@ -36,6 +36,15 @@ pub mod machine {
     }
 }
 
+/// A clock that stands still.
+pub mod clock {
+    pub fn now() -> u64 {
+        0
+    }
+}
+
+#[path = "../../src/sys/event_count.rs"]
+pub mod event_count;
 #[path = "../../src/sys/ffi_buf.rs"]
 pub mod ffi_buf;
 pub mod memory_file;

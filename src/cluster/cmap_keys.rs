@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 use super::Subject;
 use crate::policy::Recovery;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
-use crate::shared::mailbox::Mailbox;
+use crate::shared::mailbox::HelperEnd;
 use crate::sys::client_library::Refusal;
 use crate::sys::cmap::Cmap;
 
@@ -37,7 +37,7 @@ pub struct CmapKeys {
 
 impl CmapKeys {
     /// The keys of a supervisor.
-    pub fn new(subject: Subject, mailbox: &Mailbox) -> CmapKeys {
+    pub fn new(subject: Subject, mailbox: HelperEnd<'_>) -> CmapKeys {
         let name =
             |key: &str| CString::new(format!("resources.process.{}.{key}", subject.pid)).unwrap_or_default();
         let names = Names {
@@ -56,7 +56,7 @@ impl CmapKeys {
 
     /// Shows what the supervisor wants to be shown. Whether the desk's word on that was changed, though perhaps to
     /// what it was.
-    pub fn publish(&mut self, cmap: &Cmap<'_>, mailbox: &Mailbox) -> Result<bool, Refusal> {
+    pub fn publish(&mut self, cmap: &Cmap<'_>, mailbox: HelperEnd<'_>) -> Result<bool, Refusal> {
         let Some(requested) = mailbox.requested() else { return Ok(false) };
         let is_published = mailbox.report().published == Some(requested.state);
         if is_published && self.written.is_some_and(|written| written.state == requested.state) {

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::cmap_keys::CmapKeys;
 use super::{Channels, Subject};
-use crate::shared::mailbox::{Mailbox, QuorumState};
+use crate::shared::mailbox::{HelperEnd, QuorumState};
 use crate::sys::client_library::{Refusal, TRY_AGAIN};
 use crate::sys::cmap::{Cmap, CmapLibrary};
 use crate::sys::process::{self, Origin};
@@ -30,6 +30,7 @@ pub fn probe(channels: &Channels) {
     process::signal_on_death_of_parent(libc::SIGKILL);
     channels
         .mailbox
+        .helper_end()
         .set_connection_result(QuorumLibrary::open().and_then(|library| library.connect().map(drop)));
 }
 
@@ -44,16 +45,16 @@ pub fn serve(channels: &Channels, supervisor: &Origin, subject: Subject) -> ! {
 /// supervisor is woken a thousand times a second at most.
 fn listen(channels: &Channels) {
     loop {
-        let seen = channels.doorbell.count();
+        let seen = channels.doorbell.rings().count();
         channels.supervisor_waker.wake();
         std::thread::sleep(Duration::from_millis(1));
-        channels.doorbell.sleep(seen);
+        channels.doorbell.rings().wait(seen, None);
     }
 }
 
 /// Sees to what the policy needs, until a library is missing.
 fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()> {
-    let mailbox = &channels.mailbox;
+    let mailbox = channels.mailbox.helper_end();
     let missing = |refusal| mailbox.set_connection_result(Err(refusal));
     let quorum_library = match subject.policy.quorum {
         true => Some(QuorumLibrary::open().map_err(missing).ok()?),
@@ -130,7 +131,7 @@ impl QuorumWatch<'_> {
                 }
             };
         if channels.mailbox.report().quorum != quorum {
-            channels.mailbox.set_quorum(quorum);
+            channels.mailbox.helper_end().set_quorum(quorum);
             channels.supervisor_waker.wake();
         }
         self.connection.is_some()
@@ -149,7 +150,7 @@ struct CmapPublisher<'a> {
 impl CmapPublisher<'_> {
     /// Shows what is new. False: to be tried again soon.
     fn update(&mut self, channels: &Channels) -> bool {
-        let mailbox = &channels.mailbox;
+        let mailbox = channels.mailbox.helper_end();
         let library = self.library;
         let connection = connected(&mut self.connection, || library.connect());
         self.refused = connection.as_ref().is_err_and(|refusal| *refusal != TRY_AGAIN);
@@ -171,7 +172,7 @@ impl CmapPublisher<'_> {
     }
 
     /// The keys are gone with the corosync that kept them.
-    fn lose(&mut self, mailbox: &Mailbox) {
+    fn lose(&mut self, mailbox: HelperEnd<'_>) {
         self.connection = None;
         self.keys.forget();
         mailbox.set_published(None);
@@ -195,6 +196,6 @@ fn sleep(
     let hung_up = cmap.is_some() && fds.last().and_then(PollFd::any).unwrap_or(false);
     channels.helper_waker.drain();
     if let Some(cmap_publisher) = cmap_publisher.as_mut().filter(|_| hung_up) {
-        cmap_publisher.lose(&channels.mailbox);
+        cmap_publisher.lose(channels.mailbox.helper_end());
     }
 }

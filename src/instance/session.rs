@@ -4,7 +4,7 @@
 //! handler may call anything, whatever it interrupts. The heartbeat takes no lock, and the store has one of its own.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use once_cell::sync::OnceCell;
 
 use crate::cluster::Doorbell;
 use crate::error::{Error, Result};
-use crate::instance::callback_thread::{self, Alarm};
+use crate::instance::callback_thread::{self, Callback};
 use crate::instance::forked_child::Instance;
 use crate::log::{Log, Priority};
 use crate::policy::Policy;
@@ -22,9 +22,10 @@ use crate::shared::data_store::DataStore;
 use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::helper_handle;
 use crate::supervisor::machine::Rules;
+use crate::sys::event_count::EventCount;
 use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
-use crate::sys::signals::{Blocked, Mask};
-use crate::sys::{after_fork, clock, exit_as, process, program, signals};
+use crate::sys::signals::Blocked;
+use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
@@ -64,10 +65,11 @@ pub struct Session {
     doorbell: OnceCell<Doorbell>,
     /// The warning signal, until there is a board to say it on.
     warn_signal: AtomicI32,
-    waker: Alarm,
+    /// Counts what the callback thread has to look at.
+    changes: AtomicU32,
     has_thread: AtomicBool,
     data: DataStore,
-    check: Mutex<Registered>,
+    registered: Mutex<Registered>,
 }
 
 /// The use that the session has for callbacks, by its interval.
@@ -81,25 +83,17 @@ enum Callbacks {
     Refused,
 }
 
-/// The callback that is registered now, and whether one ever was.
+/// The callback that is registered.
 #[derive(Debug, Default)]
 struct Registered {
-    check: Option<Check>,
+    callback: Option<Callback>,
+    /// A callback was registered at some time.
     ever: bool,
-}
-
-/// A callback of the application.
-#[derive(Debug, Clone, Copy)]
-pub struct Check {
-    /// The function.
-    pub health: HealthCheck,
-    /// The signal mask of the thread that registered it.
-    pub mask: Mask,
 }
 
 /// The lock. Fields are dropped in order: unlocked before signals arrive again.
 struct Locked<'a> {
-    check: MutexGuard<'a, Registered>,
+    registered: MutexGuard<'a, Registered>,
     blocked: Blocked,
 }
 
@@ -150,8 +144,8 @@ pub fn heartbeat() -> Result<()> {
 }
 
 /// See `sam_hc_callback_register`.
-pub fn register_callback(check: Option<HealthCheck>) -> Result<()> {
-    existing()?.register_callback(check)
+pub fn register_callback(health_check: Option<HealthCheck>) -> Result<()> {
+    existing()?.register_callback(health_check)
 }
 
 /// See `sam_warn_signal_set`.
@@ -185,6 +179,13 @@ fn note_fork() {
     session.has_thread.store(false, Ordering::Relaxed);
     if let Some(control_page) = session.control_page.get() {
         control_page.note_fork();
+    }
+}
+
+/// The body of the callback thread.
+fn run_callback_thread() {
+    if let Some(session) = current() {
+        callback_thread::run(session);
     }
 }
 
@@ -233,10 +234,10 @@ impl Session {
             control_page: OnceCell::new(),
             doorbell: OnceCell::new(),
             warn_signal: AtomicI32::new(libc::SIGTERM),
-            waker: Alarm::default(),
+            changes: AtomicU32::new(0),
             has_thread: AtomicBool::new(false),
             data: DataStore::new()?,
-            check: Mutex::default(),
+            registered: Mutex::default(),
         };
         after_fork::install(note_fork)?;
         Ok(session)
@@ -255,10 +256,10 @@ impl Session {
             if self.is_over() {
                 return Err(Error::WrongState);
             }
-            match self.check.try_lock() {
-                Ok(check) => return Ok(Locked { check, blocked }),
-                Err(TryLockError::Poisoned(check)) => {
-                    return Ok(Locked { check: check.into_inner(), blocked });
+            match self.registered.try_lock() {
+                Ok(registered) => return Ok(Locked { registered, blocked }),
+                Err(TryLockError::Poisoned(registered)) => {
+                    return Ok(Locked { registered: registered.into_inner(), blocked });
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }
@@ -345,7 +346,7 @@ impl Session {
         let since = {
             let locked = self.lock()?;
             let control_page = self.startable()?;
-            if locked.check.check.is_some() {
+            if locked.registered.callback.is_some() {
                 // In a process that was forked from the instance: the thread stayed there.
                 self.provide_thread()?;
             }
@@ -420,9 +421,9 @@ impl Session {
     fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: u64) {
         control_page.enter(phase, now);
         if let Some(doorbell) = self.doorbell.get() {
-            doorbell.ring();
+            doorbell.rings().notify();
         }
-        self.ring();
+        self.notify_thread();
     }
 
     /// Waits until cmap shows the phase that was entered at `since`, or a later one: a second at most, for corosync may
@@ -469,7 +470,7 @@ impl Session {
             let now = clock::now();
             match self.control_page.get() {
                 Some(control_page) => self.enter(control_page, Phase::Finalized, now),
-                None => self.ring(),
+                None => self.notify_thread(),
             }
             now
         };
@@ -477,9 +478,9 @@ impl Session {
         Ok(())
     }
 
-    /// One heartbeat, while started.
+    /// Sends a heartbeat, while started.
     #[inline]
-    pub fn heartbeat(&self) -> Result<()> {
+    fn heartbeat(&self) -> Result<()> {
         let control_page = self.control_page_in(&[CallState::Started])?;
         if after_fork::is_forked() {
             self.claim(control_page);
@@ -488,15 +489,16 @@ impl Session {
         Ok(())
     }
 
-    fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
+    fn register_callback(&self, health_check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock()?;
         self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        if self.callbacks == Callbacks::Refused || (check.is_none() && !locked.check.ever) {
+        if self.callbacks == Callbacks::Refused || (health_check.is_none() && !locked.registered.ever) {
             return Err(Error::InvalidArgument);
         }
         self.provide_thread()?;
         let mask = locked.blocked.mask_before();
-        *locked.check = Registered { check: check.map(|health| Check { health, mask }), ever: true };
+        let callback = health_check.map(|health_check| Callback { health_check, mask });
+        *locked.registered = Registered { callback, ever: true };
         Ok(())
     }
 
@@ -506,7 +508,7 @@ impl Session {
             return Ok(());
         }
         let is_handed_over = hand_over_lifeline();
-        callback_thread::spawn().map_err(|errno| {
+        thread::spawn_detached(run_callback_thread).map_err(|errno| {
             if is_handed_over {
                 process::signal_on_death_of_parent(libc::SIGTERM);
             }
@@ -551,55 +553,57 @@ impl Session {
         Ok(())
     }
 
-    /// The longest silence allowed, in ns; 0: no limit.
-    pub fn interval(&self) -> u64 {
+    /// Has the callback thread look at what has changed.
+    fn notify_thread(&self) {
+        if self.has_thread.load(Ordering::Relaxed) {
+            EventCount(&self.changes).notify();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.call_state() == CallState::Finalized
+    }
+}
+
+impl callback_thread::Host for Session {
+    fn interval(&self) -> u64 {
         self.interval
     }
 
-    /// Returns `true` if this process is the instance: it returned from `sam_register`, or was adopted.
-    pub fn is_instance(&self) -> bool {
+    fn heartbeat(&self) -> Result<()> {
+        self.heartbeat()
+    }
+
+    fn is_instance(&self) -> bool {
         !after_fork::is_forked()
             || self.control_page.get().is_some_and(|control_page| control_page.is_adopted(process::own_pid()))
     }
 
-    /// Returns `true` if the end of the parent of this process is the end of its supervisor: not in a process that the
-    /// instance forked, while the instance lives.
-    pub fn is_child_of_supervisor(&self) -> bool {
+    fn is_child_of_supervisor(&self) -> bool {
         self.is_instance() || after_fork::is_orphan()
     }
 
-    /// Returns `true` if the supervisor of this instance has ended.
-    pub fn supervisor_is_gone(&self) -> bool {
+    fn supervisor_is_gone(&self) -> bool {
         self.control_page.get().is_some_and(InstanceEnd::supervisor_is_gone)
     }
 
-    /// What wakes the thread of the health checks.
-    pub fn waker(&self) -> &Alarm {
-        &self.waker
+    fn changes(&self) -> EventCount<'_> {
+        EventCount(&self.changes)
     }
 
-    fn ring(&self) {
-        if self.has_thread.load(Ordering::Relaxed) {
-            self.waker.ring();
-        }
+    fn is_over(&self) -> bool {
+        self.is_over()
     }
 
-    /// Whether nothing will ever be checked again.
-    pub fn is_over(&self) -> bool {
-        self.call_state() == CallState::Finalized
-    }
-
-    /// The callback, while health checking is started.
-    pub fn check_to_run(&self) -> Option<Check> {
+    fn callback_to_run(&self) -> Option<Callback> {
         let locked = self.lock().ok()?;
-        locked.check.check.filter(|_| self.call_state() == CallState::Started)
+        locked.registered.callback.filter(|_| self.call_state() == CallState::Started)
     }
 
-    /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.
-    pub fn report_unhealthy(&self, still_holds: impl FnOnce() -> bool) {
+    fn report_unhealthy(&self, is_current: &dyn Fn() -> bool) {
         let Ok(_locked) = self.lock() else { return };
         let Ok(control_page) = self.control_page_in(&[CallState::Started]) else { return };
-        if still_holds() {
+        if is_current() {
             control_page.report_unhealthy(clock::now());
             match control_page.warn_signal() {
                 0 => {}

@@ -16,6 +16,7 @@ pub use view::{Phase, View};
 
 use super::status_page::PageLocation;
 use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::event_count::EventCount;
 use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
 
@@ -171,10 +172,10 @@ impl InstanceEnd {
 
     fn wait_for_answer(&self, answer: Word, timeout: u64, is_awaited: impl Fn(u64) -> bool) -> bool {
         let has_come = || is_awaited(word(&self.0, answer).load(Ordering::Acquire));
-        let answers = &self.0.futexes()[ANSWERS];
-        let seen = answers.load(Ordering::Acquire);
+        let answers = EventCount(&self.0.futexes()[ANSWERS]);
+        let seen = answers.count();
         if !has_come() {
-            futex::wait(answers, seen, Some(timeout));
+            answers.wait_once(seen, timeout);
         }
         has_come()
     }
@@ -244,9 +245,7 @@ impl SupervisorEnd {
 
     fn answer(&self, answer: Word, since: u64) {
         word(&self.0, answer).store(since, Ordering::Release);
-        let answers = &self.0.futexes()[ANSWERS];
-        answers.fetch_add(1, Ordering::Release);
-        futex::wake_all(answers);
+        EventCount(&self.0.futexes()[ANSWERS]).notify();
     }
 
     /// Returns `true` if the instance, or a process that it forked, has ever forked.

@@ -1,85 +1,100 @@
-//! The page between the supervisor and the process that talks to corosync for it: one writes what it wants to be
-//! shown, the other what it found. Neither ever waits for the other. No instance has it.
+//! The page that supervisor and cluster helper share. The supervisor stores what cmap is to show, the helper stores what it
+//! knows of quorum and what cmap shows. Neither of them ever waits for the other. No instance has the page.
 
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::shared::cmap_record::{CmapRecord, CmapState};
+use super::cmap_record::{CmapRecord, CmapState};
 use crate::sys::client_library::Refusal;
 use crate::sys::shared_page::SharedPage;
 use crate::sys::{clock, futex};
 
-/// Where each word is on the page.
+/// The place of each word on the page.
 #[derive(Clone, Copy)]
 enum Word {
     Requested = 0,
     SignOfLife = 8,
     Quorum = 9,
     Published = 10,
-    Lost = 11,
+    CorosyncLost = 11,
 }
 
-/// What is known of the partition.
+/// What the cluster helper knows of the cluster partition of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuorumState {
-    /// Nothing yet.
+    /// corosync has not answered yet.
     Unknown = 0,
-    /// Quorate.
+    /// The partition is quorate.
     Yes = 1,
-    /// Not quorate.
+    /// The partition is not quorate.
     No = 2,
-    /// corosync is gone, and quorum with it.
+    /// corosync has ended, and quorum with it.
     Gone = 3,
 }
 
-/// How the first connection went.
+// The word of the result of the first connection is one of these, or an error code of corosync's library.
 const PENDING: u32 = 0;
 const CONNECTED: u32 = 1;
-const MISSING: u32 = u32::MAX;
+const LIBRARY_MISSING: u32 = u32::MAX;
 
 /// The page.
 #[derive(Debug)]
 pub struct Mailbox(SharedPage);
 
-/// What the supervisor finds there.
+/// The mailbox as the supervisor uses it.
+#[derive(Debug, Clone, Copy)]
+pub struct SupervisorEnd<'a>(&'a Mailbox);
+
+/// The mailbox as the cluster helper uses it.
+#[derive(Debug, Clone, Copy)]
+pub struct HelperEnd<'a>(&'a Mailbox);
+
+/// What the cluster helper has stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// What is known of the partition.
+    /// What the helper knows of the partition.
     pub quorum: QuorumState,
-    /// The state that can be read in cmap.
+    /// The state that cmap shows. `None` if that is not known.
     pub published: Option<CmapState>,
-    /// Whether corosync was lost, and is not back yet.
+    /// The connection to corosync was lost, and is not back yet.
     pub lost: bool,
 }
 
 impl Mailbox {
-    /// An empty desk.
+    /// Makes an empty mailbox.
+    ///
+    /// # Errors
+    /// The kernel refused the memory.
     pub fn new() -> nix::Result<Mailbox> {
         SharedPage::new().map(Mailbox)
+    }
+
+    /// Returns the supervisor's end.
+    pub fn supervisor_end(&self) -> SupervisorEnd<'_> {
+        SupervisorEnd(self)
+    }
+
+    /// Returns the cluster helper's end.
+    pub fn helper_end(&self) -> HelperEnd<'_> {
+        HelperEnd(self)
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {
         &self.0.words()[word as usize]
     }
 
-    /// The supervisor wants this to be shown.
-    pub fn request(&self, record: CmapRecord) {
-        self.word(Word::Requested).store(record.to_word(), SeqCst);
-    }
-
-    /// What the supervisor wants to be shown.
-    pub fn requested(&self) -> Option<CmapRecord> {
+    fn requested(&self) -> Option<CmapRecord> {
         CmapRecord::from_word(self.word(Word::Requested).load(SeqCst))
     }
 
-    /// Whether the supervisor's end is to be shown, and is not shown yet.
+    /// Returns `true` if cmap is to show how the supervisor ended, and does not show that yet.
     pub fn owes_final_state(&self) -> bool {
         let last = self.requested().map(|record| record.state);
         matches!(last, Some(CmapState::Failed | CmapState::Gone)) && last != self.report().published
     }
 
-    /// What the other side has found and done.
+    /// Returns what the cluster helper has stored.
     pub fn report(&self) -> ClusterReport {
         ClusterReport {
             quorum: match self.word(Word::Quorum).load(SeqCst) {
@@ -89,61 +104,96 @@ impl Mailbox {
                 _ => QuorumState::Unknown,
             },
             published: CmapState::from_word(self.word(Word::Published).load(SeqCst)),
-            lost: self.word(Word::Lost).load(SeqCst) != 0,
+            lost: self.word(Word::CorosyncLost).load(SeqCst) != 0,
         }
     }
 
-    /// Says what is known of the partition.
-    pub fn set_quorum(&self, quorum: QuorumState) {
-        self.word(Word::Quorum).store(quorum as u64, SeqCst);
-    }
-
-    /// Says what state can be read in cmap; None while that changes. To be said before requested() is read: so the
-    /// supervisor that wants another state, and then finds it shown, can rely on it.
-    pub fn set_published(&self, state: Option<CmapState>) {
-        self.word(Word::Published).store(state.map_or(0, |state| state as u64), SeqCst);
-    }
-
-    /// Shows that the other side gets on with its work.
-    pub fn record_sign_of_life(&self) {
+    fn record_sign_of_life(&self) {
         self.word(Word::SignOfLife).store(clock::now(), SeqCst);
     }
+}
 
-    /// When the other side last got on with its work.
-    pub fn last_sign_of_life(&self) -> u64 {
-        self.word(Word::SignOfLife).load(SeqCst)
+impl SupervisorEnd<'_> {
+    /// Stores what cmap is to show.
+    pub fn request(self, record: CmapRecord) {
+        self.0.word(Word::Requested).store(record.to_word(), SeqCst);
     }
 
-    /// Says whether corosync is lost.
-    pub fn set_lost(&self, lost: bool) {
-        self.word(Word::Lost).store(lost.into(), SeqCst);
+    /// Takes the fork of a new helper, which follows, for its first sign of life.
+    pub fn expect_new_helper(self) {
+        self.0.record_sign_of_life();
     }
 
-    /// Says how the first connection went.
-    pub fn set_connection_result(&self, connection_result: Result<(), Refusal>) {
-        let word = match connection_result {
-            Ok(()) => CONNECTED,
-            Err(Refusal::Code(code)) => code as u32,
-            Err(Refusal::Missing) => MISSING,
-        };
-        let connection_result = &self.0.futexes()[0];
-        if connection_result.compare_exchange(PENDING, word, SeqCst, SeqCst).is_ok() {
-            futex::wake_all(connection_result);
-        }
+    /// Returns when the helper last completed a round of its work, in ns.
+    pub fn last_sign_of_life(self) -> u64 {
+        self.0.word(Word::SignOfLife).load(SeqCst)
     }
 
-    /// Waits for the verdict, `timeout` ns at most.
-    pub fn connection_result(&self, timeout: u64) -> Option<Result<(), Refusal>> {
+    /// Waits until the helper has tried its first connection to corosync, for `timeout` ns at most. Returns how that went,
+    /// or `None` after the timeout.
+    pub fn wait_for_connection(self, timeout: u64) -> Option<Result<(), Refusal>> {
+        let result = &self.0.0.futexes()[0];
         let deadline = clock::now() + timeout;
         loop {
             let left = deadline.saturating_sub(clock::now());
-            match self.0.futexes()[0].load(SeqCst) {
+            match result.load(SeqCst) {
                 PENDING if left == 0 => return None,
-                PENDING => futex::wait(&self.0.futexes()[0], PENDING, Some(left)),
+                PENDING => futex::wait(result, PENDING, Some(left)),
                 CONNECTED => return Some(Ok(())),
-                MISSING => return Some(Err(Refusal::Missing)),
+                LIBRARY_MISSING => return Some(Err(Refusal::Missing)),
                 code => return Some(Err(Refusal::Code(code as i32))),
             }
+        }
+    }
+}
+
+impl HelperEnd<'_> {
+    /// Returns what cmap is to show.
+    pub fn requested(self) -> Option<CmapRecord> {
+        self.0.requested()
+    }
+
+    /// Returns `true` if cmap is to show how the supervisor ended, and does not show that yet.
+    pub fn owes_final_state(self) -> bool {
+        self.0.owes_final_state()
+    }
+
+    /// Returns what this process, or an earlier helper, has stored.
+    pub fn report(self) -> ClusterReport {
+        self.0.report()
+    }
+
+    /// Stores what is known of the partition.
+    pub fn set_quorum(self, quorum: QuorumState) {
+        self.0.word(Word::Quorum).store(quorum as u64, SeqCst);
+    }
+
+    /// Stores the state that cmap shows, `None` while that changes. To be called before `requested`: a supervisor that
+    /// requests a state and then finds it stored here can rely on it.
+    pub fn set_published(self, state: Option<CmapState>) {
+        self.0.word(Word::Published).store(state.map_or(0, |state| state as u64), SeqCst);
+    }
+
+    /// Stores that this process has completed a round of its work.
+    pub fn record_sign_of_life(self) {
+        self.0.record_sign_of_life();
+    }
+
+    /// Stores whether the connection to corosync is lost.
+    pub fn set_lost(self, lost: bool) {
+        self.0.word(Word::CorosyncLost).store(lost.into(), SeqCst);
+    }
+
+    /// Stores the result of the first connection. Later results are ignored.
+    pub fn set_connection_result(self, result: Result<(), Refusal>) {
+        let value = match result {
+            Ok(()) => CONNECTED,
+            Err(Refusal::Code(code)) => code as u32,
+            Err(Refusal::Missing) => LIBRARY_MISSING,
+        };
+        let word = &self.0.0.futexes()[0];
+        if word.compare_exchange(PENDING, value, SeqCst, SeqCst).is_ok() {
+            futex::wake_all(word);
         }
     }
 }

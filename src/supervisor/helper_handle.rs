@@ -53,7 +53,7 @@ pub fn probe() -> Result<()> {
     let channels = Channels::new()?;
     let failed = hidden_process::run(|| match fork(&channels, |channels, _| helper::probe(channels)) {
         Ok(child) => {
-            let _ = channels.mailbox.connection_result(CONNECT_TIMEOUT);
+            let _ = channels.mailbox.supervisor_end().wait_for_connection(CONNECT_TIMEOUT);
             end(child);
             0
         }
@@ -62,7 +62,7 @@ pub fn probe() -> Result<()> {
     if failed != 0 {
         return Err(Error::System(failed.into()));
     }
-    let connection_result = channels.mailbox.connection_result(0);
+    let connection_result = channels.mailbox.supervisor_end().wait_for_connection(0);
     /// `CS_ERR_TIMEOUT`.
     const TIMEOUT: i32 = 5;
     match connection_result {
@@ -76,7 +76,7 @@ pub fn probe() -> Result<()> {
 /// Runs `body` in a child that shares nothing with the application but its memory.
 fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<i32> {
     let origin = Origin::current();
-    channels.mailbox.record_sign_of_life();
+    channels.mailbox.supervisor_end().expect_new_helper();
     match process::fork()? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => process::run_and_exit(|| {
@@ -113,14 +113,18 @@ impl HelperHandle {
         let subject = Subject { policy, interval: interval / 1_000_000, pid: process::own_pid() };
         let channels = Channels::new()?;
         if cmap {
-            channels.mailbox.request(CmapRecord { state: CmapState::Stopped, last_updated: 0 });
+            channels
+                .mailbox
+                .supervisor_end()
+                .request(CmapRecord { state: CmapState::Stopped, last_updated: 0 });
         }
         let pid = fork(&channels, |channels, supervisor| helper::serve(channels, supervisor, subject))?;
         let state = HelperState::Running { pid, look_at: clock::now() + STALL_TIMEOUT };
         let handle =
             HelperHandle { channels, subject, state, pause: RESTART_PAUSES.0, corosync_was_lost: false };
         if cmap {
-            let refused = match handle.channels.mailbox.connection_result(CONNECT_TIMEOUT) {
+            let refused = match handle.channels.mailbox.supervisor_end().wait_for_connection(CONNECT_TIMEOUT)
+            {
                 Some(Ok(())) => return Ok(handle),
                 Some(Err(Refusal::Missing)) => Error::NotInstalled(sys::cmap::FILE),
                 _ => Error::Unreachable,
@@ -171,7 +175,7 @@ impl HelperHandle {
 
     /// Has cmap show this as soon as corosync takes it.
     pub fn publish(&self, record: CmapRecord) {
-        self.channels.mailbox.request(record);
+        self.channels.mailbox.supervisor_end().request(record);
         self.channels.helper_waker.wake();
     }
 
@@ -215,7 +219,7 @@ impl HelperHandle {
         let now = clock::now();
         match self.state {
             HelperState::Running { pid, look_at } if now >= look_at => {
-                let alive = self.channels.mailbox.last_sign_of_life();
+                let alive = self.channels.mailbox.supervisor_end().last_sign_of_life();
                 if now >= alive.saturating_add(STALL_TIMEOUT) {
                     let _ = signals::send(pid, libc::SIGKILL);
                     self.state = HelperState::Killed { pid };

@@ -1,3 +1,3 @@
 //! The atomic words of shared memory. The models in `loom/` put loom's in their place.
 
-pub use std::sync::atomic::{AtomicU64, Ordering};
+pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,0 +1,42 @@
+//! Waiting for events that another thread or process counts.
+
+use super::atomic::{AtomicU32, Ordering};
+use super::{clock, futex};
+
+/// A counter of events, in a word that may be in memory shared with other processes.
+///
+/// A waiter reads the count, looks at what the events are about, and then waits for another count. So it misses no event
+/// that occurs between its look and its wait.
+#[derive(Debug, Clone, Copy)]
+pub struct EventCount<'a>(pub &'a AtomicU32);
+
+impl EventCount<'_> {
+    /// Counts an event, and wakes all waiters.
+    pub fn notify(self) {
+        self.0.fetch_add(1, Ordering::Release);
+        futex::wake_all(self.0);
+    }
+
+    /// Returns the number of events so far, modulo 2^32.
+    pub fn count(self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits while the count is `seen`, for `timeout` ns at most and until a signal arrives at most. May also return for no
+    /// reason.
+    pub fn wait_once(self, seen: u32, timeout: u64) {
+        futex::wait(self.0, seen, Some(timeout));
+    }
+
+    /// Waits until the count is not `seen` any more. Returns `false` if `deadline`, in ns, came first.
+    pub fn wait(self, seen: u32, deadline: Option<u64>) -> bool {
+        while self.count() == seen {
+            let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
+            if left == Some(0) {
+                return false;
+            }
+            futex::wait(self.0, seen, left);
+        }
+        true
+    }
+}
