@@ -48,7 +48,7 @@ static void go_on(const char *how, int interval)
 		alarm(LONGEST);
 		return;
 	}
-	fork_and_leave(strcmp(how, "late") == 0 ? 4 * interval : strcmp(how, "slow") == 0 ? 30 : 0);
+	fork_and_leave(strcmp(how, "late") == 0 ? 2 * interval : strcmp(how, "slow") == 0 ? 30 : 0);
 	if (strcmp(how, "twice") == 0) {
 		setsid();
 		fork_and_leave(0);
@@ -59,11 +59,12 @@ static void beat(int interval, int has_callback)
 {
 	long until;
 
+	/* Long enough for a warning, which would come an interval after the start. */
 	if (interval == 0 || has_callback) {
-		sleep_ms(500 + 8 * interval);
+		sleep_ms(500 + 2 * interval);
 		return;
 	}
-	for (until = now_ms() + 4 * interval; now_ms() < until; sleep_ms(interval / 8)) {
+	for (until = now_ms() + 3 * interval / 2; now_ms() < until; sleep_ms(interval / 16)) {
 		cs_error_t result = sam_hc_send();
 
 		if (result != CS_OK) {

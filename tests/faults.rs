@@ -708,21 +708,21 @@ fn faults() -> Vec<Fault> {
         fault(
             "daemon(3) between sam_register and sam_start, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "daemon", "registered", "crash", "600"],
+            &["daemonize", "daemon", "registered", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3) after sam_start, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "daemon", "started", "crash", "600"],
+            &["daemonize", "daemon", "started", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3) with a warm spare, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "daemon", "started", "crash", "600"],
+            &["daemonize", "daemon", "started", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         )
@@ -730,7 +730,7 @@ fn faults() -> Vec<Fault> {
         fault(
             "daemon(3) with SAM_KILL_GROUP, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "daemon", "started", "crash", "600"],
+            &["daemonize", "daemon", "started", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         )
@@ -745,35 +745,35 @@ fn faults() -> Vec<Fault> {
         fault(
             "daemon(3), then a hang",
             "the process that goes on is warned and killed; the C library kills the one that ended",
-            &["daemonize", "daemon", "started", "hang", "1500"],
+            &["daemonize", "daemon", "started", "hang", "2500"],
             GOES_WRONG, // restarts it beside the hung one,
             shows(Exit(0), &["instance 1 is alive", "warned", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3), then sam_stop and exit 0",
             "the end of the process that goes on is the end of the instance",
-            &["daemonize", "daemon", "registered", "stop", "600"],
+            &["daemonize", "daemon", "registered", "stop", "2500"],
             shows(Exit(0), &["instance 1 is alive"]),
             shows(Exit(0), &["instance 1 is alive"]),
         ),
         fault(
             "daemon(3) between a callback's registration and sam_start",
             "the thread that asks the callback is made in the process that goes on",
-            &["daemonize", "daemon", "callback", "crash", "600"],
+            &["daemonize", "daemon", "callback", "crash", "2500"],
             GOES_WRONG, // restarts it beside the daemon,
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "fork and _exit(0) by hand, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "fork", "started", "crash", "600"],
+            &["daemonize", "fork", "started", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "two forks by hand, then a crash",
             "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
-            &["daemonize", "twice", "registered", "crash", "600"],
+            &["daemonize", "twice", "registered", "crash", "2500"],
             LEFT_TO_CHANCE, // the same, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
@@ -801,14 +801,14 @@ fn faults() -> Vec<Fault> {
         fault(
             "daemon(3) in callback mode, then the supervisor is killed",
             "one SIGTERM tells the process that goes on, though two threads could have asked the kernel for it",
-            &["daemonize", "daemon", "callback", "kill", "600"],
+            &["daemonize", "daemon", "callback", "kill", "2500"],
             GOES_WRONG,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
             "a fork that is started with a callback before its parent ends, then the supervisor is killed",
             "the process that goes on is told of the end of its supervisor, not of that of its parent",
-            &["daemonize", "late", "callback", "kill", "600"],
+            &["daemonize", "late", "callback", "kill", "2500"],
             LEFT_TO_CHANCE,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
