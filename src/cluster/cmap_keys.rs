@@ -1,8 +1,8 @@
-//! The keys of a supervisor in cmap: which are written when, and in what order.
+//! The keys of a supervisor in cmap.
 //!
-//! corosync's watchdog service begins to look when `state` is created, so `state` is written last and deleted
-//! first. It takes every state but "stopped" as running and may reset the machine when `last_updated` is missing or
-//! old.
+//! corosync's watchdog service watches a process from the moment when its key `state` is created. So the helper writes
+//! `state` last and deletes it first. The watchdog takes every state but "stopped" for running, and may reset the machine if
+//! `last_updated` is missing or old.
 
 #![forbid(unsafe_code)]
 
@@ -24,19 +24,19 @@ struct Names {
     state: CString,
 }
 
-/// The keys, and what is known of them.
+/// The keys of a supervisor, and what they contain as far as the helper knows.
 #[derive(Debug)]
 pub struct CmapKeys {
     names: Names,
     subject: Subject,
-    /// What this process has written, and nobody else changes.
+    /// What this process has written last. No other process changes it.
     written: Option<CmapRecord>,
-    /// Whether what is there may be what an earlier supervisor with this pid has left behind.
+    /// Existing keys may belong to an earlier supervisor with the same pid.
     may_be_foreign: bool,
 }
 
 impl CmapKeys {
-    /// The keys of a supervisor.
+    /// Returns the keys of a supervisor. Writes nothing yet.
     pub fn new(subject: Subject, mailbox: HelperEnd<'_>) -> CmapKeys {
         let name =
             |key: &str| CString::new(format!("resources.process.{}.{key}", subject.pid)).unwrap_or_default();
@@ -49,13 +49,16 @@ impl CmapKeys {
         CmapKeys { names, subject, written: None, may_be_foreign: mailbox.report().published.is_none() }
     }
 
-    /// Nothing is known of them any more.
+    /// Forgets what this process has written: the keys have ended with their corosync.
     pub fn forget(&mut self) {
         self.written = None;
     }
 
-    /// Shows what the supervisor wants to be shown. Whether the desk's word on that was changed, though perhaps to
-    /// what it was.
+    /// Writes what the supervisor has requested. Returns `true` if that changed the state in the mailbox, even if back to
+    /// the same.
+    ///
+    /// # Errors
+    /// The answer of corosync's library. Then some keys may be written and others not.
     pub fn publish(&mut self, cmap: &Cmap<'_>, mailbox: HelperEnd<'_>) -> Result<bool, Refusal> {
         let Some(requested) = mailbox.requested() else { return Ok(false) };
         let is_published = mailbox.report().published == Some(requested.state);
@@ -73,7 +76,7 @@ impl CmapKeys {
         Ok(true)
     }
 
-    /// Writes all of it, to a corosync that may know nothing of it, or what an earlier process wrote.
+    /// Writes all keys. corosync may have none of them, or those of an earlier process.
     fn write_all(&mut self, cmap: &Cmap<'_>, requested: CmapRecord) -> Result<(), Refusal> {
         if self.may_be_foreign || requested.state == CmapState::Gone {
             self.delete(cmap, requested)?;
@@ -98,7 +101,7 @@ impl CmapKeys {
         }
     }
 
-    /// Writes what is new.
+    /// Writes the keys that have changed.
     fn write(&mut self, cmap: &Cmap<'_>, requested: CmapRecord) -> Result<(), Refusal> {
         let Some(written) = self.written else { return Ok(()) };
         if requested.state == CmapState::Gone {

@@ -1,7 +1,8 @@
-//! The process that does all talking with corosync, which may block it for as long as it likes: nobody waits for
-//! it. It ends with its supervisor, but for one thing: when the keys could not show yet how that ended, it goes on
-//! until they do, or corosync is gone and the keys with it. Blocked in a call, it finds that out when corosync lets
-//! it go.
+//! The cluster helper: the process that calls corosync's libraries, which may block it for any time. No other process
+//! waits for the helper.
+//!
+//! The helper ends when its supervisor has ended, and when cmap shows how the supervisor ended or corosync has ended and
+//! the keys with it. While corosync blocks a call, the helper cannot notice either.
 
 #![forbid(unsafe_code)]
 
@@ -19,13 +20,14 @@ use crate::sys::process::{self, Origin};
 use crate::sys::quorum::{self, QuorumLibrary};
 use crate::sys::thread;
 
-/// The longest sleep, in ms: a sign of life is due. A second is felt by no machine.
+/// The longest sleep, in ms. A sign of life once per second is a small fraction of the time after which the supervisor
+/// takes the helper for blocked.
 const SIGN_OF_LIFE_PERIOD_MS: u16 = 1000;
 
-/// The pause between two tries to reach a corosync that is gone, or does not want to answer yet, in ms.
+/// The pause, in ms, between two tries to reach a corosync that has ended or asks to try again.
 const RETRY_PAUSE_MS: u16 = 100;
 
-/// Asks whether corosync's quorum service can be reached, for sam_initialize. What became of it is on the desk.
+/// Connects to corosync's quorum service once, for `sam_initialize`, and stores the result in the mailbox.
 pub fn probe(channels: &Channels) {
     process::signal_on_death_of_parent(libc::SIGKILL);
     channels
@@ -34,15 +36,15 @@ pub fn probe(channels: &Channels) {
         .set_connection_result(QuorumLibrary::open().and_then(|library| library.connect().map(drop)));
 }
 
-/// Works until the process is killed, or has no reason to go on.
+/// Runs the helper. Returns never: the process ends.
 pub fn serve(channels: &Channels, supervisor: &Origin, subject: Subject) -> ! {
     thread::run_beside(channels, listen, |channels| {
         talk(channels, supervisor, subject);
     })
 }
 
-/// Tells the supervisor when an instance wants something. The instance is not trusted: whatever it does, the
-/// supervisor is woken a thousand times a second at most.
+/// Wakes the supervisor when an instance rings. Pauses after each ring, so that a hostile instance cannot wake the
+/// supervisor more than a thousand times per second.
 fn listen(channels: &Channels) {
     loop {
         let seen = channels.doorbell.rings().count();
@@ -52,7 +54,8 @@ fn listen(channels: &Channels) {
     }
 }
 
-/// Sees to what the policy needs, until a library is missing.
+/// Keeps the mailbox and cmap up to date. Returns when the helper has nothing left to do, or if a library that the policy
+/// needs is missing.
 fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()> {
     let mailbox = channels.mailbox.helper_end();
     let missing = |refusal| mailbox.set_connection_result(Err(refusal));
@@ -98,7 +101,7 @@ fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()
     }
 }
 
-/// The connection, made now if there is none.
+/// Returns the connection, and makes it if there is none.
 fn connected<C>(
     connection: &mut Option<C>,
     connect: impl FnOnce() -> Result<C, Refusal>,
@@ -109,14 +112,14 @@ fn connected<C>(
     }
 }
 
-/// Whether the partition is quorate.
+/// The connection to the quorum service.
 struct QuorumWatch<'a> {
     library: &'a QuorumLibrary,
     connection: Option<quorum::QuorumConnection<'a>>,
 }
 
 impl QuorumWatch<'_> {
-    /// Hears what is new. False: to be tried again soon.
+    /// Stores whether the partition is quorate. Returns `false` if that is to be tried again soon.
     fn update(&mut self, channels: &Channels) -> bool {
         let library = self.library;
         let quorum =
@@ -138,17 +141,17 @@ impl QuorumWatch<'_> {
     }
 }
 
-/// The keys in cmap.
+/// The connection to cmap, and the keys there.
 struct CmapPublisher<'a> {
     library: &'a CmapLibrary,
     connection: Option<Cmap<'a>>,
-    /// corosync could not be reached when it was last tried. A connection that broke is not enough.
+    /// The last try to connect was refused. After a connection that broke this stays `false` until the next try.
     refused: bool,
     keys: CmapKeys,
 }
 
 impl CmapPublisher<'_> {
-    /// Shows what is new. False: to be tried again soon.
+    /// Writes what the supervisor has requested. Returns `false` if that is to be tried again soon.
     fn update(&mut self, channels: &Channels) -> bool {
         let mailbox = channels.mailbox.helper_end();
         let library = self.library;
@@ -171,7 +174,7 @@ impl CmapPublisher<'_> {
         }
     }
 
-    /// The keys are gone with the corosync that kept them.
+    /// Forgets the connection. The keys end with the corosync that kept them.
     fn lose(&mut self, mailbox: HelperEnd<'_>) {
         self.connection = None;
         self.keys.forget();
@@ -179,7 +182,7 @@ impl CmapPublisher<'_> {
     }
 }
 
-/// Until the supervisor wants something, corosync has something to say, or it is time to try again.
+/// Sleeps until the supervisor wakes the helper, corosync sends something, or it is time to try again.
 fn sleep(
     channels: &Channels,
     quorum_watch: &Option<QuorumWatch<'_>>,
@@ -190,7 +193,7 @@ fn sleep(
     let cmap = cmap_publisher.as_ref().and_then(|cmap_publisher| cmap_publisher.connection.as_ref());
     let mut fds = vec![PollFd::new(channels.helper_waker.as_fd(), PollFlags::POLLIN)];
     fds.extend(quorum.map(|quorum| PollFd::new(quorum.fd(), PollFlags::POLLIN)));
-    // Nothing is to be heard from cmap but that it hangs up.
+    // cmap sends nothing. The descriptor tells of the end of the connection alone.
     fds.extend(cmap.map(|cmap| PollFd::new(cmap.fd(), PollFlags::empty())));
     let _ = poll(&mut fds, PollTimeout::from(if done { SIGN_OF_LIFE_PERIOD_MS } else { RETRY_PAUSE_MS }));
     let hung_up = cmap.is_some() && fds.last().and_then(PollFd::any).unwrap_or(false);

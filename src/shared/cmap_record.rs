@@ -1,4 +1,4 @@
-//! What cmap is to show of a supervisor.
+//! What cmap shows of a supervisor, in one word of the mailbox.
 
 #![forbid(unsafe_code)]
 
@@ -7,20 +7,20 @@ use std::ffi::CStr;
 /// The state of a supervised process, as corosync's watchdog service reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CmapState {
-    /// Registered, or stopped: nobody minds its silence.
+    /// Registered, or stopped. The watchdog ignores its silence.
     Stopped = 1,
-    /// Under health checks.
+    /// Health checking is started.
     Running = 2,
-    /// Held back in `sam_start`.
+    /// Waits in `sam_start` for quorum.
     Waiting = 3,
-    /// Lost for good, without having been stopped.
+    /// Ended for good without having stopped health checking. The watchdog acts on this state.
     Failed = 4,
-    /// Over: no keys.
+    /// Ended. cmap has no keys.
     Gone = 5,
 }
 
 impl CmapState {
-    /// The value of the key. None: there are no keys.
+    /// Returns the value of the key `state`. `None`: cmap has no keys.
     pub fn name(self) -> Option<&'static CStr> {
         match self {
             CmapState::Stopped => Some(c"stopped"),
@@ -33,29 +33,29 @@ impl CmapState {
 
     const BITS: u32 = 3;
 
-    /// The state that a word of the desk stands for.
+    /// Returns the state that a word of the mailbox stands for. `None` for a word that is no state.
     pub fn from_word(word: u64) -> Option<CmapState> {
         use CmapState::{Failed, Gone, Running, Stopped, Waiting};
         [Stopped, Running, Waiting, Failed, Gone].into_iter().find(|&state| state as u64 == word)
     }
 }
 
-/// A state, and when the last heartbeat was.
+/// A state, and the time of the last heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CmapRecord {
     /// The state.
     pub state: CmapState,
-    /// CLOCK_MONOTONIC in ns. 0: not to be looked at.
+    /// The time of the last heartbeat, in ns. 0: the watchdog is not to look at the time.
     pub last_updated: u64,
 }
 
 impl CmapRecord {
-    /// Both in one word, which is never 0.
+    /// Returns state and time in one word, which is never 0.
     pub fn to_word(self) -> u64 {
         self.last_updated << CmapState::BITS | self.state as u64
     }
 
-    /// What to_word() made; None for 0.
+    /// Returns the record that `to_word` put into a word. `None` for 0.
     pub fn from_word(word: u64) -> Option<CmapRecord> {
         let state = CmapState::from_word(word & ((1 << CmapState::BITS) - 1))?;
         Some(CmapRecord { state, last_updated: word >> CmapState::BITS })
