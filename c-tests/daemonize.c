@@ -48,7 +48,7 @@ static void go_on(const char *how, int interval)
 		alarm(LONGEST);
 		return;
 	}
-	fork_and_leave(strcmp(how, "late") == 0 ? 2 * interval : strcmp(how, "slow") == 0 ? 30 : 0);
+	fork_and_leave(strcmp(how, "late") == 0 ? 3 * interval : strcmp(how, "slow") == 0 ? 30 : 0);
 	if (strcmp(how, "twice") == 0) {
 		setsid();
 		fork_and_leave(0);
