@@ -278,6 +278,21 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
+            "fork while another thread is in a sam call",
+            "the lock of a thread that the new process does not have is free in that process",
+            &["fork_in_call"],
+            LEFT_TO_CHANCE,
+            shows(
+                Exit(0),
+                &[
+                    "store before sam_register: no child waits",
+                    "warning signal before sam_register: no child waits",
+                    "store: no child waits",
+                    "warning signal: no child waits",
+                ],
+            ),
+        ),
+        fault(
             "handlers on a small alternate stack store data that grows",
             "every call that a handler makes needs little stack",
             &["handler_stack"],

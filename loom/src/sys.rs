@@ -38,8 +38,8 @@ pub mod machine {
 
 #[path = "../../src/sys/ffi_buf.rs"]
 pub mod ffi_buf;
+pub mod lock;
 pub mod memory_file;
-pub mod reentrant;
 pub mod shared_page;
 
 /// There are no signals.

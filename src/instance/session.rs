@@ -5,8 +5,6 @@
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -23,7 +21,8 @@ use crate::supervisor::event_loop::{self, Role};
 use crate::supervisor::helper_handle;
 use crate::supervisor::machine::Rules;
 use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
-use crate::sys::signals::{Blocked, Mask};
+use crate::sys::lock::{Lock, Locked};
+use crate::sys::signals::Mask;
 use crate::sys::{after_fork, clock, exit_as, process, program, signals};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
@@ -67,7 +66,7 @@ pub struct Session {
     waker: Alarm,
     has_thread: AtomicBool,
     data: DataStore,
-    check: Mutex<Registered>,
+    check: Lock<Registered>,
 }
 
 /// The use that the session has for callbacks, by its interval.
@@ -97,12 +96,6 @@ pub struct Check {
     pub mask: Mask,
 }
 
-/// The lock. Fields are dropped in order: unlocked before signals arrive again.
-struct Locked<'a> {
-    check: MutexGuard<'a, Registered>,
-    blocked: Blocked,
-}
-
 /// The session of this process, if it was initialised.
 pub fn current() -> Option<&'static Session> {
     SESSION.get()
@@ -114,13 +107,16 @@ fn existing() -> Result<&'static Session> {
 
 /// See `sam_initialize`. The interval is in ms, 0 or negative: no limit.
 pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
-    let _blocked = Blocked::all();
-    let mut is_new = false;
-    SESSION.get_or_try_init(|| {
-        is_new = true;
-        Session::new(interval_ms, policy)
-    })?;
-    if is_new { Ok(()) } else { Err(Error::WrongState) }
+    static INITIALIZING: Lock<()> = Lock::new(());
+    // Before the lock is taken, so that it is free in a process that another thread forks meanwhile.
+    after_fork::install(note_fork)?;
+    let _locked = INITIALIZING.lock().ok_or(Error::WrongState)?;
+    if SESSION.get().is_some() {
+        return Err(Error::WrongState);
+    }
+    let session = Session::new(interval_ms, policy)?;
+    after_fork::become_instance();
+    SESSION.set(session).map_err(|_| Error::Internal)
 }
 
 /// See `sam_register`. The number of the instance.
@@ -220,7 +216,7 @@ impl Session {
         if policy.quorum {
             helper_handle::probe().inspect_err(|error| tell(&settings, *error))?;
         }
-        let session = Session {
+        Ok(Session {
             policy,
             settings,
             interval: u64::try_from(interval_ms).unwrap_or(0) * 1_000_000,
@@ -236,33 +232,18 @@ impl Session {
             waker: Alarm::default(),
             has_thread: AtomicBool::new(false),
             data: DataStore::new()?,
-            check: Mutex::default(),
-        };
-        after_fork::install(note_fork)?;
-        Ok(session)
+            check: Lock::new(Registered::default()),
+        })
     }
 
-    /// Waits for other threads.
+    /// Blocks all signals and waits for other threads.
     ///
     /// # Errors
-    /// `WrongState` once the session is over. A supervisor holds the lock until its end, and the session in it is over:
-    /// a thread that the application started before `sam_register` is not kept waiting there.
-    fn lock(&self) -> Result<Locked<'_>> {
-        /// The pause between two looks, while another thread holds the lock: it is rare, and held for a short time.
-        const PAUSE: Duration = Duration::from_micros(20);
-        let blocked = Blocked::all();
-        loop {
-            if self.is_over() {
-                return Err(Error::WrongState);
-            }
-            match self.check.try_lock() {
-                Ok(check) => return Ok(Locked { check, blocked }),
-                Err(TryLockError::Poisoned(check)) => {
-                    return Ok(Locked { check: check.into_inner(), blocked });
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            }
-        }
+    /// `WrongState` once the session is over. In a supervisor it is over, and the lock is closed: a thread that the
+    /// application started before `sam_register` is not kept waiting there.
+    fn lock(&self) -> Result<Locked<'_, Registered>> {
+        let locked = self.check.lock().ok_or(Error::WrongState)?;
+        if self.is_over() { Err(Error::WrongState) } else { Ok(locked) }
     }
 
     #[inline]
@@ -295,12 +276,12 @@ impl Session {
     }
 
     fn register(&self) -> Result<u32> {
-        let guard = self.data.guard()?;
         let locked = self.lock()?;
         if self.call_state() != CallState::Initialized {
             return Err(Error::WrongState);
         }
-        let store = self.data.share(&guard).map_err(|error| match error {
+        let mut slots = self.data.lock()?;
+        let shared_slots = slots.share().map_err(|error| match error {
             Error::NoMemory => Error::System(libc::ENOMEM),
             error => error,
         })?;
@@ -316,7 +297,9 @@ impl Session {
         let become_supervisor = || {
             // For the application's other threads, which are left in this process: nothing of it is theirs now.
             self.set_call_state(CallState::Finalized);
-            self.data.leave(&guard);
+            slots.clear();
+            slots.close();
+            locked.close();
         };
         let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
@@ -326,12 +309,13 @@ impl Session {
                 if let Some(doorbell) = doorbell {
                     self.doorbell.set(doorbell).map_err(|_| Error::Internal)?;
                 }
-                self.data.adopt(store, &guard)?;
+                slots.adopt(shared_slots);
                 self.set_call_state(CallState::Registered);
                 Ok(id)
             }
             Role::Supervisor(status) => {
                 // The application's exit handlers run in this process, and may call us.
+                drop(slots);
                 drop(locked);
                 exit_as::exit_as(status)
             }
@@ -345,7 +329,7 @@ impl Session {
         let since = {
             let locked = self.lock()?;
             let control_page = self.startable()?;
-            if locked.check.check.is_some() {
+            if locked.check.is_some() {
                 // In a process that was forked from the instance: the thread stayed there.
                 self.provide_thread()?;
             }
@@ -491,12 +475,12 @@ impl Session {
     fn register_callback(&self, check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock()?;
         self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        if self.callbacks == Callbacks::Refused || (check.is_none() && !locked.check.ever) {
+        if self.callbacks == Callbacks::Refused || (check.is_none() && !locked.ever) {
             return Err(Error::InvalidArgument);
         }
         self.provide_thread()?;
-        let mask = locked.blocked.mask_before();
-        *locked.check = Registered { check: check.map(|health| Check { health, mask }), ever: true };
+        let mask = locked.mask_before();
+        *locked = Registered { check: check.map(|health| Check { health, mask }), ever: true };
         Ok(())
     }
 
@@ -592,7 +576,7 @@ impl Session {
     /// The callback, while health checking is started.
     pub fn check_to_run(&self) -> Option<Check> {
         let locked = self.lock().ok()?;
-        locked.check.check.filter(|_| self.call_state() == CallState::Started)
+        locked.check.filter(|_| self.call_state() == CallState::Started)
     }
 
     /// The callback said that the instance is not well: the recovery begins, unless it was stopped meanwhile.
