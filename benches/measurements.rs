@@ -164,10 +164,10 @@ pub fn all() -> Vec<Measurement> {
             .line("lateness of the warning, 200 ms", Time, Median, RatioAtMost(0.8))
             .line("lateness of the warning, 200 ms", Time, P99, AtMost(500_000.0)),
         Measurement::new(5, "data_store 64 10000", both)
-            .line("sam_data_store, 64 B", Time, Best, RatioAtMost(1.0 / 20.0))
+            .line("sam_data_store, 64 B", Time, Best, RatioAtMost(1.0 / 8.0))
             .line("sam_data_store, 64 B", Time, Median, Goal::None),
         Measurement::new(5, "data_store 4096 10000", both)
-            .line("sam_data_store, 4 KiB", Time, Best, RatioAtMost(1.0 / 20.0))
+            .line("sam_data_store, 4 KiB", Time, Best, RatioAtMost(1.0 / 8.0))
             .line("sam_data_store, 4 KiB", Time, Median, Goal::None),
         Measurement::new(5, "data_store 1048576 300", both)
             .and(OneCopy, "copy 1048576 300")

@@ -7,7 +7,7 @@
 
 #define INSTANCES 6
 #define HANDLERS 300
-#define MOST (256 << 10)
+#define MOST (1 << 20)
 
 static volatile sig_atomic_t handled;
 static volatile sig_atomic_t strange;

@@ -75,7 +75,7 @@ pub extern "C-unwind" fn sam_initialize(
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised before.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_finalize() -> cs_error_t {
-    guarded(session::finalize)
+    guarded(|| session::get()?.finalize())
 }
 
 /// Starts health checking; also a first heartbeat. With QUORUM it waits until the partition is quorate.
@@ -83,7 +83,7 @@ pub extern "C-unwind" fn sam_finalize() -> cs_error_t {
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started already; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_start() -> cs_error_t {
-    guarded(session::start)
+    guarded(|| session::get()?.start())
 }
 
 /// Stops health checking. Called by a handler of the warning signal, it calls the recovery off.
@@ -91,7 +91,7 @@ pub extern "C-unwind" fn sam_start() -> cs_error_t {
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_stop() -> cs_error_t {
-    guarded(session::stop)
+    guarded(|| session::get()?.stop())
 }
 
 /// Sets the signal that warns the instance, one interval before it is killed. SIGTERM unless set.
@@ -102,7 +102,7 @@ pub extern "C-unwind" fn sam_stop() -> cs_error_t {
 /// one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
-    guarded(|| session::set_warn_signal(warn_signal))
+    guarded(|| session::get()?.set_warn_signal(warn_signal))
 }
 
 /// Splits the process in two: the caller stays behind as the supervisor and does not return; the call returns
@@ -122,7 +122,7 @@ pub extern "C-unwind" fn sam_warn_signal_set(warn_signal: c_int) -> cs_error_t {
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn sam_register(instance_id: *mut c_uint) -> cs_error_t {
     guarded(|| {
-        let id = session::register()?;
+        let id = session::get()?.register()?;
         // SAFETY: the caller promises NULL or room for one unsigned int.
         if let Some(place) = unsafe { instance_id.as_mut() } {
             *place = id;
@@ -136,7 +136,7 @@ pub unsafe extern "C-unwind" fn sam_register(instance_id: *mut c_uint) -> cs_err
 /// Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_hc_send() -> cs_error_t {
-    guarded_store(session::heartbeat)
+    guarded_store(|| session::get()?.heartbeat())
 }
 
 /// Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
@@ -148,7 +148,7 @@ pub extern "C-unwind" fn sam_hc_send() -> cs_error_t {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_hc_callback_register(cb: sam_hc_callback_t) -> cs_error_t {
     // SAFETY: the caller hands over a function that can be called from any thread.
-    guarded(|| session::register_callback(cb.map(|check| unsafe { HealthCheck::new(check) })))
+    guarded(|| session::get()?.register_callback(cb.map(|check| unsafe { HealthCheck::new(check) })))
 }
 
 /// Tells the size of the stored data in bytes; 0 when there is none.
@@ -164,7 +164,7 @@ pub unsafe extern "C-unwind" fn sam_data_getsize(size: *mut usize) -> cs_error_t
     guarded(|| {
         // SAFETY: the caller promises NULL or room for one size_t.
         let size = unsafe { size.as_mut() }.ok_or(Error::InvalidArgument)?;
-        *size = session::stored_size()?;
+        *size = session::get()?.stored_size()?;
         Ok(())
     })
 }
@@ -186,7 +186,7 @@ pub unsafe extern "C-unwind" fn sam_data_restore(data: *mut c_void, size: usize)
             return Err(Error::InvalidArgument);
         }
         // SAFETY: the caller promises size writable bytes.
-        session::restore(unsafe { OutBuf::new(data.cast(), size) })
+        session::get()?.restore(unsafe { OutBuf::new(data.cast(), size) })
     })
 }
 
@@ -206,7 +206,7 @@ pub unsafe extern "C-unwind" fn sam_data_store(data: *const c_void, size: usize)
     guarded(|| {
         let size = if data.is_null() { 0 } else { size };
         // SAFETY: the caller promises size readable bytes.
-        session::store(unsafe { InBuf::new(data.cast(), size) })
+        session::get()?.store(unsafe { InBuf::new(data.cast(), size) })
     })
 }
 
@@ -217,7 +217,7 @@ pub unsafe extern "C-unwind" fn sam_data_store(data: *const c_void, size: usize)
 /// CS_ERR_LIBRARY: the supervisor is gone.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn sam_mark_failed() -> cs_error_t {
-    guarded(session::mark_failed)
+    guarded(|| session::get()?.mark_failed())
 }
 
 impl From<Error> for cs_error_t {

@@ -13,7 +13,7 @@ use crate::policy::Recovery;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit, Settings};
 use crate::shared::cmap_record::CmapState;
 use crate::shared::control_page::{ControlPage, InstanceEnd, Phase, SupervisorEnd};
-use crate::shared::data_store::Slots;
+use crate::shared::data_store::{DataStore, Slots};
 use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::supervisor::daemonized::Candidates;
 use crate::supervisor::log_event::LogEvent;
@@ -54,8 +54,8 @@ impl Input<'_> {
             2 => near,
             3 => near.wrapping_add(byte),
             4 => near.wrapping_sub(byte),
-            5 => near << 2 | byte & 3,
-            6 => near.wrapping_sub(byte << 20) << 2 | 1,
+            5 => near << 1 | byte & 1,
+            6 => near.wrapping_sub(byte << 20) << 1 | 1,
             _ => self.number(),
         }
     }
@@ -298,7 +298,7 @@ impl Watched {
 pub fn store(bytes: &[u8]) {
     const ROOM: usize = 20_000;
     let mut input = Input(bytes);
-    let mut store = Slots::new().expect("a store");
+    let mut store = DataStore::of(Slots::shared().expect("memory"));
     // Something to be spoilt.
     store.store([7; 5000][..].into()).expect("room for a little");
     // What a mapping may have found at some time.
@@ -340,8 +340,8 @@ pub fn store(bytes: &[u8]) {
     }
 }
 
-/// How many bytes the largest of the files has.
-fn allocated(store: &mut Slots) -> usize {
+/// Returns how many bytes the largest of the files has.
+fn allocated(store: &mut DataStore) -> usize {
     let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
     blocks.max().map_or(0, |blocks| blocks as usize * 512)
 }

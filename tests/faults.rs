@@ -256,6 +256,43 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 6, all was whole"]),
         ),
         fault(
+            "a handler sends heartbeats during stores of 64 MiB",
+            "signals are delivered between the parts of large data",
+            &["handlers_in_store"],
+            LEFT_TO_CHANCE,
+            shows(Exit(0), &["heartbeats during a store: many"]),
+        ),
+        fault(
+            "data in pages that a handler of SIGSEGV makes accessible",
+            "a fault in the application's memory reaches its handler, which may store",
+            &["store_faults"],
+            GOES_WRONG, // the kernel refuses to write such pages to a pipe
+            shows(
+                Exit(0),
+                &[
+                    "3 pages stored, each after a fault",
+                    "restored whole",
+                    "256 pages stored, each after a fault",
+                    "restored whole",
+                ],
+            ),
+        ),
+        fault(
+            "fork while another thread is in a sam call",
+            "the lock of a thread that the new process does not have is free in that process",
+            &["fork_in_call"],
+            LEFT_TO_CHANCE,
+            shows(
+                Exit(0),
+                &[
+                    "store before sam_register: no child waits",
+                    "warning signal before sam_register: no child waits",
+                    "store: no child waits",
+                    "warning signal: no child waits",
+                ],
+            ),
+        ),
+        fault(
             "handlers on a small alternate stack store data that grows",
             "every call that a handler makes needs little stack",
             &["handler_stack"],

@@ -47,8 +47,8 @@ pub mod clock {
 pub mod event_count;
 #[path = "../../src/sys/ffi_buf.rs"]
 pub mod ffi_buf;
+pub mod lock;
 pub mod memory_file;
-pub mod reentrant;
 pub mod shared_page;
 
 /// There are no signals.

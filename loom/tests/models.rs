@@ -6,11 +6,11 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use loom::thread;
 use sam::shared::control_page::{ControlPage, Phase};
-use sam::shared::data_store::Slots;
+use sam::shared::data_store::{DataStore, Slots};
 use sam::sys::machine;
 
 /// What the next instance finds.
-fn restored(store: &Slots) -> Vec<u8> {
+fn restored(store: &DataStore) -> Vec<u8> {
     let mut room = [0xee; 2];
     store.restore(room[..].as_mut().into()).expect("room for all there is");
     room.into_iter().take_while(|&byte| byte != 0xee).collect()
@@ -22,9 +22,9 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
     for store_in_new_thread in [false, true] {
         loom::model(move || {
             machine::boot();
-            let instance = Slots::new().expect("memory");
+            let instance = DataStore::of(Slots::shared().expect("memory"));
             machine::fork();
-            let next = Slots::new().expect("the same memory");
+            let next = DataStore::of(Slots::shared().expect("the same memory"));
             for &data in before {
                 instance.store(data.into()).expect("room");
             }

@@ -5,8 +5,6 @@
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -24,7 +22,7 @@ use crate::supervisor::helper_handle;
 use crate::supervisor::machine::Rules;
 use crate::sys::event_count::EventCount;
 use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
-use crate::sys::signals::Blocked;
+use crate::sys::lock::{Lock, Locked};
 use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
@@ -69,7 +67,7 @@ pub struct Session {
     changes: AtomicU32,
     has_thread: AtomicBool,
     data: DataStore,
-    registered: Mutex<Registered>,
+    registered: Lock<Registered>,
 }
 
 /// The use that the session has for callbacks, by its interval.
@@ -91,86 +89,32 @@ struct Registered {
     ever: bool,
 }
 
-/// The lock. Fields are dropped in order: unlocked before signals arrive again.
-struct Locked<'a> {
-    registered: MutexGuard<'a, Registered>,
-    blocked: Blocked,
-}
-
 /// The session of this process, if it was initialised.
 pub fn current() -> Option<&'static Session> {
     SESSION.get()
 }
 
-fn existing() -> Result<&'static Session> {
+/// Returns the session of this process.
+///
+/// # Errors
+/// `WrongState` before `sam_initialize`.
+#[inline]
+pub fn get() -> Result<&'static Session> {
     SESSION.get().ok_or(Error::WrongState)
 }
 
 /// See `sam_initialize`. The interval is in ms, 0 or negative: no limit.
 pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
-    let _blocked = Blocked::all();
-    let mut is_new = false;
-    SESSION.get_or_try_init(|| {
-        is_new = true;
-        Session::new(interval_ms, policy)
-    })?;
-    if is_new { Ok(()) } else { Err(Error::WrongState) }
-}
-
-/// See `sam_register`. The number of the instance.
-pub fn register() -> Result<u32> {
-    existing()?.register()
-}
-
-/// See `sam_start`.
-pub fn start() -> Result<()> {
-    existing()?.start()
-}
-
-/// See `sam_stop`.
-pub fn stop() -> Result<()> {
-    existing()?.stop()
-}
-
-/// See `sam_finalize`.
-pub fn finalize() -> Result<()> {
-    existing()?.finalize()
-}
-
-/// See `sam_hc_send`.
-#[inline]
-pub fn heartbeat() -> Result<()> {
-    existing()?.heartbeat()
-}
-
-/// See `sam_hc_callback_register`.
-pub fn register_callback(health_check: Option<HealthCheck>) -> Result<()> {
-    existing()?.register_callback(health_check)
-}
-
-/// See `sam_warn_signal_set`.
-pub fn set_warn_signal(number: i32) -> Result<()> {
-    existing()?.set_warn_signal(number)
-}
-
-/// See `sam_data_getsize`.
-pub fn stored_size() -> Result<usize> {
-    existing()?.data()?.size()
-}
-
-/// See `sam_data_store`.
-pub fn store(data: InBuf<'_>) -> Result<()> {
-    existing()?.data_to_change()?.store(data)
-}
-
-/// See `sam_data_restore`.
-pub fn restore(room: OutBuf<'_>) -> Result<()> {
-    existing()?.data()?.restore(room)
-}
-
-/// See `sam_mark_failed`.
-pub fn mark_failed() -> Result<()> {
-    existing()?.mark_failed()
+    static INITIALIZING: Lock<()> = Lock::new(());
+    // Before the lock is taken, so that it is free in a process that another thread forks meanwhile.
+    after_fork::install(note_fork)?;
+    let _locked = INITIALIZING.lock().ok_or(Error::WrongState)?;
+    if SESSION.get().is_some() {
+        return Err(Error::WrongState);
+    }
+    let session = Session::new(interval_ms, policy)?;
+    after_fork::become_instance();
+    SESSION.set(session).map_err(|_| Error::Internal)
 }
 
 /// Runs in every process that was forked, before fork(3) returns there, and so in the child of a signal handler as well.
@@ -221,7 +165,7 @@ impl Session {
         if policy.quorum {
             helper_handle::probe().inspect_err(|error| tell(&settings, *error))?;
         }
-        let session = Session {
+        Ok(Session {
             policy,
             settings,
             interval: u64::try_from(interval_ms).unwrap_or(0) * 1_000_000,
@@ -237,33 +181,18 @@ impl Session {
             changes: AtomicU32::new(0),
             has_thread: AtomicBool::new(false),
             data: DataStore::new()?,
-            registered: Mutex::default(),
-        };
-        after_fork::install(note_fork)?;
-        Ok(session)
+            registered: Lock::new(Registered::default()),
+        })
     }
 
-    /// Waits for other threads.
+    /// Blocks all signals and waits for other threads.
     ///
     /// # Errors
-    /// `WrongState` once the session is over. A supervisor holds the lock until its end, and the session in it is over:
-    /// a thread that the application started before `sam_register` is not kept waiting there.
-    fn lock(&self) -> Result<Locked<'_>> {
-        /// The pause between two looks, while another thread holds the lock: it is rare, and held for a short time.
-        const PAUSE: Duration = Duration::from_micros(20);
-        let blocked = Blocked::all();
-        loop {
-            if self.is_over() {
-                return Err(Error::WrongState);
-            }
-            match self.registered.try_lock() {
-                Ok(registered) => return Ok(Locked { registered, blocked }),
-                Err(TryLockError::Poisoned(registered)) => {
-                    return Ok(Locked { registered: registered.into_inner(), blocked });
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            }
-        }
+    /// `WrongState` once the session is over. In a supervisor it is over, and the lock is closed: a thread that the
+    /// application started before `sam_register` is not kept waiting there.
+    fn lock(&self) -> Result<Locked<'_, Registered>> {
+        let locked = self.registered.lock().ok_or(Error::WrongState)?;
+        if self.is_over() { Err(Error::WrongState) } else { Ok(locked) }
     }
 
     #[inline]
@@ -295,13 +224,14 @@ impl Session {
         }
     }
 
-    fn register(&self) -> Result<u32> {
-        let guard = self.data.guard()?;
+    /// See `sam_register`. Returns the instance id.
+    pub fn register(&self) -> Result<u32> {
         let locked = self.lock()?;
         if self.call_state() != CallState::Initialized {
             return Err(Error::WrongState);
         }
-        let store = self.data.share(&guard).map_err(|error| match error {
+        let mut slots = self.data.lock()?;
+        let shared_slots = slots.share().map_err(|error| match error {
             Error::NoMemory => Error::System(libc::ENOMEM),
             error => error,
         })?;
@@ -317,7 +247,9 @@ impl Session {
         let become_supervisor = || {
             // For the application's other threads, which are left in this process: nothing of it is theirs now.
             self.set_call_state(CallState::Finalized);
-            self.data.leave(&guard);
+            slots.clear();
+            slots.close();
+            locked.close();
         };
         let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
@@ -327,26 +259,28 @@ impl Session {
                 if let Some(doorbell) = doorbell {
                     self.doorbell.set(doorbell).map_err(|_| Error::Internal)?;
                 }
-                self.data.adopt(store, &guard)?;
+                slots.adopt(shared_slots);
                 self.set_call_state(CallState::Registered);
                 Ok(id)
             }
             Role::Supervisor(status) => {
                 // The application's exit handlers run in this process, and may call us.
+                drop(slots);
                 drop(locked);
                 exit_as::exit_as(status)
             }
         }
     }
 
-    fn start(&self) -> Result<()> {
+    /// See `sam_start`.
+    pub fn start(&self) -> Result<()> {
         if self.policy.quorum {
             self.wait_for_quorum()?;
         }
         let since = {
             let locked = self.lock()?;
             let control_page = self.startable()?;
-            if locked.registered.callback.is_some() {
+            if locked.callback.is_some() {
                 // In a process that was forked from the instance: the thread stayed there.
                 self.provide_thread()?;
             }
@@ -447,7 +381,8 @@ impl Session {
         let _ = self.heartbeat();
     }
 
-    fn stop(&self) -> Result<()> {
+    /// See `sam_stop`.
+    pub fn stop(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
             let control_page = self.control_page_in(&[CallState::Started])?;
@@ -463,7 +398,8 @@ impl Session {
         Ok(())
     }
 
-    fn finalize(&self) -> Result<()> {
+    /// See `sam_finalize`.
+    pub fn finalize(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
             self.set_call_state(CallState::Finalized);
@@ -478,9 +414,9 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a heartbeat, while started.
+    /// See `sam_hc_send`.
     #[inline]
-    fn heartbeat(&self) -> Result<()> {
+    pub fn heartbeat(&self) -> Result<()> {
         let control_page = self.control_page_in(&[CallState::Started])?;
         if after_fork::is_forked() {
             self.claim(control_page);
@@ -489,16 +425,17 @@ impl Session {
         Ok(())
     }
 
-    fn register_callback(&self, health_check: Option<HealthCheck>) -> Result<()> {
+    /// See `sam_hc_callback_register`.
+    pub fn register_callback(&self, health_check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock()?;
         self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        if self.callbacks == Callbacks::Refused || (health_check.is_none() && !locked.registered.ever) {
+        if self.callbacks == Callbacks::Refused || (health_check.is_none() && !locked.ever) {
             return Err(Error::InvalidArgument);
         }
         self.provide_thread()?;
-        let mask = locked.blocked.mask_before();
+        let mask = locked.mask_before();
         let callback = health_check.map(|health_check| Callback { health_check, mask });
-        *locked.registered = Registered { callback, ever: true };
+        *locked = Registered { callback, ever: true };
         Ok(())
     }
 
@@ -518,7 +455,8 @@ impl Session {
         Ok(())
     }
 
-    fn set_warn_signal(&self, number: i32) -> Result<()> {
+    /// See `sam_warn_signal_set`.
+    pub fn set_warn_signal(&self, number: i32) -> Result<()> {
         let _locked = self.lock()?;
         let control_page = self.control_page_if_any()?;
         if !(0..=signals::last()).contains(&number) {
@@ -531,17 +469,28 @@ impl Session {
         Ok(())
     }
 
-    /// The data, for a call that only reads it: no supervisor is needed.
+    /// See `sam_data_getsize`. Needs no supervisor.
+    pub fn stored_size(&self) -> Result<usize> {
+        self.data()?.size()
+    }
+
+    /// See `sam_data_restore`. Needs no supervisor.
+    pub fn restore(&self, to: OutBuf<'_>) -> Result<()> {
+        self.data()?.restore(to)
+    }
+
+    /// See `sam_data_store`.
+    pub fn store(&self, data: InBuf<'_>) -> Result<()> {
+        self.control_page_if_any()?;
+        self.data.store(data)
+    }
+
     fn data(&self) -> Result<&DataStore> {
         if self.is_over() { Err(Error::WrongState) } else { Ok(&self.data) }
     }
 
-    fn data_to_change(&self) -> Result<&DataStore> {
-        self.control_page_if_any()?;
-        Ok(&self.data)
-    }
-
-    fn mark_failed(&self) -> Result<()> {
+    /// See `sam_mark_failed`.
+    pub fn mark_failed(&self) -> Result<()> {
         let _locked = self.lock()?;
         let control_page =
             self.control_page_in(&[CallState::Registered, CallState::Started, CallState::Stopped])?;
@@ -597,7 +546,7 @@ impl callback_thread::Host for Session {
 
     fn callback_to_run(&self) -> Option<Callback> {
         let locked = self.lock().ok()?;
-        locked.registered.callback.filter(|_| self.call_state() == CallState::Started)
+        locked.callback.filter(|_| self.call_state() == CallState::Started)
     }
 
     fn report_unhealthy(&self, is_current: &dyn Fn() -> bool) {

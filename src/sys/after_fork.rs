@@ -2,7 +2,7 @@
 //! handler in the new process, which marks it there.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{clock, process};
@@ -14,21 +14,35 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 static OWN: AtomicI32 = AtomicI32::new(0);
 /// The pid of the process that forked the calling one.
 static PARENT: AtomicI32 = AtomicI32::new(0);
+/// The number of forks between the process that installed the handler and the calling one, plus one.
+static GENERATION: AtomicU32 = AtomicU32::new(1);
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 static NOTE: OnceLock<fn()> = OnceLock::new();
 
-/// Has `note` called in every process that is forked from now on. It must be safe in signal handlers.
+/// Has `note` called in every process that is forked from now on. It must be safe in signal handlers. Later calls do
+/// nothing.
 ///
 /// # Errors
 /// `Error::NoMemory` if there is no memory for the handler.
 pub fn install(note: fn()) -> Result<()> {
-    become_instance();
+    if INSTALLED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     let _ = NOTE.set(note);
     // SAFETY: the handler stays valid, for the library is never unloaded (-z nodelete); it makes no call but getpid(2)
     // and what the caller promises for `note`.
     match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
         0 => Ok(()),
-        _ => Err(Error::NoMemory),
+        _ => {
+            INSTALLED.store(false, Ordering::Relaxed);
+            Err(Error::NoMemory)
+        }
     }
+}
+
+/// Returns a number that is larger in a process than in the one that forked it, and never 0.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
 }
 
 /// The C library calls it in the new process, before fork(3) returns there.
@@ -36,6 +50,7 @@ unsafe extern "C" fn in_child() {
     PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
     OWN.store(process::own_pid(), Ordering::Relaxed);
     FORKED.store(true, Ordering::Relaxed);
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     if let Some(note) = NOTE.get() {
         note();
     }

@@ -1,9 +1,13 @@
-//! Memory of the application, as C hands it over: a pointer and a length that may promise more than there is,
-//! and that nobody looks at before the call has been found good.
+//! Memory of the application, as C hands it over: a pointer and a length. The library does not access the memory before
+//! it has checked that the call is legal and that the length is possible.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-/// Bytes to read.
+/// The smallest page of memory of any system that the library runs on, in bytes.
+const PAGE: usize = 4096;
+
+/// Bytes of the application that a call reads.
 #[derive(Debug, Clone, Copy)]
 pub struct InBuf<'a> {
     start: *const u8,
@@ -12,36 +16,53 @@ pub struct InBuf<'a> {
 }
 
 impl InBuf<'_> {
+    /// Returns the `length` bytes at `start`.
+    ///
     /// # Safety
-    /// When the call that gets them succeeds, `start` pointed to `length` readable bytes until then; `length` 0
-    /// promises nothing.
+    /// `start` points to `length` readable bytes as long as the result is used, unless the call that gets it refuses so
+    /// many. With a `length` of 0, `start` may be anything.
     pub unsafe fn new(start: *const u8, length: usize) -> Self {
         InBuf { start, length, _lent: PhantomData }
     }
 
-    /// So many bytes that are not there, for a call that has to refuse them.
+    /// Returns `length` bytes that do not exist, for a call that has to refuse so many.
     #[cfg(test)]
     pub fn pretended(length: usize) -> Self {
         // SAFETY: the call is refused, so nothing is promised.
         unsafe { InBuf::new(b"x".as_ptr(), length) }
     }
 
-    /// How many.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Copies them to `target`.
+    /// Returns the bytes in `range`, as far as there are such bytes.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let start = range.start.min(self.length);
+        let length = range.end.clamp(start, self.length) - start;
+        InBuf { start: self.start.wrapping_add(start), length, _lent: PhantomData }
+    }
+
+    /// Reads from each page, so that a signal handler of the application that makes pages accessible on a fault runs now.
+    pub fn touch(&self) {
+        for place in (0..self.length).step_by(PAGE).chain(self.length.checked_sub(1)) {
+            // SAFETY: new() was promised readable bytes.
+            unsafe { self.start.add(place).read_volatile() };
+        }
+    }
+
+    /// Copies the bytes to `target`.
     ///
     /// # Safety
-    /// `target` has room for them and is no part of them.
+    /// `target` has room for the bytes, and does not overlap them.
     pub(super) unsafe fn copy_to(&self, target: *mut u8) {
-        // SAFETY: new() was promised readable bytes, this function a target.
+        // SAFETY: the caller of new() promised readable bytes, the caller of this function a target.
         unsafe { self.start.copy_to_nonoverlapping(target, self.length) };
     }
 }
@@ -53,7 +74,7 @@ impl<'a> From<&'a [u8]> for InBuf<'a> {
     }
 }
 
-/// Room to write to.
+/// Room of the application that a call writes to.
 #[derive(Debug)]
 pub struct OutBuf<'a> {
     start: *mut u8,
@@ -62,29 +83,51 @@ pub struct OutBuf<'a> {
 }
 
 impl OutBuf<'_> {
+    /// Returns the room of `length` bytes at `start`.
+    ///
     /// # Safety
-    /// `start` points to as many writable bytes as the call writes, which are `length` at most.
+    /// `start` points to as many writable bytes as the call writes, which are `length` at most. Nothing else uses them
+    /// during the call.
     pub unsafe fn new(start: *mut u8, length: usize) -> Self {
         OutBuf { start, length, _lent: PhantomData }
     }
 
-    /// How many bytes fit.
+    /// Returns the number of bytes that fit.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether none fit.
+    /// Returns `true` if no bytes fit.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Fills the first `length` bytes from `source`; `length` is at most len().
+    /// Returns the room for the bytes in `range`, as far as there is such room.
+    pub fn part(&mut self, range: Range<usize>) -> OutBuf<'_> {
+        let start = range.start.min(self.length);
+        let length = range.end.clamp(start, self.length) - start;
+        OutBuf { start: self.start.wrapping_add(start), length, _lent: PhantomData }
+    }
+
+    /// Writes to each page what is there, so that a signal handler of the application that makes pages accessible on a
+    /// fault runs now. The call that has the room will write all of it.
+    pub fn touch(&mut self) {
+        for place in (0..self.length).step_by(PAGE).chain(self.length.checked_sub(1)) {
+            // SAFETY: new() was promised writable bytes, which are the call's alone.
+            unsafe {
+                let byte = self.start.add(place);
+                byte.write_volatile(byte.read_volatile());
+            }
+        }
+    }
+
+    /// Fills the room from `source`.
     ///
     /// # Safety
-    /// `source` has that many readable bytes and is no part of the room.
-    pub(super) unsafe fn fill(&mut self, source: *const u8, length: usize) {
+    /// `source` has as many readable bytes, and does not overlap the room.
+    pub(super) unsafe fn fill(&mut self, source: *const u8) {
         // SAFETY: new() was promised the room, this function the source.
-        unsafe { self.start.copy_from_nonoverlapping(source, length.min(self.length)) };
+        unsafe { self.start.copy_from_nonoverlapping(source, self.length) };
     }
 }
 

@@ -1,10 +1,10 @@
 //! Memory that outlives the process that wrote it: a memfd, mapped.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, IntoRawFd, RawFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
@@ -14,22 +14,22 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::read;
 
 use super::ffi_buf::{InBuf, OutBuf};
-use super::signals::Blocked;
 use crate::error::{Error, Result};
 
-/// A file in memory. Its descriptor is close-on-exec and kept open for the life of the process; the application
-/// may close it all the same, so it is checked before each use.
+/// A file in memory, or private memory in its place. The descriptor is close-on-exec and kept open for the life of the
+/// process. The application may close it all the same, so it is checked before each use.
 ///
-/// A signal handler may use it while it is in use, unless both write or one has to grow what the other reads.
+/// The caller uses it in one thread at a time, with all signals blocked. Another thread may fork meanwhile: at any moment
+/// the fields describe memory that is there.
 #[derive(Debug)]
 pub struct MemoryFile {
-    /// `None` for memory that has no file.
+    /// `None` for private memory.
     file: Option<Identified>,
-    /// What is mapped changes while all signals are blocked.
-    mapping: Cell<NonNull<u8>>,
-    mapped: Cell<usize>,
-    /// Bytes of memory that the file has, as far as this process knows.
-    reserved: Cell<usize>,
+    mapping: AtomicPtr<u8>,
+    /// The number of bytes that are mapped.
+    mapped: AtomicUsize,
+    /// The number of bytes of memory that the file has, as far as this process knows.
+    reserved: AtomicUsize,
 }
 
 /// A descriptor, and the file that it is while it is ours.
@@ -40,23 +40,23 @@ struct Identified {
     inode: libc::ino_t,
 }
 
-// SAFETY: descriptor and mapping belong to the process, not to a thread.
-unsafe impl Send for MemoryFile {}
-
-/// Bytes that a file may keep when they are not used: most data is smaller, and stored without a system call.
+/// Bytes that a file may keep when they are not used: most data is smaller, and is stored without another mapping.
 const KEPT: usize = 256 * 1024;
 
-/// The unit in which memory is given back: a multiple of every system's page.
+/// The unit in which memory is given back, in bytes: a multiple of every system's page.
 const UNIT: usize = 65536;
 
 const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 impl MemoryFile {
     /// Makes an empty file. `name` shows in /proc.
+    ///
+    /// # Errors
+    /// The error of memfd_create(2), fcntl(2) or fstat(2).
     pub fn create(name: &CStr) -> nix::Result<MemoryFile> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let fd = super::above_standard(fd)?;
-        // Nobody who ever had it can cut it short under a reader's mapping.
+        // No process can shorten the file under a reader's mapping.
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
         let stat = fstat(&fd)?;
         Ok(MemoryFile::on(Some(Identified { fd: fd.into_raw_fd(), device: stat.st_dev, inode: stat.st_ino })))
@@ -70,72 +70,97 @@ impl MemoryFile {
     fn on(file: Option<Identified>) -> MemoryFile {
         MemoryFile {
             file,
-            mapping: Cell::new(NonNull::dangling()),
-            mapped: Cell::new(0),
-            reserved: Cell::new(0),
+            mapping: AtomicPtr::new(NonNull::dangling().as_ptr()),
+            mapped: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
         }
     }
 
-    /// The file, as an instance that is not trusted has it.
+    /// Returns the descriptor, as an instance that is not trusted has it.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn exposed(&self) -> impl AsFd + use<> {
         Borrowed(self.file.expect("a file").fd)
     }
 
-    /// Writes to the start of the file, which grows when it has to. On an error the earlier content may be gone.
-    pub fn write(&self, data: InBuf<'_>) -> Result<()> {
-        if !self.reaches(data.len()) {
-            self.reserve(data.len())?;
-        }
-        // SAFETY: the mapping has room for the data, its pages are reserved, and the data cannot lie in it: it is
-        // handed out by bytes() alone, for another file.
-        unsafe { data.copy_to(self.mapping.get().as_ptr()) };
+    /// Writes `data` at the place `start`.
+    ///
+    /// # Errors
+    /// `Internal` if the memory does not reach to the end of the data: see `reserve`.
+    pub fn write(&self, start: usize, data: InBuf<'_>) -> Result<()> {
+        let place = self.place(start, data.len())?;
+        // SAFETY: the mapping has room for the data at that place, and its pages are reserved. The data cannot lie in the
+        // mapping: copy_to() alone hands it out, for another file.
+        unsafe { data.copy_to(place) };
         Ok(())
     }
 
-    /// Reads `length` bytes from the start of the file; on an error nothing was read.
-    pub fn read(&self, mut room: OutBuf<'_>, length: usize) -> Result<()> {
-        self.reach(length)?;
-        // SAFETY: the mapping covers length bytes of a file that cannot shrink, and is no room of the application's.
-        unsafe { room.fill(self.mapping.get().as_ptr(), length) };
+    /// Fills `room` with the bytes at the place `start`.
+    ///
+    /// # Errors
+    /// `Internal` if the memory does not reach to the end of these bytes: see `reach`. Nothing was read then.
+    pub fn read(&self, start: usize, mut room: OutBuf<'_>) -> Result<()> {
+        let place = self.place(start, room.len())?;
+        // SAFETY: the mapping has these bytes, of a file that cannot shrink, and is no room of the application's.
+        unsafe { room.fill(place) };
         Ok(())
     }
 
-    /// Copies `length` bytes from the start of this file to the start of `target`.
+    /// Copies the first `length` bytes to the start of `target`.
+    ///
+    /// # Errors
+    /// As `reach`, and for `target` as `reserve`.
     pub fn copy_to(&self, target: &MemoryFile, length: usize) -> Result<()> {
         self.reach(length)?;
-        // SAFETY: the mapping covers length bytes, and stays as it is until they are copied: `target` is another file.
-        target.write(unsafe { InBuf::new(self.mapping.get().as_ptr(), length) })
+        target.reserve(length)?;
+        // SAFETY: the mapping has that many bytes, and stays as it is until they are copied: `target` is another file.
+        target.write(0, unsafe { InBuf::new(self.mapping.load(Ordering::Relaxed), length) })
     }
 
-    /// Makes sure that the first `length` bytes can be read; an error when the file is shorter.
+    /// Returns where the `length` bytes from `start` on are mapped.
+    fn place(&self, start: usize, length: usize) -> Result<*mut u8> {
+        match start.checked_add(length) {
+            Some(end) if self.reaches(end) => Ok(self.mapping.load(Ordering::Relaxed).wrapping_add(start)),
+            _ => Err(Error::Internal),
+        }
+    }
+
+    /// Returns `true` if the first `length` bytes are mapped.
+    pub fn reaches(&self, length: usize) -> bool {
+        length <= self.mapped.load(Ordering::Relaxed)
+    }
+
+    /// Makes sure that the first `length` bytes can be read.
+    ///
+    /// # Errors
+    /// `Internal` if there are fewer bytes. `DescriptorLost` if the application has closed the descriptor. The error of
+    /// mmap(2).
     pub fn reach(&self, length: usize) -> Result<()> {
         if self.reaches(length) {
             return Ok(());
         }
-        let file = self.file.ok_or(Error::Internal)?;
-        let _blocked = Blocked::all();
-        let (file, size) = file.checked()?;
+        let (file, size) = self.file.ok_or(Error::Internal)?.checked()?;
         if size < length {
             return Err(Error::Internal);
         }
         self.map(Some(&file), length, MapFlags::empty())
     }
 
-    /// Whether the first `length` bytes can be read and written as it is.
-    pub fn reaches(&self, length: usize) -> bool {
-        length <= self.mapped.get()
-    }
-
-    /// Gives the file at least `length` bytes of memory that is really there, so that writing cannot fail later.
-    fn reserve(&self, length: usize) -> Result<()> {
-        let _blocked = Blocked::all();
+    /// Makes sure that the first `length` bytes can be written, in memory that is really there. If the memory has to
+    /// grow, the earlier content of private memory is lost.
+    ///
+    /// # Errors
+    /// `NoMemory` if the machine or a limit of the process has no room for that. `DescriptorLost` if the application has
+    /// closed the descriptor. The error of fallocate(2) or mmap(2).
+    pub fn reserve(&self, length: usize) -> Result<()> {
+        if self.reaches(length) {
+            return Ok(());
+        }
         let file = self.file.map(Identified::checked).transpose()?;
         let memory = available_memory();
         if length > memory {
             return Err(Error::NoMemory);
         }
-        // Some more than asked for, so that data which grows a little each time is not mapped anew each time.
+        // An eighth more than asked for, so that data that grows a little with each store is not mapped each time.
         const PAGE: usize = 4096;
         let room = length.saturating_add(length / 8).min(memory).div_ceil(PAGE) * PAGE;
         if let Some((file, _)) = &file {
@@ -149,7 +174,7 @@ impl MemoryFile {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        self.reserved.set(self.reserved.get().max(room));
+        self.reserved.fetch_max(room, Ordering::Relaxed);
         self.map(file.as_ref().map(|(file, _)| file), room, MapFlags::MAP_POPULATE)
     }
 
@@ -163,33 +188,37 @@ impl MemoryFile {
             }
         };
         self.unmap_from(0);
-        self.mapping.set(mapping.cast());
-        self.mapped.set(length);
+        self.mapping.store(mapping.cast().as_ptr(), Ordering::Relaxed);
+        // After the mapping, also for a process that another thread forks now.
+        self.mapped.store(length, Ordering::Release);
         Ok(())
     }
 
     /// Unmaps what is mapped at `start` and behind.
     fn unmap_from(&self, start: usize) {
-        if let Some(length) = self.mapped.get().checked_sub(start).filter(|&length| length > 0) {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        if let Some(length) = mapped.checked_sub(start).filter(|&length| length > 0) {
+            // Before the memory is gone, also for a process that another thread forks now.
+            self.mapped.store(start, Ordering::SeqCst);
+            let unused = NonNull::new(self.mapping.load(Ordering::Relaxed).wrapping_add(start));
             // SAFETY: mapped by map(), and no reference into it is ever kept.
-            let _ = unsafe { munmap(self.mapping.get().add(start).cast(), length) };
-            self.mapped.set(start);
+            let _ = unused.map(|unused| unsafe { munmap(unused.cast(), length) });
         }
     }
 
     /// Asks the kernel how much memory the file has: another process may have stored since this one was forked.
     pub fn survey(&self) {
         if let Some(Ok((_, size))) = self.file.map(Identified::checked) {
-            self.reserved.set(size);
+            self.reserved.store(size, Ordering::Relaxed);
         }
     }
 
     /// Returns `true` if the file has much more memory than data of `length` bytes needs.
     pub fn is_wasteful(&self, length: usize) -> bool {
-        self.reserved.get() > length.saturating_mul(2).max(KEPT)
+        self.reserved.load(Ordering::Relaxed) > length.saturating_mul(2).max(KEPT)
     }
 
-    /// Gives back the memory behind the first `length` bytes. All signals are blocked by the caller.
+    /// Gives back the memory behind the first `length` bytes.
     pub fn give_back(&self, length: usize) {
         let room = length.div_ceil(UNIT).saturating_mul(UNIT);
         self.unmap_from(room);
@@ -202,7 +231,7 @@ impl MemoryFile {
             }
         }
         // Not tried again where it failed.
-        self.reserved.set(self.reserved.get().min(room));
+        self.reserved.fetch_min(room, Ordering::Relaxed);
     }
 }
 
@@ -216,9 +245,11 @@ impl Drop for MemoryFile {
 }
 
 impl Identified {
-    /// The descriptor and how many bytes of the file are really there, if the number is still ours. An instance
-    /// that is not trusted may have made the file as long as it liked: reading its holes would cost memory that
-    /// nobody has reserved.
+    /// Returns the descriptor, and the number of bytes of the file that are really there. An instance that is not
+    /// trusted may have made the file as long as it liked: reading its holes would take memory that is not reserved.
+    ///
+    /// # Errors
+    /// `DescriptorLost` if the number is no longer a descriptor of this file.
     fn checked(self) -> Result<(Borrowed, usize)> {
         let file = Borrowed(self.fd);
         match fstat(&file) {
@@ -231,7 +262,7 @@ impl Identified {
     }
 }
 
-/// A descriptor number that may or may not be ours: good for one call, after a check.
+/// A descriptor number that the application may have closed: good for one call, after a check.
 struct Borrowed(RawFd);
 
 impl AsFd for Borrowed {
@@ -241,17 +272,17 @@ impl AsFd for Borrowed {
     }
 }
 
-/// Bytes that can be had without driving the machine out of memory.
+/// Returns the number of bytes that can be had without driving the machine out of memory.
 fn available_memory() -> usize {
     let file = open(c"/proc/meminfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok();
     let available = file.and_then(|file| available_in(|room| read(&file, room).unwrap_or(0)));
     available.unwrap_or_else(all_memory)
 }
 
-/// MemAvailable and SwapFree of /proc/meminfo, in bytes. `more` reads the next part of it.
+/// Returns the sum of MemAvailable and SwapFree of /proc/meminfo, in bytes. `more` reads the next part of that file.
 ///
-/// Nothing is allocated: a signal handler that stores data may have interrupted malloc. And little is taken of the
-/// stack, for a handler's may be small.
+/// Nothing is allocated, because a signal handler that stores data may have interrupted malloc(3). Little of the stack
+/// is used, because the alternate stack of a handler may be small.
 fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
     let (mut part, mut line) = ([0; 256], [0; 64]);
     let mut length = 0;
@@ -268,7 +299,7 @@ fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
                 swap = swap.or(kib(whole, b"SwapFree:"));
                 length = 0;
             } else if let Some(place) = line.get_mut(length) {
-                // A line that does not fit is none of the two.
+                // A line that does not fit is neither of the two.
                 *place = byte;
                 length += 1;
             }
@@ -277,13 +308,13 @@ fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
     available?.saturating_add(swap.unwrap_or(0)).checked_mul(1024)
 }
 
-/// The number in a line `NAME NUMBER kB`, if it is this one.
+/// Returns the number in a line `NAME NUMBER kB`, if the line has this name.
 fn kib(line: &[u8], name: &[u8]) -> Option<usize> {
     let number = line.strip_prefix(name)?.strip_suffix(b" kB")?.trim_ascii();
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// All memory and swap, where /proc is not mounted or no descriptor is left to read it.
+/// Returns the size of memory and swap in bytes, for where /proc is not mounted or no descriptor is left to read it.
 fn all_memory() -> usize {
     // SAFETY: sysinfo fills in plain data and cannot fail for a valid pointer.
     let info = unsafe {
@@ -321,13 +352,18 @@ mod tests {
         }
     }
 
+    fn write(file: &MemoryFile, data: &[u8]) -> Result<()> {
+        file.reserve(data.len())?;
+        file.write(0, data.into())
+    }
+
     #[test]
-    fn what_is_written_is_read_and_growing_keeps_it() {
+    fn what_is_written_is_read_after_growing() {
         for file in [MemoryFile::create(c"sam-test").unwrap(), MemoryFile::private()] {
             for data in [&b"small"[..], &[7; 300_000], b"", b"again small"] {
                 let mut back = vec![0; data.len()];
-                file.write(data.into()).unwrap();
-                file.read(back[..].as_mut().into(), data.len()).unwrap();
+                write(&file, data).unwrap();
+                file.read(0, back[..].as_mut().into()).unwrap();
                 assert_eq!(back, data);
             }
         }
@@ -338,7 +374,7 @@ mod tests {
         let mut file = MemoryFile::create(c"sam-test").unwrap();
         let identified = file.file.unwrap();
         file.file = Some(Identified { inode: identified.inode + 1, ..identified });
-        assert_eq!(file.write(InBuf::from(&[1; 10_000][..])), Err(Error::DescriptorLost));
+        assert_eq!(write(&file, &[1; 10_000]), Err(Error::DescriptorLost));
         file.file = Some(identified);
         assert_eq!(identified.checked().unwrap().1, 0);
     }
@@ -348,14 +384,15 @@ mod tests {
         const LARGE: usize = 10 * KEPT;
         for file in [MemoryFile::create(c"sam-test").unwrap(), MemoryFile::private()] {
             for kept in [0, 5, UNIT, 3 * KEPT] {
-                file.write(InBuf::from(&vec![7; LARGE][..])).unwrap();
+                write(&file, &vec![7; LARGE]).unwrap();
                 assert!(file.is_wasteful(0) && file.is_wasteful(LARGE / 4) && !file.is_wasteful(LARGE));
                 file.give_back(kept);
                 assert!(!file.is_wasteful(kept), "{kept} bytes");
                 file.survey();
-                assert!(!file.is_wasteful(kept) && file.mapped.get() < kept + UNIT, "{kept} bytes");
+                assert!(!file.is_wasteful(kept) && !file.reaches(kept + UNIT), "{kept} bytes");
                 let mut back = vec![0; kept];
-                file.read(back[..].as_mut().into(), kept).unwrap();
+                file.reach(kept).unwrap();
+                file.read(0, back[..].as_mut().into()).unwrap();
                 assert_eq!(back, vec![7; kept]);
             }
         }
@@ -373,14 +410,28 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_written_and_read_at_their_place() {
+        let file = MemoryFile::create(c"sam-test").unwrap();
+        assert_eq!(file.write(0, b"x"[..].into()), Err(Error::Internal), "nothing is reserved");
+        write(&file, b"one, two").unwrap();
+        file.write(5, b"TWO"[..].into()).unwrap();
+        let mut back = [0; 6];
+        file.read(2, back[..].as_mut().into()).unwrap();
+        assert_eq!(&back, b"e, TWO");
+        for start in [UNIT, usize::MAX] {
+            assert_eq!(file.read(start, back[..].as_mut().into()), Err(Error::Internal));
+        }
+    }
+
+    #[test]
     fn private_memory_reaches_what_was_written() {
         let memory = MemoryFile::private();
         assert_eq!(memory.reach(1), Err(Error::Internal));
-        memory.write(b"data"[..].into()).unwrap();
+        write(&memory, b"data").unwrap();
         let copy = MemoryFile::create(c"sam-test").unwrap();
         memory.copy_to(&copy, 4).unwrap();
         let mut back = [0; 4];
-        copy.read(back[..].as_mut().into(), 4).unwrap();
+        copy.read(0, back[..].as_mut().into()).unwrap();
         assert_eq!(&back, b"data");
     }
 }

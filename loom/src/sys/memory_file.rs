@@ -23,39 +23,38 @@ impl MemoryFile {
         MemoryFile(Arc::new(std::array::from_fn(|_| AtomicU8::new(0))))
     }
 
-    pub fn write(&self, data: InBuf<'_>) -> Result<()> {
-        if data.len() > LENGTH {
-            return Err(Error::NoMemory);
-        }
+    pub fn write(&self, start: usize, data: InBuf<'_>) -> Result<()> {
+        self.reach(start + data.len())?;
         let mut bytes = [0; LENGTH];
         // SAFETY: there is room for that much.
         unsafe { data.copy_to(bytes.as_mut_ptr()) };
-        for (byte, value) in self.0.iter().zip(bytes).take(data.len()) {
+        for (byte, value) in self.0[start..].iter().zip(bytes).take(data.len()) {
             byte.store(value, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    pub fn read(&self, mut room: OutBuf<'_>, length: usize) -> Result<()> {
-        self.reach(length)?;
-        let bytes: Vec<u8> = self.0[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    pub fn read(&self, start: usize, mut room: OutBuf<'_>) -> Result<()> {
+        self.reach(start + room.len())?;
+        let bytes: Vec<u8> =
+            self.0[start..start + room.len()].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         // SAFETY: there are that many bytes.
-        unsafe { room.fill(bytes.as_ptr(), length) };
+        unsafe { room.fill(bytes.as_ptr()) };
         Ok(())
     }
 
     pub fn reach(&self, length: usize) -> Result<()> {
-        if self.reaches(length) { Ok(()) } else { Err(Error::Internal) }
+        if length <= LENGTH { Ok(()) } else { Err(Error::Internal) }
     }
 
-    pub fn reaches(&self, length: usize) -> bool {
-        length <= LENGTH
+    pub fn reserve(&self, length: usize) -> Result<()> {
+        self.reach(length).map_err(|_| Error::NoMemory)
     }
 
     pub fn copy_to(&self, target: &MemoryFile, length: usize) -> Result<()> {
         let mut bytes = [0; LENGTH];
-        self.read(bytes[..].as_mut().into(), length)?;
-        target.write(bytes[..length].into())
+        self.read(0, bytes[..length].as_mut().into())?;
+        target.write(0, bytes[..length].into())
     }
 
     /// There is no more memory than is needed.
