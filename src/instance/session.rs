@@ -1,7 +1,7 @@
-//! The one session of this process: which call is legal when, and what each does.
+//! The session of this process: which call is legal when, and what each call does.
 //!
-//! What changes more than one word is done under the session's lock, with all signals blocked: so a signal
-//! handler may call anything, whatever it interrupts. The heartbeat takes no lock, and the store has one of its own.
+//! A call that changes more than one word holds the session's lock and blocks all signals. So a signal handler may call any
+//! function, whatever it interrupts. A heartbeat takes no lock, and the data store has a lock of its own.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
@@ -27,7 +27,7 @@ use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
-/// Where the process is in the life of a session.
+/// How far the calls of the application have brought the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum CallState {
@@ -48,36 +48,36 @@ impl CallState {
     ];
 }
 
-/// A session, from `sam_initialize` on.
+/// What `sam_initialize` makes.
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
     settings: Settings,
-    /// ns; 0: no limit.
+    /// The longest silence allowed, in ns. 0: no limit.
     interval: u64,
     callbacks: Callbacks,
     call_state: AtomicU8,
-    /// In an instance, from `sam_register` on.
+    /// The control page. Set in an instance, when `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// In an instance, where corosync has a say.
+    /// The doorbell of the cluster helper. Set in an instance whose policy has QUORUM or CMAP.
     doorbell: OnceCell<Doorbell>,
-    /// The warning signal, until there is a board to say it on.
+    /// The warning signal. Once there is a control page, the one there counts.
     warn_signal: AtomicI32,
-    /// Counts what the callback thread has to look at.
+    /// Counts the changes that the callback thread has to look at.
     changes: AtomicU32,
     has_thread: AtomicBool,
     data: DataStore,
     registered: Lock<Registered>,
 }
 
-/// The use that the session has for callbacks, by its interval.
+/// What the session does with callbacks, depending on the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callbacks {
-    /// They are called once per interval.
+    /// Calls them once per interval.
     Called,
-    /// They are accepted and never called: the interval is negative.
+    /// Accepts them and never calls them: the interval is negative.
     Idle,
-    /// They are refused: the interval is 0.
+    /// Refuses them: the interval is 0.
     Refused,
 }
 
@@ -89,7 +89,7 @@ struct Registered {
     ever: bool,
 }
 
-/// The session of this process, if it was initialised.
+/// Returns the session of this process. `None` before `sam_initialize`.
 pub fn current() -> Option<&'static Session> {
     SESSION.get()
 }
@@ -103,10 +103,11 @@ pub fn get() -> Result<&'static Session> {
     SESSION.get().ok_or(Error::WrongState)
 }
 
-/// See `sam_initialize`. The interval is in ms, 0 or negative: no limit.
+/// Opens the session, see `sam_initialize`. `interval_ms` is the longest silence allowed; 0 or negative: no limit.
 pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     static INITIALIZING: Lock<()> = Lock::new(());
-    // Before the lock is taken, so that it is free in a process that another thread forks meanwhile.
+    // The handler must be installed before the lock is taken. It frees the lock in a process that another thread forks
+    // meanwhile.
     after_fork::install(note_fork)?;
     let _locked = INITIALIZING.lock().ok_or(Error::WrongState)?;
     if SESSION.get().is_some() {
@@ -117,7 +118,8 @@ pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     SESSION.set(session).map_err(|_| Error::Internal)
 }
 
-/// Runs in every process that was forked, before fork(3) returns there, and so in the child of a signal handler as well.
+/// Marks a forked process. The C library calls it in the new process before fork(3) returns there, also if a signal handler
+/// has forked.
 fn note_fork() {
     let Some(session) = current() else { return };
     session.has_thread.store(false, Ordering::Relaxed);
@@ -126,28 +128,28 @@ fn note_fork() {
     }
 }
 
-/// The body of the callback thread.
+/// Runs the callback thread.
 fn run_callback_thread() {
     if let Some(session) = current() {
         callback_thread::run(session);
     }
 }
 
-/// Tells the administrator of a fault of our own.
+/// Logs a fault of the library itself.
 pub fn complain(what: impl Display) {
     let route = current().map_or_else(Route::default, |session| session.settings.log);
     Log::open(route).say(Priority::Error, what);
 }
 
-/// Tells the administrator what cannot be told by a code.
+/// Logs an error that the returned code alone does not explain.
 fn tell(settings: &Settings, error: Error) {
     if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
         Log::open(settings.log).say(Priority::Error, error);
     }
 }
 
-/// Takes the parent-death signal from the calling thread, for that of the callbacks, which is made next, has it from
-/// then on: the kernel sends the signal of each thread. Returns whether there was one.
+/// Clears the parent-death signal of the calling thread, because the callback thread, which is made next, arms its own. With
+/// both the kernel would send two signals. Returns `true` if the calling thread had one.
 fn hand_over_lifeline() -> bool {
     let had_one = process::signal_on_death_of_parent_now() == libc::SIGTERM;
     if had_one {
@@ -185,11 +187,11 @@ impl Session {
         })
     }
 
-    /// Blocks all signals and waits for other threads.
+    /// Takes the session's lock and blocks all signals. Waits for other threads.
     ///
     /// # Errors
-    /// `WrongState` once the session is over. In a supervisor it is over, and the lock is closed: a thread that the
-    /// application started before `sam_register` is not kept waiting there.
+    /// `WrongState` once the session is over. In a supervisor the session is over and the lock is closed, so a thread that
+    /// the application started before `sam_register` does not wait there.
     fn lock(&self) -> Result<Locked<'_, Registered>> {
         let locked = self.registered.lock().ok_or(Error::WrongState)?;
         if self.is_over() { Err(Error::WrongState) } else { Ok(locked) }
@@ -204,7 +206,10 @@ impl Session {
         self.call_state.store(call_state as u8, Ordering::Release);
     }
 
-    /// The page, for a call that is legal in `call_state` and needs a supervisor.
+    /// Returns the control page for a call that is legal in the states `call_state` alone, and needs a supervisor.
+    ///
+    /// # Errors
+    /// `WrongState` in other states, `SupervisorLost` if the supervisor has ended.
     #[inline]
     fn control_page_in(&self, call_state: &[CallState]) -> Result<&InstanceEnd> {
         if !call_state.contains(&self.call_state()) {
@@ -214,7 +219,10 @@ impl Session {
         if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
     }
 
-    /// The page, if there is one yet, for a call that is legal until the session is over.
+    /// Returns the control page for a call that is legal until the session is over. `None` before `sam_register`.
+    ///
+    /// # Errors
+    /// `WrongState` once the session is over, `SupervisorLost` if the supervisor has ended.
     fn control_page_if_any(&self) -> Result<Option<&InstanceEnd>> {
         match self.call_state() {
             CallState::Initialized => Ok(None),
@@ -224,7 +232,7 @@ impl Session {
         }
     }
 
-    /// See `sam_register`. Returns the instance id.
+    /// Forks, see `sam_register`. Returns in each instance, with the instance id.
     pub fn register(&self) -> Result<u32> {
         let locked = self.lock()?;
         if self.call_state() != CallState::Initialized {
@@ -245,7 +253,7 @@ impl Session {
             settings: self.settings,
         };
         let become_supervisor = || {
-            // For the application's other threads, which are left in this process: nothing of it is theirs now.
+            // Other threads of the application remain in this process. Their calls fail from now on.
             self.set_call_state(CallState::Finalized);
             slots.clear();
             slots.close();
@@ -264,7 +272,7 @@ impl Session {
                 Ok(id)
             }
             Role::Supervisor(status) => {
-                // The application's exit handlers run in this process, and may call us.
+                // exit(3) runs the application's exit handlers in this process, and these may call the library.
                 drop(slots);
                 drop(locked);
                 exit_as::exit_as(status)
@@ -272,7 +280,7 @@ impl Session {
         }
     }
 
-    /// See `sam_start`.
+    /// Starts health checking, see `sam_start`.
     pub fn start(&self) -> Result<()> {
         if self.policy.quorum {
             self.wait_for_quorum()?;
@@ -281,7 +289,7 @@ impl Session {
             let locked = self.lock()?;
             let control_page = self.startable()?;
             if locked.callback.is_some() {
-                // In a process that was forked from the instance: the thread stayed there.
+                // A process that was forked from the instance has no callback thread yet.
                 self.provide_thread()?;
             }
             let now = clock::now();
@@ -294,38 +302,42 @@ impl Session {
         Ok(())
     }
 
-    /// The page, for a start.
+    /// Returns the control page for a call that starts health checking. A process that the instance forked asks for adoption
+    /// here.
+    ///
+    /// # Errors
+    /// `WrongState` if health checking cannot be started now, `SupervisorLost` if the supervisor has ended.
     fn startable(&self) -> Result<&InstanceEnd> {
         let control_page = self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        /// How long daemon(3)'s caller may take to exit, in ns.
+        /// The longest wait, in ns, for the exit of a parent that called daemon(3).
         const DAEMON_EXIT_TIMEOUT: u64 = 100_000_000;
         if after_fork::is_forked() {
-            // The program may not call again, and only an orphan is told of the end of the supervisor: see claim().
+            // Only an orphan gets the SIGTERM that tells of the end of the supervisor, see claim(). The program may call no
+            // further function at which that could be made up for.
             after_fork::await_end_of_parent(DAEMON_EXIT_TIMEOUT);
             self.claim(control_page);
         } else {
-            // Forgotten by the kernel if the program has dropped its privileges since it was registered.
+            // The kernel has cleared the signal if the program has dropped its privileges since sam_register.
             self.arm_lifeline();
         }
         if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
     }
 
-    /// Has the kernel send SIGTERM to this process when its parent ends. The thread of the callbacks has the signal where
-    /// there is one, and looks after it itself.
+    /// Has the kernel send SIGTERM to this process when its parent ends. A callback thread arms the signal itself.
     fn arm_lifeline(&self) {
         if !self.has_thread.load(Ordering::Relaxed) {
             process::signal_on_death_of_parent(libc::SIGTERM);
         }
     }
 
-    /// The calling process was forked from the instance and now speaks for it: if the instance exits with 0, the
-    /// supervisor adopts this process.
+    /// Asks for adoption of the calling process, which was forked from the instance: if the instance exits with 0, the
+    /// supervisor makes this process the instance.
     #[cold]
     fn claim(&self, control_page: &InstanceEnd) {
         let own = process::own_pid();
         let is_adopted = control_page.is_adopted(own);
         if is_adopted || after_fork::is_orphan() {
-            // Not before: the parent that ends would be the one that forked this process.
+            // While the parent is the process that forked this one, its end is not that of the supervisor.
             self.arm_lifeline();
         }
         if is_adopted {
@@ -335,14 +347,15 @@ impl Session {
         }
     }
 
-    /// Takes no lock while it waits, and lets signals through: a handler may call anything.
+    /// Waits until the supervisor lets the instance start. Holds no lock and blocks no signal while it waits, so a signal
+    /// handler may call any function.
     fn wait_for_quorum(&self) -> Result<()> {
         let since = clock::now();
         {
             let _locked = self.lock()?;
             self.enter(self.startable()?, Phase::Waiting, since);
         }
-        /// The end of the supervisor wakes nobody: it is looked for.
+        /// How often to look whether the supervisor has ended, in ns. Its end wakes no waiter.
         const SUPERVISOR_POLL: u64 = 500_000_000;
         while !self
             .control_page_in(&[CallState::Registered, CallState::Stopped])?
@@ -351,7 +364,7 @@ impl Session {
         Ok(())
     }
 
-    /// The board gets a new phase, and who has to know of it is told.
+    /// Stores a new phase on the control page, and wakes the cluster helper and the callback thread.
     fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: u64) {
         control_page.enter(phase, now);
         if let Some(doorbell) = self.doorbell.get() {
@@ -360,8 +373,8 @@ impl Session {
         self.notify_thread();
     }
 
-    /// Waits until cmap shows the phase that was entered at `since`, or a later one: a second at most, for corosync may
-    /// not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
+    /// Waits until cmap shows the phase that was entered at `since`, or a later one. Waits for a second at most, because
+    /// corosync may not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
     fn wait_until_published(&self, since: u64) {
         const CMAP_ACK_TIMEOUT: u64 = 1_000_000_000;
         let Some(control_page) = self.control_page.get().filter(|_| self.policy.cmap) else { return };
@@ -377,11 +390,11 @@ impl Session {
             }
             let _ = self.heartbeat();
         }
-        // Refused unless started: then the silence begins here.
+        // The application's own silence begins now. Refused unless health checking is started.
         let _ = self.heartbeat();
     }
 
-    /// See `sam_stop`.
+    /// Stops health checking, see `sam_stop`.
     pub fn stop(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
@@ -398,7 +411,7 @@ impl Session {
         Ok(())
     }
 
-    /// See `sam_finalize`.
+    /// Ends the session, see `sam_finalize`.
     pub fn finalize(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
@@ -414,7 +427,7 @@ impl Session {
         Ok(())
     }
 
-    /// See `sam_hc_send`.
+    /// Sends a heartbeat, see `sam_hc_send`.
     #[inline]
     pub fn heartbeat(&self) -> Result<()> {
         let control_page = self.control_page_in(&[CallState::Started])?;
@@ -425,7 +438,7 @@ impl Session {
         Ok(())
     }
 
-    /// See `sam_hc_callback_register`.
+    /// Registers or removes the callback, see `sam_hc_callback_register`.
     pub fn register_callback(&self, health_check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock()?;
         self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
@@ -439,7 +452,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the thread of the callbacks unless this process has one, or has no use for one.
+    /// Makes the callback thread, unless this process has one or the session never calls callbacks.
     fn provide_thread(&self) -> Result<()> {
         if self.callbacks != Callbacks::Called || self.has_thread.load(Ordering::Relaxed) {
             return Ok(());
@@ -455,7 +468,7 @@ impl Session {
         Ok(())
     }
 
-    /// See `sam_warn_signal_set`.
+    /// Sets the warning signal, see `sam_warn_signal_set`.
     pub fn set_warn_signal(&self, number: i32) -> Result<()> {
         let _locked = self.lock()?;
         let control_page = self.control_page_if_any()?;
@@ -469,17 +482,17 @@ impl Session {
         Ok(())
     }
 
-    /// See `sam_data_getsize`. Needs no supervisor.
+    /// Returns the size of the stored data in bytes, see `sam_data_getsize`. Needs no supervisor.
     pub fn stored_size(&self) -> Result<usize> {
         self.data()?.size()
     }
 
-    /// See `sam_data_restore`. Needs no supervisor.
+    /// Copies the stored data to `to`, see `sam_data_restore`. Needs no supervisor.
     pub fn restore(&self, to: OutBuf<'_>) -> Result<()> {
         self.data()?.restore(to)
     }
 
-    /// See `sam_data_store`.
+    /// Stores data for later instances, see `sam_data_store`.
     pub fn store(&self, data: InBuf<'_>) -> Result<()> {
         self.control_page_if_any()?;
         self.data.store(data)
@@ -489,7 +502,7 @@ impl Session {
         if self.is_over() { Err(Error::WrongState) } else { Ok(&self.data) }
     }
 
-    /// See `sam_mark_failed`.
+    /// Ends the instance for good, see `sam_mark_failed`.
     pub fn mark_failed(&self) -> Result<()> {
         let _locked = self.lock()?;
         let control_page =
@@ -502,7 +515,7 @@ impl Session {
         Ok(())
     }
 
-    /// Has the callback thread look at what has changed.
+    /// Wakes the callback thread, if there is one, so that it looks at what has changed.
     fn notify_thread(&self) {
         if self.has_thread.load(Ordering::Relaxed) {
             EventCount(&self.changes).notify();
