@@ -1,4 +1,4 @@
-/* A callback may call any sam function: callback_calls [INTERVAL], for where all is slow. */
+/* Calls every function of the library in a callback: callback_calls [INTERVAL], for slow machines. */
 #include "observe.h"
 
 static volatile sig_atomic_t finished;

@@ -1,4 +1,4 @@
-/* With a callback the library sends the heartbeats, and calls it once per interval. */
+/* With a callback, the library sends the heartbeats, and calls the callback about once per interval. */
 #include "observe.h"
 
 #define INTERVAL 1000

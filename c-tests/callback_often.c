@@ -1,9 +1,9 @@
-/* An interval of 2 ms: how often the callback is called. */
+/* Counts how often a callback is called with an interval of 2 ms. */
 #include "observe.h"
 
 #define INTERVAL 2
 #define CALLS 100
-/* Far more than a busy machine needs for them. */
+/* Far longer than a busy machine needs for these calls. */
 #define LONG_MS 30000
 
 static struct seen {
@@ -25,7 +25,7 @@ int main(void)
 	seen = shared_memory(sizeof(*seen));
 	seen->since = now_ms();
 	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
-	MUST(sam_register(&instance)); /* more than once on a machine too busy for such an interval */
+	MUST(sam_register(&instance)); /* returns again if the machine is too busy for this interval */
 	MUST(sam_hc_callback_register(check));
 	MUST(sam_start());
 	while (seen->calls < CALLS && now_ms() - seen->since < LONG_MS) {

@@ -1,4 +1,4 @@
-/* How long after the callback's bad news the warning comes. */
+/* Measures the time from a callback that says unhealthy to the warning. */
 #include "observe.h"
 
 #define INTERVAL 1200

@@ -1,4 +1,4 @@
-/* Without its callback a program has to send the heartbeats itself again. */
+/* A program that removes its callback must send heartbeats itself again. */
 #include "observe.h"
 
 #define INTERVAL 1000

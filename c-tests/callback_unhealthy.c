@@ -1,4 +1,4 @@
-/* A callback that finds the program unhealthy brings on warning, kill and restart. */
+/* A callback says unhealthy, which leads to a warning, a kill and a restart. */
 #include "observe.h"
 
 #define INTERVAL 400

@@ -1,5 +1,5 @@
-/* What the soak test commands: chaos INTERVAL QUIT|RESTART. Reads one command per line from standard input, beats while
- * it waits for the next, and says what it did. */
+/* The program of the soak test: chaos INTERVAL QUIT|RESTART. Reads one command per line from standard input, sends
+ * heartbeats while it waits for the next command, and prints the results. */
 #include "observe.h"
 
 #include <poll.h>
@@ -11,7 +11,7 @@ static int started, has_callback, unhealthy;
 static long long last_beat;
 static unsigned long data[LARGEST / sizeof(unsigned long)];
 
-/* What a hang does when it is warned. */
+/* The reaction of a hung instance to its warning. */
 static enum { KEEP_ON, BEAT, STOP, CALL_ALL, LEAVE } in_warning;
 static volatile sig_atomic_t is_over;
 
@@ -29,7 +29,7 @@ static cs_error_t beat(void)
 	return sam_hc_send();
 }
 
-/* Data that tells its version and size in every word. */
+/* Fills `data` with words that each encode the version and the size. */
 static void fill(unsigned long version, size_t size)
 {
 	size_t i;
@@ -39,7 +39,7 @@ static void fill(unsigned long version, size_t size)
 	}
 }
 
-/* The version of what is stored; 0 for nothing, -1 when it is not what somebody stored. */
+/* Returns the version of the stored data, 0 if there is none, -1 if the data is not what `fill` made. */
 static long stored(size_t *size)
 {
 	static unsigned long found[LARGEST / sizeof(unsigned long)];
@@ -56,6 +56,7 @@ static long stored(size_t *size)
 	return memcmp(data, found, *size) == 0 ? (long)version : -1;
 }
 
+/* Reports the warning with its time, the last heartbeat, and the codes of the calls made here. */
 static void on_warning(int number)
 {
 	static char whole[LARGEST];
@@ -104,7 +105,7 @@ static int health_check(void)
 	return unhealthy;
 }
 
-/* Ends this process in so many microseconds, whatever it does then. */
+/* Kills this process after so many microseconds, whatever it does then. */
 static void end_in(long us)
 {
 	struct itimerspec once;
@@ -130,7 +131,7 @@ static void fall_silent(long how)
 	while (!is_over) {
 		if (how == CALL_ALL) {
 			size_t size;
-			long version = stored(&size); /* to be interrupted, wherever it is */
+			long version = stored(&size); /* the warning may interrupt any of these calls */
 
 			if (version > 0) {
 				sam_data_store(data, size);
@@ -143,6 +144,7 @@ static void fall_silent(long how)
 	observe("goes on");
 }
 
+/* Executes a command of the soak test. */
 static void obey(const char *command)
 {
 	char word[16] = "";
@@ -225,7 +227,7 @@ int main(int argc, char **argv)
 		}
 		length = read(STDIN_FILENO, command, sizeof(command) - 1);
 		if (length == 0) {
-			_exit(95); /* nobody commands any more */
+			_exit(95); /* the soak test has closed the pipe */
 		}
 		if (length > 0) {
 			command[length] = '\0';

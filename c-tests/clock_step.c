@@ -1,5 +1,5 @@
-/* The wall clock is set back and forth by ten intervals, for 2 ms each, while an instance is healthy, and while it
- * hangs. What the steps add up to is nothing. */
+/* Sets the wall clock back and forth by ten intervals, for 2 ms each, while the instance is healthy and while it hangs.
+ * The steps add up to zero. */
 #include "observe.h"
 
 #include <sys/timex.h>
@@ -20,7 +20,7 @@ static void step(long seconds)
 	change.modes = ADJ_SETOFFSET;
 	change.time.tv_sec = seconds;
 	if (adjtimex(&change) < 0) {
-		leave_out("the clock cannot be set");
+		leave_out("cannot set the clock");
 	}
 }
 

@@ -1,4 +1,4 @@
-/* A daemon closes every descriptor it does not know, as many do: close_everything beat|hang|crash. */
+/* Closes every descriptor that it did not open, as many daemons do: close_everything beat|hang|crash. */
 #include "observe.h"
 
 #define INTERVAL 1000

@@ -1,4 +1,4 @@
-/* A program that computes gives up every system call but memory, output and its end; then it hangs. */
+/* Computes under a seccomp filter that allows only memory, output, heartbeats and exit; then hangs. */
 #include "observe.h"
 
 #include <linux/filter.h>
@@ -16,6 +16,7 @@ static void warned(int signal_number)
 	say("warned\n");
 }
 
+/* Uses the processor without a system call. */
 static void compute(long ms)
 {
 	volatile double sum = 0;
@@ -35,7 +36,7 @@ int main(void)
 		ALLOW(SYS_munmap),
 		ALLOW(SYS_rt_sigreturn),
 		ALLOW(SYS_exit_group),
-		/* Writing to nothing but standard output. */
+		/* Allow writing to standard output only. */
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STDOUT_FILENO, 0, 1),
@@ -55,7 +56,7 @@ int main(void)
 	}
 	MUST(sam_start());
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-		leave_out("no seccomp here");
+		leave_out("cannot install a seccomp filter");
 	}
 	for (i = 0; i < 40; i++) {
 		MUST(sam_hc_send());

@@ -1,13 +1,12 @@
-/* A program that goes on in a process which it forked, and leaves the one that sam_register made with exit status 0:
- * daemonize HOW WHEN THEN INTERVAL
- * HOW: daemon, fork (and _exit by hand), slow (the same, 30 ms later), twice (fork and setsid, then fork again), late
- * (fork, and the parent ends when the child has been started for a while)
- * WHEN: registered (before sam_start), started (after it), callback (before it, with a callback in place of heartbeats)
- * THEN: what the first instance does after a while: crash, hang, stop, exit (with 0), kill (the supervisor), term (the
- * same, with SIGTERM) */
+/* An instance forks a process that continues in its place, and exits with 0: daemonize HOW WHEN THEN INTERVAL
+ * HOW: daemon (daemon(3)), fork (fork, _exit), slow (the same with 30 ms in between), twice (fork, setsid, fork), late
+ * (fork, and the parent exits three intervals later)
+ * WHEN: registered (before sam_start), started (after it), callback (before it, with a callback instead of heartbeats)
+ * THEN, done by the first instance: crash, hang, stop (sam_stop, exit with 0), exit (exit with 0), kill (kill the
+ * supervisor), term (send SIGTERM to the supervisor) */
 #include "observe.h"
 
-/* Nothing of a daemon stays behind, whatever becomes of it. */
+/* The time in s after which SIGALRM ends a process that a failed test has left behind. */
 #define LONGEST 60
 
 static volatile sig_atomic_t warnings;
@@ -24,6 +23,7 @@ static void warned(int number)
 	say("warned\n");
 }
 
+/* Forks. The parent exits after a delay, the child returns. */
 static void fork_and_leave(int delay)
 {
 	switch (fork()) {
@@ -38,6 +38,7 @@ static void fork_and_leave(int delay)
 	_exit(0);
 }
 
+/* Continues in a forked process. */
 static void go_on(const char *how, int interval)
 {
 	if (strcmp(how, "daemon") == 0) {
@@ -55,11 +56,12 @@ static void go_on(const char *how, int interval)
 	}
 }
 
+/* Stays alive for longer than the interval, with heartbeats from here or from the callback thread. */
 static void beat(int interval, int has_callback)
 {
 	long until;
 
-	/* Long enough for a warning, which would come an interval after the start. */
+	/* A silent instance would be warned an interval after sam_start, so sleep for longer. */
 	if (interval == 0 || has_callback) {
 		sleep_ms(500 + 2 * interval);
 		return;
@@ -112,7 +114,7 @@ int main(int argc, char **argv)
 	}
 	go_on(argv[1], interval);
 	if (!started) {
-		/* A daemon that takes its time. */
+		/* Call sam_start late, as a slow daemon does. */
 		sleep_ms(2 * interval);
 		MUST(sam_start());
 	}
@@ -127,7 +129,7 @@ int main(int argc, char **argv)
 			_exit(0);
 		} else if (strcmp(then, "kill") == 0) {
 			signal_and_wait(supervisor, SIGKILL);
-			/* A second warning would come with the first, or when the library's thread looks the next time. */
+			/* A second SIGTERM would arrive with the first, or at the next check of the callback thread. */
 			sleep_ms(2 * interval);
 			observe("sam_hc_send: %d", (int)sam_hc_send());
 			return 0;

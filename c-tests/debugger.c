@@ -1,4 +1,4 @@
-/* A debugger attaches to the instance and leaves, again and again, then to the supervisor. */
+/* A debugger attaches to the instance and detaches, ten times, then to the supervisor. */
 #include "hold.h"
 
 #include <sys/prctl.h>
@@ -29,7 +29,7 @@ int main(void)
 	program = getpid();
 	debugger = fork();
 	if (debugger == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because later the pids of instance and supervisor may belong to other processes. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 10; i++) {
 			attach(program, INTERVAL / 12);

@@ -1,4 +1,4 @@
-/* After sam_finalize no recovery takes place: finalize registered|started. */
+/* After sam_finalize the instance is neither warned nor killed: finalize registered|started. */
 #include "observe.h"
 
 #define INTERVAL 200

@@ -1,4 +1,4 @@
-/* Handlers call sam while they interrupt sam. */
+/* Signal handlers call the library while they interrupt calls. */
 #include "observe.h"
 
 #include <sys/time.h>

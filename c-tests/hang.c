@@ -1,4 +1,4 @@
-/* A silent instance is warned after one interval and killed after another: hang POLICY. */
+/* A silent instance is warned after one interval, and killed after two: hang POLICY. */
 #include "observe.h"
 
 #define INTERVAL 400

@@ -1,4 +1,4 @@
-/* The supervisor gets no processor for 500 ms at a time, while the instance is well or hangs: held_supervisor
+/* The supervisor gets no processor for 500 ms at a time, while the instance is healthy or hangs: held_supervisor
  * beat|hang. */
 #include "hold.h"
 
@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	MUST(sam_start());
 	holder = fork();
 	if (holder == 0) {
-		/* With the instance: the pid of the supervisor may then be that of any process. */
+		/* End with the instance, because later the pid of the supervisor may belong to another process. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < HOLDS; i++) {
 			hold(supervisor, 500);

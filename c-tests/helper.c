@@ -1,13 +1,13 @@
-/* An instance forks a helper, and what becomes of both: helper WHAT
- * outlives: the helper never calls sam and outlives the instance, which exits with 0
- * calls: the helper outlives a crash of the instance, and calls sam then
- * beats: the instance says nothing, the helper sends the heartbeats */
+/* An instance forks a helper: helper WHAT
+ * outlives: the helper makes no call, and outlives the instance, which exits with 0
+ * calls: the helper outlives a crash of the instance, and makes calls then
+ * beats: the helper sends the heartbeats while the instance is silent */
 #include "observe.h"
 
 #include <fcntl.h>
 
 #define INTERVAL 300
-/* Nothing stays behind, whatever becomes of it. */
+/* The time in s after which SIGALRM ends a process that a failed test has left behind. */
 #define LONGEST 60
 
 static struct {

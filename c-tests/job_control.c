@@ -1,4 +1,4 @@
-/* The user of a terminal presses Ctrl-Z and continues, or presses Ctrl-C: job_control suspend|interrupt. */
+/* A user presses Ctrl-Z in a terminal and continues the job, or presses Ctrl-C: job_control suspend|interrupt. */
 #include "observe.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static void interrupted(int signal_number)
 	interrupts++;
 }
 
-/* The job: a supervised program in the terminal's foreground. */
+/* The job: a supervised program in the foreground of the terminal. */
 static int job(pid_t *program)
 {
 	unsigned int instance;
@@ -37,7 +37,7 @@ static int job(pid_t *program)
 	on_signal(SIGINT, interrupted);
 	MUST(sam_start());
 	*program = getpid();
-	for (i = 0; i < 100 && *program != 0; i++) { /* the shell puts 0 there when it is done */
+	for (i = 0; i < 100 && *program != 0; i++) { /* the shell stores 0 when it is done */
 		sleep_ms(INTERVAL / 10);
 		MUST(sam_hc_send());
 	}
@@ -46,6 +46,7 @@ static int job(pid_t *program)
 	return 3;
 }
 
+/* The shell: starts the job, and types for the user. */
 static void shell(int terminal, int user, int suspend)
 {
 	volatile pid_t *program = shared_memory(sizeof(*program));
@@ -62,7 +63,7 @@ static void shell(int terminal, int user, int suspend)
 	}
 	setpgid(child, child);
 	if (tcsetpgrp(terminal, child) != 0) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	for (i = 0; i < 500 && *program == 0; i++) {
 		sleep_ms(10);
@@ -100,13 +101,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (user < 0 || grantpt(user) != 0 || unlockpt(user) != 0 || (name = ptsname(user)) == NULL) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setsid();
-		shell(open(name, O_RDWR), user, strcmp(argv[1], "suspend") == 0); /* now the session's terminal */
+		shell(open(name, O_RDWR), user, strcmp(argv[1], "suspend") == 0); /* becomes the session's terminal */
 	}
 	waitpid(child, &status, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

@@ -1,4 +1,4 @@
-/* A heartbeat after the warning calls the kill off. */
+/* A heartbeat after the warning cancels the kill. */
 #include "observe.h"
 
 #define INTERVAL 500

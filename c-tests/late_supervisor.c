@@ -1,5 +1,5 @@
-/* Program and supervisor are both stopped for a while, as by a suspended machine, or the supervisor alone:
- * late_supervisor both|supervisor. The program is as healthy as before. */
+/* Supervisor and instance are stopped for a while, as when the machine is suspended, or the supervisor alone:
+ * late_supervisor both|supervisor. The instance is healthy all the time. */
 #include "observe.h"
 
 #include <sys/prctl.h>
@@ -34,12 +34,12 @@ int main(int argc, char **argv)
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because later the pids of instance and supervisor may belong to other processes. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 2; i++) {
 			if (both) {
 				kill(program, SIGSTOP);
-				sleep_ms(INTERVAL / 12); /* until the supervisor has seen its last heartbeat */
+				sleep_ms(INTERVAL / 12); /* until the supervisor has seen the last heartbeat */
 			}
 			kill(supervisor, SIGSTOP);
 			sleep_ms(3 * INTERVAL);

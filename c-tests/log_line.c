@@ -1,4 +1,4 @@
-/* Somebody wants to know why a program was restarted, and looks at what was written to its standard error. */
+/* Reads the supervisor's standard error for the reason of a restart. */
 #include "observe.h"
 
 #include <sys/prctl.h>

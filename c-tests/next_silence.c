@@ -1,4 +1,4 @@
-/* Warned, then a late heartbeat, then silence again. */
+/* A warning, a late heartbeat, and a second silence. */
 #include "observe.h"
 
 #define INTERVAL 300

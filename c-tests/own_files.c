@@ -1,4 +1,4 @@
-/* A program closes every descriptor and opens files of its own in their place: they are its own. */
+/* Closes every descriptor, and opens its own files under the same numbers. The library must leave the files alone. */
 #include "observe.h"
 
 #include <setjmp.h>
@@ -16,7 +16,7 @@ static void no_answer(int signal_number)
 	siglongjmp(out_of_a_call, 1);
 }
 
-/* The C library waits for an answer to its bytes: give it a second. */
+/* Stores with a time limit of 1 s, because corosync's libsam waits for an answer to the data. */
 static cs_error_t store(const void *data, size_t size)
 {
 	volatile cs_error_t code = CS_ERR_TIMEOUT;

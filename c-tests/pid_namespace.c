@@ -1,5 +1,5 @@
-/* A program whose children are in another PID namespace than itself: pid_namespace new|existing
- * new: the first instance is process 1 of it; existing: another process is. */
+/* The children of the program are in another PID namespace than the program: pid_namespace new|existing. In a new
+ * namespace the first instance is process 1, in an existing one another process is. */
 #include "observe.h"
 
 #include <sched.h>
@@ -17,15 +17,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) {
-		leave_out("no new PID namespace");
+		leave_out("cannot make a PID namespace");
 	}
 	if (strcmp(argv[1], "existing") == 0) {
 		switch (fork()) {
 		case -1:
-			leave_out("no process in the new PID namespace");
+			leave_out("cannot fork into the new PID namespace");
 			break;
 		case 0:
-			/* Process 1, until the supervisor ends. */
+			/* Process 1 of the namespace, which lives until the supervisor ends. */
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			sleep_ms(60000);
 			_exit(0);

@@ -1,4 +1,4 @@
-/* A signal for the pid that init knows, the supervisor's: signal_supervisor NUMBER handled|default. */
+/* A signal is sent to the supervisor, whose pid the service manager knows: signal_supervisor NUMBER handled|default. */
 #include "observe.h"
 
 static pid_t supervisor;

@@ -1,4 +1,4 @@
-/* Silence is counted from sam_start on, and no longer after sam_stop. */
+/* Silence counts from sam_start to sam_stop. */
 #include "observe.h"
 
 #define INTERVAL 300

@@ -1,4 +1,4 @@
-/* A program without stdin, stdout and stderr, as some daemons are: what it writes there by accident goes nowhere. */
+/* A program closes stdin, stdout and stderr, as some daemons do. Its stray writes to them must reach nothing. */
 #include "observe.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* A hung instance handles the signal for a hang and takes its leave: stop_in_abort stop|finalize. Needs
+/* A hung instance stops or finalizes in the handler of the hang signal: stop_in_abort stop|finalize. Needs
  * SAM_HANG_SIGNAL=ABRT. */
 #include "observe.h"
 

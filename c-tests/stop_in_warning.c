@@ -1,4 +1,4 @@
-/* sam_stop in the warning handler calls the recovery off. */
+/* sam_stop in the warning handler cancels the recovery. */
 #include "observe.h"
 
 #define INTERVAL 300

@@ -1,4 +1,4 @@
-/* An instance is stopped by a signal and continued soon, or never: stopped_instance short|long. */
+/* An instance is stopped by a signal, and continued soon or not at all: stopped_instance short|long. */
 #include "observe.h"
 
 #include <sys/prctl.h>
@@ -29,14 +29,14 @@ int main(int argc, char **argv)
 	}
 	MUST(sam_start());
 	if (strcmp(argv[1], "long") == 0) {
-		raise(SIGSTOP); /* what warns it waits until somebody continues it: nobody does */
+		raise(SIGSTOP); /* the warning stays pending, because no process sends SIGCONT */
 		observe("nobody ended the stop");
 		return 1;
 	}
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because later the pids of instance and supervisor may belong to other processes. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 12; i++) {
 			kill(program, SIGSTOP);

@@ -1,5 +1,5 @@
 /* Handlers store and restore while they interrupt a store or a restore, in two threads, and instances are killed
- * meanwhile: what is restored is always what one store has written. */
+ * meanwhile. Restored data must always be what one store wrote. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -12,7 +12,7 @@
 static volatile sig_atomic_t handled;
 static volatile sig_atomic_t strange;
 
-/* In use by a thread, and by a handler that interrupts it. */
+/* The buffers of a thread, or of the handler. */
 struct room {
 	char stored[MOST];
 	char restored[MOST];
@@ -26,7 +26,7 @@ static void store(struct room *room, char letter, size_t size)
 	}
 }
 
-/* The data may have changed since its size was asked for: then it is not larger than the room. */
+/* Restores and checks the data. Another store may change it between the two calls, but never beyond the buffer. */
 static void restore(struct room *room)
 {
 	size_t size, i;
@@ -45,7 +45,8 @@ static void restore(struct room *room)
 	}
 }
 
-/* The next interruption; counted from the end of this one, so that what is interrupted gets on. */
+/* Sets a timer for the next interruption. It runs from the end of this one, so that the interrupted call makes
+ * progress. */
 static void interrupt_soon(void)
 {
 	struct itimerval soon = {{0, 0}, {0, 200}};

@@ -1,4 +1,4 @@
-/* The supervisor has no memory for what the instance stores. */
+/* Stores data that is larger than the memory that the supervisor may use. */
 #include "observe.h"
 
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-/* Every call may come from any thread. */
+/* Makes every call from several threads at the same time. */
 #include "observe.h"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* A program initialises, stores data, and forks workers, each of which registers: the data of each is its own. */
+/* A program initializes a session, stores data, and forks workers that register. Each worker has its own data. */
 #include "observe.h"
 
 #define WORKERS 2
@@ -14,7 +14,7 @@ static void wait_until(volatile int *flag)
 
 	while (!*flag) {
 		if (now_ms() > until) {
-			observe("a process waits in vain");
+			observe("a process waited for 20 s");
 			_exit(1);
 		}
 		sleep_ms(1);

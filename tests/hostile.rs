@@ -115,7 +115,7 @@ fn instance_as_nobody_cannot_release_the_spare() {
 fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted() {
     require(&[Ability::OtherUser]);
     for standby in ["0", "1"] {
-        let program = Program::new(Built::WithOurs, &["name_heir"]);
+        let program = Program::new(Built::WithOurs, &["forged_claim"]);
         let mut command = program.command(Library::Ours);
         command.env("SAM_STANDBY", standby);
         let outcome = program.start_as(command).finish(PATIENCE);

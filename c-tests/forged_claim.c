@@ -1,5 +1,5 @@
-/* A supervisor that is root, and an instance as nobody that forges the page: it names each process there is as the one
- * that goes on in its place, and exits with 0. No such process is to be signalled. */
+/* A root supervisor, and an instance as user nobody that forges the control page: it claims that a process of another
+ * user continues in its place, and exits with 0. The supervisor must not signal that process. */
 #include "observe.h"
 
 #include <inttypes.h>
@@ -8,10 +8,10 @@
 
 #define INTERVAL 100
 #define NOBODY 65534
-/* Where src/board.rs has the word. */
+/* The index of the word Claimant, see src/shared/control_page/view.rs. */
 #define CLAIMANT 16
 
-/* Goes on until its parent ends, and says which signals it gets. */
+/* Stays until its parent ends, and prints the signals that it receives. */
 static void stand_by(void)
 {
 	struct timespec pause = {0, 50000000};
@@ -31,6 +31,7 @@ static void stand_by(void)
 	_exit(0);
 }
 
+/* Stores a pid as the claimant on all shared pages. */
 static void name_on_all_pages(uint64_t pid)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -50,7 +51,7 @@ static void name_on_all_pages(uint64_t pid)
 	}
 }
 
-/* Every child of the supervisor, except for this process. */
+/* Finds the children of the supervisor other than this process. */
 static int others(pid_t supervisor, pid_t *found, int room)
 {
 	char path[64];
@@ -96,7 +97,7 @@ int main(void)
 		sleep_ms(10);
 	}
 	if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
-		leave_out("the rights of root cannot be dropped");
+		leave_out("cannot drop root's privileges");
 	}
 	MUST(sam_start());
 	switch (instance) {
