@@ -3,16 +3,16 @@
 
 #include <pthread.h>
 
-#define INTERVAL 2000
+#define INTERVAL_MS 2000
 
 static volatile sig_atomic_t calls;
-static volatile long handled; /* time of the signal, 0 for none */
+static volatile long handled_at_ms; /* time of the signal, 0 for none */
 static char registered[64];
 
 static void handler(int signal_number)
 {
 	(void)signal_number;
-	handled = now_ms();
+	handled_at_ms = now_ms();
 }
 
 /* Reads the line SigBlk from the status of a command. popen(3) does not do, because some shells clear their mask. */
@@ -68,8 +68,8 @@ static int check(void)
 		observe("its command: %s", strcmp(line, registered) == 0 ? "as registered" : line);
 	} else if (calls == 1) {
 		/* Half an interval tells the two apart also on a slow machine. */
-		observe("a handler ran %s", handled == 0                     ? "never"
-				    : now_ms() - handled > INTERVAL / 2 ? "between two callbacks"
+		observe("a handler ran %s", handled_at_ms == 0                     ? "never"
+				    : now_ms() - handled_at_ms > INTERVAL_MS / 2 ? "between two callbacks"
 									: "with the callback");
 	}
 	calls++;
@@ -94,7 +94,7 @@ int main(void)
 	/* Replace the signal mask that the tests were started with. */
 	set_mask(SIG_SETMASK, SIGUSR1, SIGHUP);
 	on_signal(SIGUSR2, handler);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_QUIT));
 	MUST(sam_register(&instance));
 	own_mask(registered);
 	MUST(sam_hc_callback_register(check));

@@ -127,7 +127,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		const struct call *call = &calls[i];
 
-		/* Two calls are made here instead: sam_register, which forks, and sam_initialize, which would be cut off for good. */
+		/* sam_register must return in a thread that lives on. An asynchronous cancellation may come before
+		 * sam_initialize has begun, so call it here first. */
 		if (call->make == register_instance) {
 			MUST(sam_register(NULL));
 			continue;

@@ -6,13 +6,13 @@
 
 #define LARGEST ((size_t)1 << 18)
 
-static long interval;
+static long interval_ms;
 static int started, has_callback, unhealthy;
-static long long last_beat;
+static long long last_beat_ns;
 static unsigned long data[LARGEST / sizeof(unsigned long)];
 
 /* The reaction of a hung instance to its warning. */
-static enum { KEEP_ON, BEAT, STOP, CALL_ALL, LEAVE } in_warning;
+static enum { STAY_SILENT, BEAT, STOP, CALL_ALL, EXIT } in_warning;
 static volatile sig_atomic_t is_over;
 
 static long long now_ns(void)
@@ -25,7 +25,7 @@ static long long now_ns(void)
 
 static cs_error_t beat(void)
 {
-	last_beat = now_ns();
+	last_beat_ns = now_ns();
 	return sam_hc_send();
 }
 
@@ -60,13 +60,13 @@ static long stored(size_t *size)
 static void on_warning(int number)
 {
 	static char whole[LARGEST];
-	long long at = now_ns();
+	long long at_ns = now_ns();
 	char codes[16] = "";
 	size_t size;
 
 	(void)number;
 	switch (in_warning) {
-	case KEEP_ON:
+	case STAY_SILENT:
 		break;
 	case BEAT:
 		beat();
@@ -87,11 +87,11 @@ static void on_warning(int number)
 		sprintf(codes + 7, "%d", (int)beat());
 		is_over = 1;
 		break;
-	case LEAVE:
-		observe("warned %lld %lld", at, last_beat);
+	case EXIT:
+		observe("warned %lld %lld", at_ns, last_beat_ns);
 		_exit(3);
 	}
-	observe("warned %lld %lld%s", at, last_beat, codes);
+	observe("warned %lld %lld%s", at_ns, last_beat_ns, codes);
 }
 
 static void on_other(int number)
@@ -101,7 +101,7 @@ static void on_other(int number)
 
 static int health_check(void)
 {
-	last_beat = now_ns();
+	last_beat_ns = now_ns();
 	return unhealthy;
 }
 
@@ -127,7 +127,7 @@ static void fall_silent(long how)
 	in_warning = how;
 	is_over = 0;
 	beat();
-	observe("silent %lld", last_beat);
+	observe("silent %lld", last_beat_ns);
 	while (!is_over) {
 		if (how == CALL_ALL) {
 			size_t size;
@@ -140,7 +140,7 @@ static void fall_silent(long how)
 			pause();
 		}
 	}
-	in_warning = KEEP_ON;
+	in_warning = STAY_SILENT;
 	observe("goes on");
 }
 
@@ -152,7 +152,7 @@ static void obey(const char *command)
 
 	sscanf(command, "%15s %ld %ld %ld", word, &first, &second, &third);
 	if (strcmp(word, "start") == 0) {
-		last_beat = now_ns();
+		last_beat_ns = now_ns();
 		observe("done %d", (int)sam_start());
 		started = 1;
 	} else if (strcmp(word, "stop") == 0) {
@@ -205,14 +205,14 @@ int main(int argc, char **argv)
 	if (argc != 3) {
 		return 2;
 	}
-	interval = atol(argv[1]);
+	interval_ms = atol(argv[1]);
 	on_signal(SIGUSR2, on_warning);
 	on_signal(SIGTERM, on_other);
 	on_signal(SIGHUP, on_other);
 	on_signal(SIGUSR1, on_other);
 	on_signal(SIGWINCH, on_other);
 	on_signal(SIGRTMIN + 3, on_other);
-	MUST(sam_initialize((int)interval, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
+	MUST(sam_initialize((int)interval_ms, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
 									: SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_warn_signal_set(SIGUSR2));
 	MUST(sam_register(&instance));
@@ -222,7 +222,7 @@ int main(int argc, char **argv)
 		if (started && !has_callback) {
 			beat();
 		}
-		if (poll(&input, 1, (int)interval / 8) <= 0) {
+		if (poll(&input, 1, (int)interval_ms / 8) <= 0) {
 			continue;
 		}
 		length = read(STDIN_FILENO, command, sizeof(command) - 1);

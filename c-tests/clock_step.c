@@ -4,7 +4,7 @@
 
 #include <sys/timex.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 static void warned(int signal_number)
 {
@@ -33,18 +33,19 @@ static void step_for_a_moment(long seconds)
 
 int main(void)
 {
-	long *silent_since = shared_memory(sizeof(*silent_since));
+	long *silent_since_ms = shared_memory(sizeof(*silent_since_ms));
 	unsigned int instance;
-	long silence;
+	long silence_ms;
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
-		silence = now_ms() - *silent_since;
-		observe(silence >= 2 * INTERVAL - 1 && silence < 20 * INTERVAL ? "in time" : "after %ld ms", silence);
+		silence_ms = now_ms() - *silent_since_ms;
+		observe(silence_ms >= 2 * INTERVAL_MS - 1 && silence_ms < 20 * INTERVAL_MS ? "in time" : "after %ld ms",
+			silence_ms);
 		return 0;
 	}
 	MUST(sam_start());
@@ -53,12 +54,12 @@ int main(void)
 			step_for_a_moment(i == 10 ? 3 : -3);
 		}
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 20);
+		sleep_ms(INTERVAL_MS / 20);
 	}
 	observe("hangs");
 	MUST(sam_hc_send());
-	*silent_since = now_ms();
-	sleep_ms(INTERVAL / 2);
+	*silent_since_ms = now_ms();
+	sleep_ms(INTERVAL_MS / 2);
 	step_for_a_moment(-3);
 	hang();
 	return 0;

@@ -162,14 +162,14 @@ static int is_larger_than_the_buffer(const struct call *call)
 }
 
 /* Brings the session into a state. */
-static void reach(char state, int interval, sam_recovery_policy_t policy, int with_callback)
+static void reach(char state, int interval_ms, sam_recovery_policy_t policy, int with_callback)
 {
 	unsigned int instance;
 
 	if (state == 'U') {
 		return;
 	}
-	MUST(sam_initialize(interval, policy));
+	MUST(sam_initialize(interval_ms, policy));
 	MUST(sam_data_store("keep", 5));
 	if (state == 'I') {
 		return;
@@ -197,7 +197,7 @@ static void reach(char state, int interval, sam_recovery_policy_t policy, int wi
 int main(int argc, char **argv)
 {
 	char state;
-	int interval;
+	int interval_ms;
 	sam_recovery_policy_t policy;
 	size_t i;
 
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	state = argv[1][0];
-	interval = atoi(argv[2]);
+	interval_ms = atoi(argv[2]);
 	policy = strcmp(argv[3], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT : SAM_RECOVERY_POLICY_RESTART;
 
 	/* A process can have one session only, so each call gets a process of its own. */
@@ -213,7 +213,7 @@ int main(int argc, char **argv)
 		int status;
 		pid_t child;
 
-		if (calls[i].with_callback && interval == 0) {
+		if (calls[i].with_callback && interval_ms == 0) {
 			continue;
 		}
 		if (argc == 5 && is_larger_than_the_buffer(&calls[i])) {
@@ -221,7 +221,7 @@ int main(int argc, char **argv)
 		}
 		child = fork();
 		if (child == 0) {
-			reach(state, interval, policy, calls[i].with_callback);
+			reach(state, interval_ms, policy, calls[i].with_callback);
 			observe("%s: %d", calls[i].name, calls[i].make());
 			sam_finalize();
 			_exit(0);

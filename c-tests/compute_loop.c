@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 static void warned(int signal_number)
@@ -20,9 +20,9 @@ static void warned(int signal_number)
 static void compute(long ms)
 {
 	volatile double sum = 0;
-	long until = now_ms() + ms;
+	long until_ms = now_ms() + ms;
 
-	while (now_ms() < until) {
+	while (now_ms() < until_ms) {
 		sum += 1 / (1 + sum);
 	}
 }
@@ -48,7 +48,7 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -60,11 +60,11 @@ int main(void)
 	}
 	for (i = 0; i < 40; i++) {
 		MUST(sam_hc_send());
-		compute(INTERVAL / 10);
+		compute(INTERVAL_MS / 10);
 	}
 	observe("alive after four intervals");
 	compute(8000);
-	observe("nobody ended the hang");
+	observe("the supervisor did not end the hang");
 	give_up();
 	return 0;
 }

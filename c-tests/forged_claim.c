@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 
-#define INTERVAL 100
+#define INTERVAL_MS 100
 #define NOBODY 65534
 /* The index of the word Claimant, see src/shared/control_page/view.rs. */
 #define CLAIMANT 16
@@ -77,7 +77,7 @@ int main(void)
 	pid_t supervisor = getpid();
 	pid_t found[8];
 	unsigned int instance;
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 	int count, expected = getenv("SAM_STANDBY") != NULL && strcmp(getenv("SAM_STANDBY"), "1") == 0 ? 2 : 1;
 
 	if (getuid() != 0) {
@@ -90,10 +90,10 @@ int main(void)
 	case 0:
 		stand_by();
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
-	while ((count = others(supervisor, found, 8)) < expected && now_ms() < until) {
+	while ((count = others(supervisor, found, 8)) < expected && now_ms() < until_ms) {
 		sleep_ms(10);
 	}
 	if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
@@ -121,6 +121,6 @@ int main(void)
 		_exit(0);
 	}
 	MUST(sam_stop());
-	sleep_ms(5 * INTERVAL / 2);
+	sleep_ms(5 * INTERVAL_MS / 2);
 	return 0;
 }

@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 int main(int argc, char **argv)
 {
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	close(ends[0]);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	code = sam_register(&instance);
 	if (getpid() == supervisor) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);

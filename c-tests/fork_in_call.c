@@ -66,7 +66,7 @@ static void fork_during(const char *name, void *(*call)(void *))
 	}
 	end = 1;
 	pthread_join(thread, NULL);
-	observe("%s: %s", name, good == FORKS ? "no child waits" : "a child waits, or was refused");
+	observe("%s: %s", name, good == FORKS ? "no child blocks" : "a call in a child blocked or failed");
 }
 
 int main(void)

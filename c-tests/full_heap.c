@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 /* Limits the address space to 64 KiB more than now, less than the heap grows by, and allocates all of the heap. */
 static void fill_heap(void)
@@ -38,7 +38,7 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	fill_heap();
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);

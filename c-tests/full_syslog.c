@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 static int write_file(const char *path, const char *text)
 {
@@ -50,21 +50,21 @@ static void fill_syslog(void)
 
 int main(void)
 {
-	long *lost = shared_memory(sizeof(*lost));
+	long *lost_at_ms = shared_memory(sizeof(*lost_at_ms));
 	unsigned int instance;
 
 	fill_syslog();
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
-	if (instance > 1 && now_ms() - *lost > 20 * INTERVAL) {
-		observe("instance %u came after %ld ms", instance, now_ms() - *lost);
+	if (instance > 1 && now_ms() - *lost_at_ms > 20 * INTERVAL_MS) {
+		observe("instance %u came after %ld ms", instance, now_ms() - *lost_at_ms);
 	}
 	if (instance == 100) {
 		observe("100 instances in time");
 		return 0;
 	}
 	MUST(sam_start());
-	*lost = now_ms();
+	*lost_at_ms = now_ms();
 	if (instance == 50) {
 		hang(); /* killed by its warning, SIGTERM */
 	}

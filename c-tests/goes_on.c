@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 
 /* The time in s after which SIGALRM ends a process that a failed test has left behind. */
-#define LONGEST 60
+#define LONGEST_S 60
 
 static struct {
 	volatile pid_t other;
@@ -26,16 +26,16 @@ static void note(int number)
 
 static void wait_for_signal(void)
 {
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 
-	while (arrived == 0 && now_ms() < until) {
+	while (arrived == 0 && now_ms() < until_ms) {
 		sleep_ms(10);
 	}
 }
 
 static void pause_for_ever(void)
 {
-	alarm(LONGEST);
+	alarm(LONGEST_S);
 	for (;;) {
 		pause();
 	}
@@ -50,7 +50,7 @@ static void make_early_daemon(void)
 		leave_out("fork");
 	}
 	if (early == 0) {
-		alarm(LONGEST);
+		alarm(LONGEST_S);
 		while (!common->is_asked_for) {
 			sleep_ms(10);
 		}
@@ -76,7 +76,7 @@ static void go_on(void)
 		leave_out("fork");
 		break;
 	case 0:
-		alarm(LONGEST);
+		alarm(LONGEST_S);
 		while (getppid() == parent) {
 			sleep_ms(1);
 		}

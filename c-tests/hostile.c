@@ -11,13 +11,13 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define INTERVAL 100
+#define INTERVAL_MS 100
 #define PAGES 8
 #define NOBODY 65534
 
 /* Memory shared by all processes of the test. */
 static struct {
-	long until;
+	long until_ms;
 	int hung;
 } *common;
 
@@ -154,7 +154,7 @@ static void write_rubbish(void)
 {
 	struct shared shared[PAGES];
 
-	while (now_ms() < common->until) {
+	while (now_ms() < common->until_ms) {
 		struct timespec pause = {0, (long)(any() % 3000000)};
 		uint64_t left = any() % 60;
 		int count = find_shared(shared);
@@ -255,7 +255,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	common = shared_memory(sizeof(*common));
-	common->until = now_ms() + atol(argv[3]);
+	common->until_ms = now_ms() + atol(argv[3]);
 	random_state = strtoull(argv[2], NULL, 10) * 2654435761u + 1;
 	switch (fork()) {
 	case -1:
@@ -263,7 +263,7 @@ int main(int argc, char **argv)
 	case 0:
 		stand_by(supervisor);
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_data_store(data, sizeof(data)));
 	MUST(sam_register(&instance));
 	if (common->hung) {
@@ -306,7 +306,7 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "words") == 0) {
 		write_rubbish();
-		/* Restore the control page as it was after sam_start, which is long ago. Leave the other memory as it is. */
+		/* Restore the control page as it was after sam_start, long ago. Leave the other memory as it is. */
 		for (i = 0; i < count; i++) {
 			if (memcmp(stopped[i], started[i], 4096) != 0) {
 				memcpy(before[i].start, started[i], 4096);
@@ -316,7 +316,7 @@ int main(int argc, char **argv)
 		in_background(send_signals, supervisor);
 		in_background(send_signals, supervisor);
 		in_background(stop_and_continue, supervisor);
-		while (now_ms() < common->until) {
+		while (now_ms() < common->until_ms) {
 			sam_hc_send();
 			give_child();
 		}

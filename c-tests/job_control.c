@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 #include <termios.h>
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static volatile sig_atomic_t interrupts;
 
@@ -28,7 +28,7 @@ static int job(pid_t *program)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -38,7 +38,7 @@ static int job(pid_t *program)
 	MUST(sam_start());
 	*program = getpid();
 	for (i = 0; i < 100 && *program != 0; i++) { /* the shell stores 0 when it is done */
-		sleep_ms(INTERVAL / 10);
+		sleep_ms(INTERVAL_MS / 10);
 		MUST(sam_hc_send());
 	}
 	observe("alive, SIGINT: %d", (int)interrupts);
@@ -68,7 +68,7 @@ static void shell(int terminal, int user, int suspend)
 	for (i = 0; i < 500 && *program == 0; i++) {
 		sleep_ms(10);
 	}
-	sleep_ms(INTERVAL / 2);
+	sleep_ms(INTERVAL_MS / 2);
 	if (write(user, suspend ? "\032" : "\003", 1) != 1) {
 		_exit(98);
 	}
@@ -79,10 +79,10 @@ static void shell(int terminal, int user, int suspend)
 			sleep_ms(10);
 		}
 		observe("instance stopped: %s", process_state(*program) == 'T' ? "yes" : "no");
-		sleep_ms(3 * INTERVAL);
+		sleep_ms(3 * INTERVAL_MS);
 		kill(-child, SIGCONT);
 	}
-	sleep_ms(2 * INTERVAL);
+	sleep_ms(2 * INTERVAL_MS);
 	*program = 0;
 	waitpid(child, &status, 0);
 	observe(WIFEXITED(status) ? "the job ended with %d" : "the job ended by signal %d",

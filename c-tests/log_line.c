@@ -37,7 +37,7 @@ int main(void)
 		observe("%s, %s", strstr(text, "died of SIGKILL") ? "the loss" : "something else",
 			strstr(text, "restarted as instance 2") ? "the restart" : "something else");
 	} else {
-		observe("not a word");
+		observe("nothing in the log");
 	}
 	return 0;
 }

@@ -69,7 +69,7 @@ static inline void sleep_ms(long ms)
 static inline void hang(void)
 {
 	sleep_ms(30000);
-	say("nobody ended the hang\n");
+	say("the supervisor did not end the hang\n");
 }
 
 /* Ends the program from any state, without a restart. */

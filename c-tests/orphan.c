@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 		sleep_ms(100);
 	}
 	if (terminated < 2) {
-		observe(terminated ? "SIGTERM" : "the instance lives on unwatched");
+		observe(terminated ? "SIGTERM" : "the instance lives on unsupervised");
 	} else {
 		observe("SIGTERM, %d times", (int)terminated);
 	}

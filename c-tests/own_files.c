@@ -6,7 +6,7 @@
 
 #define FIRST 3
 #define LAST 40
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static sigjmp_buf out_of_a_call;
 
@@ -38,7 +38,7 @@ int main(void)
 	int i, touched = 0;
 
 	on_signal(SIGALRM, no_answer);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	strcpy(stored, "before");
 	MUST(sam_data_store(stored, 8));
 	MUST(sam_register(&instance));

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 		long eight_seconds[2] = {8, 0};
 
 		syscall(SYS_nanosleep, eight_seconds, NULL);
-		say("nobody ended the hang\n");
+		say("the supervisor did not end the hang\n");
 		break;
 	}
 	default: {

@@ -5,13 +5,13 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 int main(int argc, char **argv)
 {
 	unsigned int instance = 0;
 	cs_error_t result;
-	long until;
+	long until_ms;
 
 	if (argc != 2) {
 		return 2;
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	result = sam_register(&instance);
 	if (result != CS_OK) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)result);
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	}
 	observe("instance %u", instance);
 	MUST(sam_start());
-	for (until = now_ms() + 4 * INTERVAL; now_ms() < until; sleep_ms(INTERVAL / 8)) {
+	for (until_ms = now_ms() + 4 * INTERVAL_MS; now_ms() < until_ms; sleep_ms(INTERVAL_MS / 8)) {
 		MUST(sam_hc_send());
 	}
 	observe("alive after four intervals");

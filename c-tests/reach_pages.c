@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 
 #define NOBODY 65534
-#define INTERVAL 300
+#define INTERVAL_MS 300
 #define MOST 256
 #define FILE_PAGES 256
 
@@ -246,7 +246,7 @@ int main(int argc, char **argv)
 {
 	pid_t supervisor = getpid();
 	unsigned int instance;
-	long until;
+	long until_ms;
 
 	if (argc != 2) {
 		return 2;
@@ -256,7 +256,7 @@ int main(int argc, char **argv)
 	if (pipe(wake_pipe) != 0) {
 		return 2;
 	}
-	MUST(sam_initialize(strcmp(argv[1], "revive") == 0 ? INTERVAL : 0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(strcmp(argv[1], "revive") == 0 ? INTERVAL_MS : 0, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (common->first != 0 && kill(common->first, 0) == 0) {
 		observe("instance %u runs beside the first as user %d", instance, (int)getuid());
@@ -282,7 +282,7 @@ int main(int argc, char **argv)
 		/* This process ends with the test. */
 		if (fork() == 0) {
 			become_nobody();
-			for (until = now_ms() + 20000; !common->over && now_ms() < until; sleep_ms(20)) {
+			for (until_ms = now_ms() + 20000; !common->over && now_ms() < until_ms; sleep_ms(20)) {
 				if (kill(supervisor, 0) != 0 && errno == ESRCH) {
 					break;
 				}
@@ -295,12 +295,12 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		become_nobody();
-		sleep_ms(INTERVAL / 2);
+		sleep_ms(INTERVAL_MS / 2);
 		raise(SIGKILL);
 	}
 	become_nobody();
-	for (until = now_ms() + 20000; strcmp(argv[1], "release") == 0 && !has_spare(supervisor); sleep_ms(5)) {
-		if (now_ms() > until) {
+	for (until_ms = now_ms() + 20000; strcmp(argv[1], "release") == 0 && !has_spare(supervisor); sleep_ms(5)) {
+		if (now_ms() > until_ms) {
 			observe("no spare");
 			give_up();
 		}

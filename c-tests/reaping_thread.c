@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 		sleep_ms(20); /* until the supervisor waits for the end of the instance */
 		raise(SIGSEGV);
 	}
-	observe("the supervisor is %s", processor_ms(supervisor) < 5000 ? "at rest" : "busy");
+	observe("the supervisor is %s", processor_ms(supervisor) < 5000 ? "idle" : "busy");
 	*done = 1;
 	MUST(sam_stop());
 	return 0;

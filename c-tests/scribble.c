@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 #define MAPPINGS 16
 
 /* Returns the next word of a pattern. */
@@ -76,12 +76,12 @@ int main(int argc, char **argv)
 	static char data[4096];
 	unsigned int instance;
 	size_t size = 0;
-	long before;
+	long before_ms;
 
 	if (argc != 3) {
 		return 2;
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_data_store("data", 5));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
@@ -105,9 +105,9 @@ int main(int argc, char **argv)
 		observe("# sam_start %d", (int)sam_start());
 	}
 	observe("scribbled");
-	before = supervisor_ms();
-	sleep_ms(10 * INTERVAL);
-	observe("not killed, supervisor %s", supervisor_ms() - before > 5 * INTERVAL ? "busy" : "idle");
+	before_ms = supervisor_ms();
+	sleep_ms(10 * INTERVAL_MS);
+	observe("not killed, supervisor %s", supervisor_ms() - before_ms > 5 * INTERVAL_MS ? "busy" : "idle");
 	raise(SIGKILL);
 	return 98;
 }

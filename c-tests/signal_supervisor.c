@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 		sleep_ms(10);
 	}
 	if (getppid() != supervisor) {
-		observe("the instance lives on unwatched");
+		observe("the instance lives on unsupervised");
 	}
 	return 6;
 }

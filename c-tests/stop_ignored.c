@@ -2,7 +2,7 @@
  * as a hang: stop_ignored NUMBER. */
 #include "observe.h"
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 int main(int argc, char **argv)
 {
@@ -15,7 +15,7 @@ int main(int argc, char **argv)
 	}
 	number = atoi(argv[1]);
 	on_signal(number, SIG_IGN);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());

@@ -39,7 +39,8 @@ static void store_and_restore(size_t size)
 	memset(memory, (int)(size >> 12), size);
 	protect();
 	MUST(sam_data_store(memory, size));
-	observe("%d pages stored, %s", (int)(size >> 12), faults == (int)(size / page) ? "each after a fault" : "strange");
+	observe("%d pages stored, %s", (int)(size >> 12),
+		faults == (int)(size / page) ? "each after a fault" : "not each after a fault");
 	memset(memory, 0, size);
 	MUST(sam_data_getsize(&found));
 	protect();

@@ -99,7 +99,7 @@ static void store_large(void)
 int main(void)
 {
 	unsigned int instance;
-	long before, until;
+	long before, until_ms;
 
 	large = mmap(NULL, 2 * LARGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (large == MAP_FAILED) {
@@ -120,9 +120,9 @@ int main(void)
 	}
 	expect_data(large, LARGE);
 	(void)stored_bytes();
-	until = now_ms() + 20000;
+	until_ms = now_ms() + 20000;
 	while (private_bytes(getppid()) - before > (long)LARGE / 2) {
-		if (now_ms() > until) {
+		if (now_ms() > until_ms) {
 			observe("the supervisor keeps a copy of the data");
 			give_up();
 		}

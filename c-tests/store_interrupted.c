@@ -10,7 +10,7 @@
 #define MOST (1 << 20)
 
 static volatile sig_atomic_t handled;
-static volatile sig_atomic_t strange;
+static volatile sig_atomic_t unexpected;
 
 /* The buffers of a thread, or of the handler. */
 struct room {
@@ -22,7 +22,7 @@ static void store(struct room *room, char letter, size_t size)
 {
 	memset(room->stored, letter, size);
 	if (sam_data_store(room->stored, size) != CS_OK) {
-		strange = 1;
+		unexpected = 1;
 	}
 }
 
@@ -34,13 +34,13 @@ static void restore(struct room *room)
 	memset(room->restored, 0, MOST);
 	if (sam_data_getsize(&size) != CS_OK || size == 0 || size > MOST ||
 	    sam_data_restore(room->restored, MOST) != CS_OK) {
-		strange = 2;
+		unexpected = 2;
 	}
 	for (size = MOST; size > 1 && room->restored[size - 1] == 0; size--) {
 	}
 	for (i = 0; i < size; i++) {
 		if (room->restored[i] != room->restored[0]) {
-			strange = 3;
+			unexpected = 3;
 		}
 	}
 }
@@ -102,21 +102,21 @@ int main(void)
 		restore(&room);
 	}
 	MUST(sam_start());
-	if (instance < INSTANCES && strange == 0) {
+	if (instance < INSTANCES && unexpected == 0) {
 		store(&room, 'M', MOST);
 		if (pthread_create(&thread, NULL, beside, NULL) != 0) {
 			return 2;
 		}
 		interrupt_soon();
 		work(&room, 'M', instance);
-		if (strange == 0) {
+		if (unexpected == 0) {
 			raise(SIGKILL);
 		}
 	}
-	if (strange != 0) {
-		observe("instance %u: strange, %d", instance, (int)strange);
+	if (unexpected != 0) {
+		observe("instance %u: unexpected result %d", instance, (int)unexpected);
 	} else {
-		observe("instance %u, all was whole", instance);
+		observe("instance %u, all data whole", instance);
 	}
 	MUST(sam_finalize());
 	_exit(0);

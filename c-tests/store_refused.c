@@ -33,7 +33,7 @@ int main(void)
 		observe(strcmp(data, "small") == 0 ? "answered" : "lost");
 		break;
 	default:
-		observe("strange answer");
+		observe("unexpected code");
 	}
 	MUST(sam_data_store("more", 5));
 	return 0;

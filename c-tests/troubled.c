@@ -1,6 +1,6 @@
 /* Each instance causes the trouble that the command line names for it. The last trouble is repeated:
- * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (run, then exit with 1), hang, deaf (a hang
- * that only SIGKILL ends), huge (a hang of a process whose core dump takes long), wait (healthy until SIGUSR1, then a
+ * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (run, then exit with 1), hang, deaf (a
+ * hang that only SIGKILL ends), huge (a hang of a process whose core dump takes long), wait (healthy until SIGUSR1, then a
  * hang), recover (a silence that ends after the warning, then stop) or stop. */
 #include "observe.h"
 
@@ -40,15 +40,15 @@ int main(int argc, char **argv)
 {
 	const char *trouble;
 	unsigned int instance;
-	int i, interval;
+	int i, interval_ms;
 
 	if (argc < 3) {
 		return 2;
 	}
-	interval = atoi(argv[1]);
+	interval_ms = atoi(argv[1]);
 	on_signal(SIGTERM, on_warning);
 	on_signal(SIGUSR1, on_told);
-	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	if (strcmp(trouble, "wait") == 0) {
 		while (!told) {
 			MUST(sam_hc_send());
-			sleep_ms(interval / 8);
+			sleep_ms(interval_ms / 8);
 		}
 		observe("hangs");
 		trouble = "hang";
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 		/* Long enough for the supervisor, which wakes up once per interval, to see the recovery. */
 		for (i = 0; i < 40; i++) {
 			MUST(sam_hc_send());
-			sleep_ms(interval / 20);
+			sleep_ms(interval_ms / 20);
 		}
 	}
 	MUST(sam_stop());

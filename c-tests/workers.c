@@ -10,10 +10,10 @@ static struct {
 
 static void wait_until(volatile int *flag)
 {
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 
 	while (!*flag) {
-		if (now_ms() > until) {
+		if (now_ms() > until_ms) {
 			observe("a process waited for 20 s");
 			_exit(1);
 		}

@@ -76,7 +76,7 @@ const REAPED: &[&str] = &[
     "instance 9",
     "instance 10",
     "instance 11",
-    "the supervisor is at rest",
+    "the supervisor is idle",
 ];
 
 /// A row of the fault table.
@@ -250,14 +250,14 @@ fn faults() -> Vec<Fault> {
             "a call may interrupt a call; corosync's libsam holds a mutex and deadlocks",
             &["handler_calls"],
             GOES_WRONG, // a deadlock, as soon as a handler interrupts a call
-            shows(Exit(0), &["1000 handlers, all answers right"]),
+            shows(Exit(0), &["1000 handlers, all results as expected"]),
         ),
         fault(
             "handlers that store data inside a store, then crashes",
             "restored data is whole: it is what one store wrote, also if stores interrupted each other",
             &["store_interrupted"],
             GOES_WRONG, // a deadlock, as soon as a handler interrupts a store
-            shows(Exit(0), &["instance 6, all was whole"]),
+            shows(Exit(0), &["instance 6, all data whole"]),
         ),
         fault(
             "a handler sends heartbeats during stores of 64 MiB",
@@ -289,10 +289,10 @@ fn faults() -> Vec<Fault> {
             shows(
                 Exit(0),
                 &[
-                    "store before sam_register: no child waits",
-                    "warning signal before sam_register: no child waits",
-                    "store: no child waits",
-                    "warning signal: no child waits",
+                    "store before sam_register: no child blocks",
+                    "warning signal before sam_register: no child blocks",
+                    "store: no child blocks",
+                    "warning signal: no child blocks",
                 ],
             ),
         ),
@@ -315,7 +315,7 @@ fn faults() -> Vec<Fault> {
             "calls of several threads do not disturb each other",
             &["threads"],
             LEFT_TO_CHANCE, // it gets stuck here in most runs
-            shows(Exit(0), &["0 strange answers"]),
+            shows(Exit(0), &["0 unexpected results"]),
         ),
         fault(
             "calls of a thread that stays in the supervisor",
@@ -425,7 +425,7 @@ fn faults() -> Vec<Fault> {
             "this library's descriptors never become stdin, stdout or stderr of the program",
             &["std_closed"],
             GOES_WRONG, // the program's stray output reaches the supervisor as commands
-            shows(Exit(0), &["instance 2: 0 accidents, kept"]),
+            shows(Exit(0), &["instance 2: 0 stray writes, kept"]),
         ),
         // The end of the supervisor
         fault(
@@ -518,7 +518,7 @@ fn faults() -> Vec<Fault> {
             "SIGTERM to the supervisor",
             "the supervisor forwards the signal, and ends as the instance ends",
             &["signal_supervisor", "15", "default"],
-            shows(By(SIGTERM), &["instance 1", "the instance lives on unwatched"]),
+            shows(By(SIGTERM), &["instance 1", "the instance lives on unsupervised"]),
             shows(By(SIGTERM), &["instance 1"]),
         ),
         fault(
@@ -661,7 +661,7 @@ fn faults() -> Vec<Fault> {
                 By(SIGKILL),
                 &[
                     "supervised, sam_hc_send: 1",
-                    "the instance lives on unwatched",
+                    "the instance lives on unsupervised",
                     "SIGPIPE",
                     "sam_hc_send: 2",
                     "SIGPIPE",
@@ -1082,7 +1082,7 @@ fn faults() -> Vec<Fault> {
             "a restart whose reason the operator wants to know",
             "every step of a recovery writes a log line",
             &["log_line"],
-            shows(Exit(0), &["not a word"]),
+            shows(Exit(0), &["nothing in the log"]),
             shows(Exit(0), &["the loss, the restart"]),
         ),
         fault(

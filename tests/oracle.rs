@@ -94,8 +94,8 @@ fn heartbeats_in_time_keep_the_instance() {
 fn silence_counts_only_between_start_and_stop() {
     let program = Program::new(Built::WithOurs, &["start"]);
     let says = [
-        "registered: silence is no matter",
-        "stopped: silence is no matter",
+        "registered: silence is ignored",
+        "stopped: silence is ignored",
         "warned an interval after the start",
     ];
     program.run(Library::Original).expect(Exit(0), &says);
