@@ -63,15 +63,36 @@ pub fn find(exited: &ExitedInstance, others: &[i32]) -> Candidates {
             .filter(|&pid| alive(pid))
             .map_or(Candidates::None, |pid| Candidates::OutOfReach(Some(pid)));
     }
-    let children = process::children(Path::new("/proc/self"));
-    if children.is_empty() && exited.has_forked {
+    let read_children = || process::children(Path::new("/proc/self"));
+    if exited.has_forked && read_children().is_empty() {
         // /proc cannot be read.
         return Candidates::OutOfReach(exited.named);
     }
-    let children = children.into_iter().filter(|pid| !others.contains(pid));
-    let found: Vec<ChildInfo> = children.filter_map(ChildInfo::of).collect();
+    let mut found = living(read_children, ChildInfo::of);
+    found.retain(|child| !others.contains(&child.pid));
     let is_marked = |pid| exited.mark.is_none_or(|mark| mark.is_on(pid));
     choose(exited, named, &found, alive, is_marked)
+}
+
+/// Returns the living ones among the children that `read_children` lists. A child that ends after the list was read has left
+/// its own children to this process, and these are not in that list. So the list is read again until no child has ended
+/// in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
+fn living(read_children: impl Fn() -> Vec<i32>, info: impl Fn(i32) -> Option<ChildInfo>) -> Vec<ChildInfo> {
+    /// A program that forks and exits without end does not hold the supervisor up: it is looked at again later.
+    const MOST_READS: usize = 100;
+    let mut known_dead = Vec::new();
+    let mut living = Vec::new();
+    for _ in 0..MOST_READS {
+        let children = read_children();
+        living = children.iter().copied().filter_map(&info).collect();
+        let is_alive = |pid: &i32| living.iter().any(|child: &ChildInfo| child.pid == *pid);
+        let dead: Vec<i32> = children.into_iter().filter(|pid| !is_alive(pid)).collect();
+        if dead.iter().all(|pid| known_dead.contains(pid)) {
+            break;
+        }
+        known_dead = dead;
+    }
+    living
 }
 
 fn choose(
@@ -128,6 +149,25 @@ mod tests {
 
     fn chosen(exited: ExitedInstance, found: &[ChildInfo]) -> Candidates {
         choose(&exited, exited.named, found, |pid| pid < 100, |pid| pid != 80)
+    }
+
+    #[test]
+    fn child_of_a_child_that_ends_during_the_search_is_found() {
+        let reads = std::cell::Cell::new(0);
+        let read_children = || {
+            reads.set(reads.get() + 1);
+            // 70 ends after the first read, and leaves 71.
+            if reads.get() == 1 { vec![70] } else { vec![70, 71] }
+        };
+        let found = living(read_children, |pid| (pid != 70).then(|| child(pid)));
+        assert_eq!((found, reads.get()), (vec![child(71)], 2));
+    }
+
+    #[test]
+    fn children_that_end_without_end_stop_the_search() {
+        let next = std::cell::Cell::new(0);
+        let read_children = || vec![next.replace(next.get() + 1)];
+        assert_eq!(living(read_children, |_| None), []);
     }
 
     #[test]
