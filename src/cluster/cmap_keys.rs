@@ -29,7 +29,7 @@ struct Names {
 pub struct CmapKeys {
     names: Names,
     subject: Subject,
-    /// What this process has written last. No other process changes it.
+    /// The record that this process has written last. No other process changes it.
     written: Option<CmapRecord>,
     /// Existing keys may belong to an earlier supervisor with the same pid.
     may_be_foreign: bool,

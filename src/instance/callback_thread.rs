@@ -32,7 +32,7 @@ pub struct Callback {
     pub mask: Mask,
 }
 
-/// What the thread needs of the session.
+/// The session, as far as the thread needs it.
 pub trait Host {
     /// Returns the longest silence allowed, in ns. Not 0: without a limit there is no thread.
     fn interval(&self) -> u64;

@@ -27,7 +27,7 @@ use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
-/// How far the calls of the application have brought the session.
+/// The state in which the calls of the application have left the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum CallState {
@@ -48,7 +48,7 @@ impl CallState {
     ];
 }
 
-/// What `sam_initialize` makes.
+/// The session that `sam_initialize` opens.
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
@@ -59,7 +59,7 @@ pub struct Session {
     call_state: AtomicU8,
     /// The control page. Set in an instance, when `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// The doorbell of the cluster helper. Set in an instance whose policy has QUORUM or CMAP.
+    /// The doorbell that wakes the supervisor. Set in an instance whose policy has QUORUM or CMAP.
     doorbell: OnceCell<Doorbell>,
     /// The warning signal. Once there is a control page, the one there counts.
     warn_signal: AtomicI32,
@@ -70,7 +70,7 @@ pub struct Session {
     registered: Lock<Registered>,
 }
 
-/// What the session does with callbacks, depending on the interval.
+/// The use of callbacks, which depends on the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callbacks {
     /// Calls them once per interval.
@@ -355,7 +355,7 @@ impl Session {
             let _locked = self.lock()?;
             self.enter(self.startable()?, Phase::Waiting, since);
         }
-        /// How often to look whether the supervisor has ended, in ns. Its end wakes no waiter.
+        /// The time between two looks whether the supervisor has ended, in ns. Its end wakes no waiter.
         const SUPERVISOR_POLL: u64 = 500_000_000;
         while !self
             .control_page_in(&[CallState::Registered, CallState::Stopped])?

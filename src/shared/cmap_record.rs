@@ -1,4 +1,4 @@
-//! What cmap shows of a supervisor, in one word of the mailbox.
+//! The state that cmap shows of a supervisor, in one word of the mailbox.
 
 #![forbid(unsafe_code)]
 

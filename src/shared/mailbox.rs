@@ -20,7 +20,7 @@ enum Word {
     CorosyncLost = 11,
 }
 
-/// What the cluster helper knows of the cluster partition of this machine.
+/// The quorum of the cluster partition of this machine, as far as the cluster helper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuorumState {
     /// corosync has not answered yet.
@@ -50,10 +50,10 @@ pub struct SupervisorEnd<'a>(&'a Mailbox);
 #[derive(Debug, Clone, Copy)]
 pub struct HelperEnd<'a>(&'a Mailbox);
 
-/// What the cluster helper has stored.
+/// The report of the cluster helper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// What the helper knows of the partition.
+    /// The quorum of the partition.
     pub quorum: QuorumState,
     /// The state that cmap shows. `None` if that is not known.
     pub published: Option<CmapState>,
