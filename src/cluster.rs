@@ -13,6 +13,10 @@
 pub mod cmap_keys;
 pub mod helper;
 
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
 use crate::policy::Policy;
 use crate::shared::mailbox::Mailbox;
 use crate::sys::event_count::EventCount;
@@ -64,8 +68,8 @@ impl Channels {
 pub struct Subject {
     /// Its policy.
     pub policy: Policy,
-    /// Its interval in ms.
-    pub interval: u64,
+    /// The longest silence allowed. `None`: no limit.
+    pub interval: Option<Duration>,
     /// Its pid.
-    pub pid: i32,
+    pub pid: Pid,
 }

@@ -30,7 +30,7 @@ pub enum Priority {
     /// Something may become an error.
     Warning = 4,
     /// Normal, but worth to know.
-    LogEvent = 5,
+    Notice = 5,
     /// For the record.
     Info = 6,
 }

@@ -51,7 +51,6 @@ const NEVER: u64 = u64::MAX;
 const PID: i32 = 1_000_000;
 const WARN_SIGNAL: i32 = libc::SIGTERM;
 const HANG_SIGNAL: i32 = libc::SIGABRT;
-const LAST_SIGNAL: i32 = 64;
 
 /// The rules of a supervisor.
 #[derive(Debug, Clone, Copy, Default)]

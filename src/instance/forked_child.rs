@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+use nix::unistd::Pid;
+
 use crate::cluster::Doorbell;
 use crate::shared::control_page::InstanceEnd;
 use crate::sys::process::{self, Origin};
-use crate::sys::signals;
+use crate::sys::signals::{self, Signal};
 
 /// It has nothing of its supervisor any more but this.
 #[derive(Debug)]
 pub struct ForkedChild {
     /// The supervisor's pid.
-    supervisor: i32,
+    supervisor: Pid,
     /// Which instance it is to be. None: it is a spare, and will be told.
     id: Option<u32>,
     control_page: InstanceEnd,
@@ -32,7 +34,7 @@ pub struct Instance {
 impl ForkedChild {
     /// The next instance.
     pub fn new(
-        supervisor: i32,
+        supervisor: Pid,
         id: u32,
         control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
@@ -43,12 +45,12 @@ impl ForkedChild {
     /// The one after it, to be forked by `supervisor`: nobody but the supervisor shall reach it while it waits, and
     /// it ends when the supervisor does.
     pub fn spare(
-        supervisor: i32,
+        supervisor: Pid,
         origin: &Origin,
         control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
     ) -> ForkedChild {
-        process::signal_on_death_of_parent(libc::SIGKILL);
+        process::signal_on_death_of_parent(Some(Signal::KILL));
         // Not by the lifeline: the supervisor holds that of a spare from the release on.
         if origin.has_ended() {
             process::exit_now(0);
@@ -68,11 +70,12 @@ impl ForkedChild {
             process::join_group_of(supervisor);
             id
         });
-        process::signal_on_death_of_parent(libc::SIGTERM);
+        process::signal_on_death_of_parent(Some(Signal::TERM));
         // The kernel marks the lifeline before it sends parent-death signals, so one of the two tells of the end of the
-        // supervisor. In another PID namespace the supervisor has no pid: there getppid(2) says 0.
-        if control_page.supervisor_is_gone() || ![supervisor, 0].contains(&process::parent()) {
-            signals::send_to_self(libc::SIGTERM);
+        // supervisor. In another PID namespace the supervisor has no pid.
+        let has_other_parent = process::parent().is_some_and(|parent| parent != supervisor);
+        if control_page.supervisor_is_gone() || has_other_parent {
+            signals::send_to_self(Signal::TERM);
         }
         if is_spare {
             control_page.confirm_takeover();

@@ -2,9 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::backoff::Backoff;
 use super::cmap_requests::CmapRequests;
 use super::daemonized::Candidates;
-use super::log_event::{Delivery, LogEvent, Reason};
+use super::log_event::{Delivery, Kind, LogEvent, Reason};
 use super::restarts::Restarts;
 use crate::policy::Recovery;
 use crate::settings::Settings;
@@ -14,60 +20,53 @@ use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::shared::status_page::Activity;
 use crate::sys::inspection::Inspection;
 use crate::sys::process::ExitStatus;
-use crate::sys::signals::Received;
+use crate::sys::signals::{Received, Signal};
+use crate::time::MonotonicTime;
 
-/// The machine is done with nothing to wait for but the kernel's word.
-const NEVER: u64 = u64::MAX;
-
-/// The first pause after an instance could not be made, and the longest, in ns. From "at once" to a rate that a
-/// machine out of processes does not feel.
-const RETRY_PAUSES: (u64, u64) = (10_000_000, 1_000_000_000);
+/// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user notices
+/// to a rate that does not load a machine which has no processes left.
+const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// How long an instance may outlive quorum when there is no interval, in ns.
-const QUORUM_GRACE: u64 = 1_000_000_000;
+const QUORUM_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the end is put off until it can be read in cmap, in ns.
-const CMAP_ACK_TIMEOUT: u64 = 1_000_000_000;
+const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long after a SIGTSTP, SIGTTIN or SIGTTOU a SIGSTOP of the instance counts as the answer to it, in ns: some
 /// programs save their terminal in a handler and then stop themselves by SIGSTOP.
-const STOP_ANSWER_TIME: u64 = 1_000_000_000;
+const STOP_ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// How many real-time signals are held at most while there is no instance. The kernel queues these, and merges all
 /// others.
 const MAX_HELD_REALTIME: usize = 64;
 
-/// The first real-time signal as the kernel counts them.
-const FIRST_REAL_TIME: i32 = 32;
-
 /// The age below which an instance is new, in ns: its handlers may not be installed yet, and a sender that signals
 /// every process of the program may have missed it.
-const NEW_INSTANCE_AGE: u64 = 1_000_000_000;
+const NEW_INSTANCE_AGE: Duration = Duration::from_secs(1);
 
 /// The pauses between two looks for the process that goes on in the place of an instance: the first and the longest, in
 /// ns.
-const SEARCH_PAUSES: (u64, u64) = (10_000_000, 1_000_000_000);
+const SEARCH_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// How long a process must live on, in ns, before it is taken for the one that goes on without a call. It may have been
 /// forked to execute another program.
-const DAEMON_SETTLE_TIME: u64 = 100_000_000;
+const DAEMON_SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// How long before an instance exits with 0 a signal may have been sent to it, in ns, that it had no time to pass on to the
 /// process which it forked to go on in its place.
-const SIGNAL_CROSSING_TIME: u64 = 100_000_000;
+const SIGNAL_CROSSING_TIME: Duration = Duration::from_millis(100);
 
 /// How often to look for a debugger, in ns: four times per interval, within these bounds.
-const DEBUGGER_POLL: (u64, u64) = (10_000_000, 1_000_000_000);
+const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// What a supervisor is told once.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct Rules {
-    /// The longest silence allowed, in ns; 0: no limit.
-    pub interval: u64,
+    /// The longest silence allowed. `None`: no limit.
+    pub interval: Option<Duration>,
     /// What happens after an instance was lost.
     pub recovery: Recovery,
-    /// The last signal number of the system.
-    pub last_signal: i32,
     /// What the administrator asks for.
     pub settings: Settings,
     /// Run only while the cluster partition is quorate.
@@ -82,10 +81,10 @@ pub enum Event {
     /// The instance that was asked for has been made.
     Launched {
         /// Its pid.
-        pid: i32,
+        pid: Pid,
     },
-    /// The instance that was asked for could not be made; errno.
-    LaunchFailed(i32),
+    /// The instance that was asked for could not be made.
+    LaunchFailed(Errno),
     /// The time that `wake_at` named has come. Harmless at any other time.
     Tick,
     /// The instance ended.
@@ -97,7 +96,7 @@ pub enum Event {
     /// The supervisor adopted the process with this pid: it is the instance from now on.
     Adopted {
         /// Its pid.
-        pid: i32,
+        pid: Pid,
     },
     /// The instance that was asked for could not be made, and none ever can: see `LogEvent::NoMoreProcesses`.
     LaunchImpossible,
@@ -108,13 +107,13 @@ pub enum Event {
     /// The spare could not be made, or ended.
     SpareLost,
     /// This signal stopped the instance.
-    Stopped(i32),
-    /// The instance could not be sent this signal; errno.
+    Stopped(Signal),
+    /// The instance could not be sent this signal.
     Refused {
         /// The signal.
-        signal: i32,
+        signal: Signal,
         /// Why.
-        errno: i32,
+        errno: Errno,
     },
     /// What corosync's side has found and done so far.
     Corosync(ClusterReport),
@@ -139,16 +138,16 @@ pub enum Effect {
         /// Its number.
         id: u32,
         /// Its warning signal.
-        warn_signal: i32,
+        warn_signal: Option<Signal>,
     },
     /// Make a spare: the next instance, waiting.
     MakeSpare,
     /// Look for a process that goes on in the place of the instance, which exited with 0.
     FindDaemon,
     /// Adopt this process as the instance.
-    Adopt(i32),
+    Adopt(Pid),
     /// Send this signal to the instance.
-    Send(i32),
+    Send(Signal),
     /// Send the instance what was received.
     Forward(Received),
     /// See what the instance is being put through.
@@ -158,9 +157,9 @@ pub enum Effect {
     /// Stop the supervisor as the instance has stopped, until somebody continues both.
     Suspend,
     /// Let the instance start that waits for quorum since then.
-    GrantStart(u64),
+    GrantStart(MonotonicTime),
     /// Tell the instance that the phase which it entered then can be read in cmap.
-    AckPublished(u64),
+    AckPublished(MonotonicTime),
     /// Have cmap show this.
     Publish(CmapRecord),
     /// Say what happened.
@@ -175,11 +174,11 @@ enum Health {
     /// Nothing to object to.
     Healthy,
     /// Warned at `at`; the last word before that was heard at `last_activity`.
-    Warned { at: u64, last_activity: u64 },
+    Warned { at: MonotonicTime, last_activity: MonotonicTime },
     /// Started, and quorum was lost at `at`: no heartbeat saves it.
-    QuorumLost { at: u64 },
+    QuorumLost { at: MonotonicTime },
     /// Sent the signal for a hang; it has until `until` to end.
-    HangSignalSent { until: u64 },
+    HangSignalSent { until: MonotonicTime },
     /// Killed; its death will be told.
     Killed,
 }
@@ -187,37 +186,37 @@ enum Health {
 /// An instance under watch.
 #[derive(Debug, Clone, Copy, Hash)]
 struct Watch {
-    pid: i32,
-    born: u64,
+    pid: Pid,
+    born: MonotonicTime,
     /// A debugger traces it.
     traced: bool,
     /// Its core file is being written.
     dumping: bool,
-    /// When a debugger was last seen; 0: never.
-    traced_until: u64,
+    /// When a debugger was last seen.
+    traced_until: Option<MonotonicTime>,
     health: Health,
     /// The latest word heard from it.
-    last_activity: u64,
+    last_activity: Option<MonotonicTime>,
     /// Until when the supervisor owes it time, because it was late itself.
-    not_before: u64,
+    not_before: Option<MonotonicTime>,
     /// Whether it owed it time since the last word.
     extension_used: bool,
     /// What the next loss is put down to, when it is not the instance's own doing.
     reason: Option<Reason>,
-    /// When the supervisor decided to end the instance; NEVER: it did not.
-    end_decided_at: u64,
-    /// When to send SIGKILL again that the kernel refused to deliver; NEVER: not at all.
-    retry_kill_at: u64,
-    /// The pause before the next such try, in ns; 0: no signal was refused yet.
-    kill_retry_pause: u64,
+    /// When the supervisor decided to end the instance.
+    end_decided_at: Option<MonotonicTime>,
+    /// When to send SIGKILL again that the kernel refused to deliver.
+    retry_kill_at: Option<MonotonicTime>,
+    /// The pause before the next such try, once the kernel has refused a signal.
+    kill_retry: Option<Backoff>,
 }
 
 impl Watch {
     /// The time of the last word from the instance.
-    fn note_activity(&mut self, now: u64, view: &View) -> u64 {
+    fn note_activity(&mut self, now: MonotonicTime, view: &View) -> MonotonicTime {
         let last_activity = last_activity(now, self, view);
-        if last_activity > self.last_activity {
-            self.last_activity = last_activity;
+        if Some(last_activity) > self.last_activity {
+            self.last_activity = Some(last_activity);
             self.extension_used = false;
         }
         last_activity
@@ -226,12 +225,12 @@ impl Watch {
     /// Returns the phase that counts. What an instance says after the decision to end it does not: a handler of the
     /// signal for a hang cannot call the recovery off.
     fn phase(&self, view: &View) -> Phase {
-        if view.since <= self.end_decided_at { view.phase } else { Phase::Started }
+        if self.end_decided_at.is_none_or(|at| view.since <= at) { view.phase } else { Phase::Started }
     }
 
     /// Marks the instance as one that is to end, from `now` on.
-    fn decide_end(&mut self, now: u64) {
-        self.end_decided_at = self.end_decided_at.min(now);
+    fn decide_end(&mut self, now: MonotonicTime) {
+        self.end_decided_at.get_or_insert(now);
     }
 }
 
@@ -245,13 +244,13 @@ enum State {
     /// The instance exited with 0 at `since`. A process that it forked may go on in its place.
     AwaitingDaemon {
         watch: Watch,
-        since: u64,
-        pause: u64,
+        since: MonotonicTime,
+        backoff: Backoff,
     },
     /// Nothing is left to be done but that cmap shows it: until `until` at most, then the end is this.
     Closing {
         status: ExitStatus,
-        until: u64,
+        until: MonotonicTime,
     },
     Finished,
 }
@@ -260,7 +259,7 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Spare {
     /// None, and none is to be made before this time.
-    Due(u64),
+    Due(Option<MonotonicTime>),
     /// It waits, or is being made.
     Ready,
 }
@@ -270,85 +269,78 @@ enum Spare {
 pub struct Machine {
     rules: Rules,
     state: State,
-    wake: u64,
+    wake: Option<MonotonicTime>,
     spare: Spare,
     /// The pause before the next try to make a spare.
-    spare_retry: u64,
+    spare_retry: Backoff,
     /// The number of the instance that lives, or is to be made.
     id: u32,
-    warn_signal: i32,
+    warn_signal: Option<Signal>,
     /// Somebody told the program to end: its end is final.
     end_is_final: bool,
     /// The last signal passed on that is to end the program, and when.
-    last_end_signal: Option<(u64, Received)>,
+    last_end_signal: Option<(MonotonicTime, Received)>,
     /// When a terminal's user told the program to stop until it is continued.
-    stopping: Option<u64>,
-    /// When the last instance was lost; 0 for the first.
-    lost: u64,
+    stopping: Option<MonotonicTime>,
+    /// When the last instance was lost.
+    lost: Option<MonotonicTime>,
     restarts: Restarts,
     /// The supervisor's own pause between two tries to make an instance.
-    retry: u64,
+    retry: Backoff,
     /// How the last instance ended.
     last_status: ExitStatus,
     /// Signals that arrived while there was no instance to pass them to, or none but one that was just made. It gets
     /// them when it is started: by then its handlers are installed.
     held: Vec<Received>,
     /// When to look whether the instance is started that they are held for, and the pause before the look after.
-    held_look: (u64, u64),
+    held_look: Option<MonotonicTime>,
+    held_backoff: Backoff,
     /// A real-time signal was dropped because too many are held.
     overflowed: bool,
     /// What is known of the partition.
     quorum: QuorumState,
     /// The beginning of the last wait for quorum that was ended, and of the last phase that was said to be shown.
-    answered: (u64, u64),
+    answered: (MonotonicTime, MonotonicTime),
     cmap: CmapRequests,
 }
 
 impl Machine {
     /// The machine of a supervisor whose first instance, number 1, is being made.
-    pub fn new(rules: Rules, warn_signal: i32) -> Machine {
+    pub fn new(rules: Rules, warn_signal: Option<Signal>) -> Machine {
         Machine {
             rules,
             state: State::Launching,
-            wake: NEVER,
-            spare: Spare::Due(NEVER),
-            spare_retry: RETRY_PAUSES.0,
+            wake: None,
+            spare: Spare::Due(None),
+            spare_retry: RETRY_BACKOFF,
             id: 1,
             warn_signal,
             end_is_final: false,
             last_end_signal: None,
             stopping: None,
-            lost: 0,
+            lost: None,
             restarts: Restarts::new(rules.settings.restart_limit, rules.settings.restart_delay),
-            retry: RETRY_PAUSES.0,
+            retry: RETRY_BACKOFF,
             last_status: ExitStatus::Exited(0),
             held: Vec::new(),
-            held_look: (NEVER, RETRY_PAUSES.0),
+            held_look: None,
+            held_backoff: RETRY_BACKOFF,
             overflowed: false,
             quorum: QuorumState::Unknown,
-            answered: (0, 0),
+            answered: (MonotonicTime::from_ns(0), MonotonicTime::from_ns(0)),
             cmap: CmapRequests::new(rules.interval),
         }
     }
 
-    /// When to be woken with a Tick, in ns; None: not at all.
-    pub fn wake_at(&self) -> Option<u64> {
-        let spare = match (self.spare, self.state) {
-            (Spare::Due(at), State::Watching(_)) => at,
-            // None is made before there is an instance that it could follow.
-            _ => NEVER,
-        };
-        let held = match self.state {
-            State::Watching(_) if !self.held.is_empty() => self.held_look.0,
-            _ => NEVER,
-        };
-        let heartbeat = match self.state {
-            State::Watching(_) => self.cmap.due().unwrap_or(NEVER),
-            // Nothing is published of an instance that exited, until its place is taken.
-            _ => NEVER,
-        };
-        let wake = self.wake.min(spare).min(held).min(heartbeat);
-        (wake != NEVER).then_some(wake)
+    /// Returns when to call `step` with a `Tick` at the latest. `None`: never.
+    pub fn wake_at(&self) -> Option<MonotonicTime> {
+        if !matches!(self.state, State::Watching(_)) {
+            // While there is no instance, no spare is made for it, no signal is held for its start, and nothing is published.
+            return self.wake;
+        }
+        let spare = if let Spare::Due(at) = self.spare { at } else { None };
+        let held = self.held_look.filter(|_| !self.held.is_empty());
+        self.wake.into_iter().chain(spare).chain(held).chain(self.cmap.due()).min()
     }
 
     /// The number of the instance that lives, or is to be made.
@@ -366,28 +358,38 @@ impl Machine {
         matches!(self.state, State::AwaitingDaemon { .. })
     }
 
-    /// What happens to the instance, and until when in ns; 0: without limit.
-    pub fn activity(&self) -> (Activity, u64) {
+    /// Returns what happens to the instance, and until when if there is a limit.
+    pub fn activity(&self) -> (Activity, Option<MonotonicTime>) {
         match self.state {
-            State::Launching => (Activity::Launching, 0),
-            State::AwaitingDaemon { .. } => (Activity::Launching, 0),
+            State::Launching | State::AwaitingDaemon { .. } => (Activity::Launching, None),
             State::Pausing => (Activity::Pausing, self.wake),
-            State::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => (Activity::Held, 0),
+            State::Watching(watch) if watch.traced && self.waits_for_debugger(&watch) => {
+                (Activity::Held, None)
+            }
             State::Watching(watch) => match watch.health {
-                Health::Healthy => (Activity::Watched, 0),
+                Health::Healthy => (Activity::Watched, None),
                 Health::Warned { at, .. } => {
-                    (Activity::Warned, at.saturating_add(self.rules.interval).max(watch.not_before))
+                    (Activity::Warned, Some(at + self.interval()).max(watch.not_before))
                 }
-                Health::QuorumLost { at } => (Activity::Warned, at.saturating_add(self.quorum_grace())),
-                Health::HangSignalSent { until } => (Activity::Ending, until),
-                Health::Killed => (Activity::Ending, 0),
+                Health::QuorumLost { at } => (Activity::Warned, Some(at + self.quorum_grace())),
+                Health::HangSignalSent { until } => (Activity::Ending, Some(until)),
+                Health::Killed => (Activity::Ending, None),
             },
-            State::Closing { .. } | State::Finished => (Activity::Over, 0),
+            State::Closing { .. } | State::Finished => (Activity::Over, None),
         }
     }
 
+    fn interval(&self) -> Duration {
+        self.rules.interval.unwrap_or_default()
+    }
+
+    /// Returns an entry of the log about the instance.
+    fn log(&self, pid: Option<Pid>, kind: Kind) -> Effect {
+        Effect::Log(LogEvent { id: Some(self.id), pid, kind })
+    }
+
     /// Takes note of what happened and says what to do. `view` is the instance's page, read before `now`.
-    pub fn step(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
+    pub fn step(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
         let mut effects = self.supervise(now, event, view);
         if let State::Watching(watch) = self.state {
             self.answer_instance(now, &watch, view, &mut effects);
@@ -400,20 +402,20 @@ impl Machine {
         effects
     }
 
-    fn supervise(&mut self, now: u64, event: Event, view: &View) -> Vec<Effect> {
+    fn supervise(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
         match (self.state, event) {
             (State::Finished, _) => vec![],
             (State::Launching, Event::Launched { pid }) => self.launched(now, pid),
             (State::Launching, Event::LaunchFailed(errno)) => self.launch_failed(now, errno),
-            (State::Pausing, Event::Tick) if now >= self.wake => self.launch(),
+            (State::Pausing, Event::Tick) if self.is_due(now) => self.launch(),
             (State::Watching(watch), Event::Tick) if self.must_inspect(now, &watch) => vec![Effect::Inspect],
             (State::Watching(watch), Event::Tick) => self.evaluate(now, watch, view),
             (State::Watching(watch), Event::Inspected(found)) => self.inspected(now, watch, found, view),
             (State::Watching(watch), Event::Died(status)) => self.died(now, watch, status, view),
             (State::Watching(watch), Event::MayHaveDaemonized) => self.may_have_daemonized(now, watch, view),
             (State::AwaitingDaemon { .. }, Event::Tick) => vec![Effect::FindDaemon],
-            (State::AwaitingDaemon { watch, since, pause }, Event::DaemonSearched(found)) => {
-                self.daemon_searched(now, watch, since, pause, found, view)
+            (State::AwaitingDaemon { watch, since, backoff }, Event::DaemonSearched(found)) => {
+                self.daemon_searched(now, watch, since, backoff, found, view)
             }
             (State::AwaitingDaemon { watch, since, .. }, Event::Adopted { pid }) => {
                 self.adopted(now, watch, since, pid)
@@ -430,7 +432,7 @@ impl Machine {
             (State::Closing { status, until }, Event::Tick) if now >= until => self.finish(status),
             (State::Closing { .. }, Event::Missed(_)) => vec![],
             (_, Event::Missed(received)) => {
-                self.end_is_final |= ends_program(received.number);
+                self.end_is_final |= ends_program(received.signal);
                 self.hold(received).into_iter().collect()
             }
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view),
@@ -440,20 +442,17 @@ impl Machine {
     }
 
     /// A spare is made as soon as an instance lives that it could follow.
-    fn maintain_spare(&mut self, now: u64, event: Event) -> Option<Effect> {
+    fn maintain_spare(&mut self, now: MonotonicTime, event: Event) -> Option<Effect> {
         if !self.rules.settings.standby || self.rules.recovery == Recovery::Quit {
             return None;
         }
         match event {
-            Event::SpareMade => self.spare_retry = RETRY_PAUSES.0,
-            Event::SpareLost => {
-                self.spare = Spare::Due(now + self.spare_retry);
-                self.spare_retry = (self.spare_retry * 2).min(RETRY_PAUSES.1);
-            }
-            Event::Launched { .. } => self.spare = Spare::Due(now),
+            Event::SpareMade => self.spare_retry.reset(),
+            Event::SpareLost => self.spare = Spare::Due(Some(now + self.spare_retry.advance())),
+            Event::Launched { .. } => self.spare = Spare::Due(Some(now)),
             _ => {}
         }
-        let Spare::Due(at) = self.spare else { return None };
+        let Spare::Due(Some(at)) = self.spare else { return None };
         if now < at || !matches!(self.state, State::Watching(_)) {
             return None;
         }
@@ -463,48 +462,46 @@ impl Machine {
 
     fn launch(&mut self) -> Vec<Effect> {
         self.state = State::Launching;
-        self.wake = NEVER;
+        self.wake = None;
         vec![Effect::Launch { id: self.id, warn_signal: self.warn_signal }]
     }
 
-    fn launched(&mut self, now: u64, pid: i32) -> Vec<Effect> {
+    fn launched(&mut self, now: MonotonicTime, pid: Pid) -> Vec<Effect> {
         let mut effects = vec![];
-        if self.lost != 0 {
-            let took = now - self.lost;
-            effects.push(Effect::Log(LogEvent::Restarted { id: self.id, pid, took }));
+        if let Some(lost) = self.lost {
+            effects.push(self.log(Some(pid), Kind::Restarted { took: now.saturating_since(lost) }));
         }
         effects.extend(self.forward_end_signals(now, pid));
-        self.retry = RETRY_PAUSES.0;
+        self.retry.reset();
         self.stopping = None;
         self.state = State::Watching(Watch {
             pid,
             born: now,
             traced: false,
             dumping: false,
-            traced_until: 0,
+            traced_until: None,
             health: Health::Healthy,
-            last_activity: 0,
-            not_before: 0,
+            last_activity: None,
+            not_before: None,
             extension_used: false,
             reason: None,
-            end_decided_at: NEVER,
-            retry_kill_at: NEVER,
-            kill_retry_pause: 0,
+            end_decided_at: None,
+            retry_kill_at: None,
+            kill_retry: None,
         });
         self.wake = self.next_tick(now);
         effects
     }
 
-    fn launch_failed(&mut self, now: u64, errno: i32) -> Vec<Effect> {
-        let pause = self.retry;
-        self.retry = (pause * 2).min(RETRY_PAUSES.1);
+    fn launch_failed(&mut self, now: MonotonicTime, errno: Errno) -> Vec<Effect> {
+        let pause = self.retry.advance();
         self.state = State::Pausing;
-        self.wake = now + pause;
-        vec![Effect::Log(LogEvent::LaunchFailed { id: self.id, errno, pause })]
+        self.wake = Some(now + pause);
+        vec![self.log(None, Kind::LaunchFailed { errno, pause })]
     }
 
-    fn launch_impossible(&mut self, now: u64) -> Vec<Effect> {
-        let mut effects = vec![Effect::Log(LogEvent::NoMoreProcesses { id: self.id })];
+    fn launch_impossible(&mut self, now: MonotonicTime) -> Vec<Effect> {
+        let mut effects = vec![self.log(None, Kind::NoMoreProcesses)];
         let state = if self.end_is_final { CmapState::Gone } else { CmapState::Failed };
         effects.extend(self.close(now, self.last_status, state));
         effects
@@ -512,8 +509,8 @@ impl Machine {
 
     /// The instance exited with 0. That is an end like any other if it was told to end, or had said that it would. What
     /// is still held it was not told, and what it was told a moment ago it may have been too far gone to hear.
-    fn may_have_daemonized(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
-        let is_untold = self.held.iter().any(|held| ends_program(held.number))
+    fn may_have_daemonized(&mut self, now: MonotonicTime, mut watch: Watch, view: &View) -> Vec<Effect> {
+        let is_untold = self.held.iter().any(|held| ends_program(held.signal))
             || self.unconfirmed_end_signal(now).is_some();
         let was_told = self.end_is_final && !is_untold;
         let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
@@ -524,25 +521,25 @@ impl Machine {
             return self.died(now, watch, ExitStatus::Exited(0), view);
         }
         (watch.health, watch.reason) = (Health::Healthy, None);
-        self.state = State::AwaitingDaemon { watch, since: now, pause: SEARCH_PAUSES.0 };
-        self.wake = NEVER;
+        self.state = State::AwaitingDaemon { watch, since: now, backoff: SEARCH_BACKOFF };
+        self.wake = None;
         vec![Effect::FindDaemon]
     }
 
     /// Returns what an instance that exited with 0 at `since` may not have heard.
-    fn unconfirmed_end_signal(&self, since: u64) -> Option<Received> {
+    fn unconfirmed_end_signal(&self, since: MonotonicTime) -> Option<Received> {
         self.last_end_signal
-            .filter(|(at, _)| since < at.saturating_add(SIGNAL_CROSSING_TIME))
+            .filter(|(at, _)| since < *at + SIGNAL_CROSSING_TIME)
             .map(|(_, received)| received)
     }
 
     /// Returns `true` if the instance was warned or is to end, and has said nothing since that calls it off.
-    fn is_in_recovery(&self, now: u64, watch: &Watch, view: &View) -> bool {
+    fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
         if watch.phase(view) != Phase::Started {
             return false;
         }
         let last_activity = last_activity(now, watch, view);
-        let is_unhealthy = self.rules.interval != 0 && reject_future(now, view.unhealthy) >= last_activity;
+        let is_unhealthy = self.rules.interval.is_some() && past(now, view.unhealthy) >= Some(last_activity);
         match watch.health {
             Health::Healthy => is_unhealthy,
             Health::Warned { last_activity: before, .. } => is_unhealthy || last_activity <= before,
@@ -555,42 +552,41 @@ impl Machine {
     /// is waited for, an interval at most.
     fn daemon_searched(
         &mut self,
-        now: u64,
+        now: MonotonicTime,
         watch: Watch,
-        since: u64,
-        pause: u64,
+        since: MonotonicTime,
+        mut backoff: Backoff,
         found: Candidates,
         view: &View,
     ) -> Vec<Effect> {
-        let heartbeats_are_due = view.phase == Phase::Started && self.rules.interval != 0;
+        let heartbeats_are_due = view.phase == Phase::Started && self.rules.interval.is_some();
         let patience = match found {
-            Candidates::None => 0,
+            Candidates::None => Some(Duration::ZERO),
             Candidates::Caller(pid) => return vec![Effect::Adopt(pid)],
-            Candidates::Only(pid)
-                if !heartbeats_are_due && now >= since.saturating_add(DAEMON_SETTLE_TIME) =>
-            {
+            Candidates::Only(pid) if !heartbeats_are_due && now >= since + DAEMON_SETTLE_TIME => {
                 return vec![Effect::Adopt(pid)];
             }
             _ if heartbeats_are_due => self.rules.interval,
-            Candidates::OutOfReach(_) => QUORUM_GRACE,
-            Candidates::Only(_) | Candidates::Several => NEVER,
+            Candidates::OutOfReach(_) => Some(QUORUM_GRACE),
+            Candidates::Only(_) | Candidates::Several => None,
         };
-        let patience = if self.end_is_final { patience.min(QUORUM_GRACE) } else { patience };
-        let until = since.saturating_add(patience);
-        if now < until {
+        let limit = self.end_is_final.then_some(QUORUM_GRACE);
+        let until = patience.into_iter().chain(limit).min().map(|patience| since + patience);
+        if until.is_none_or(|until| now < until) {
             let mut effects = vec![];
-            if self.wake == NEVER {
-                effects.push(Effect::Log(LogEvent::MayHaveDaemonized { id: self.id, pid: watch.pid }));
+            if self.wake.is_none() {
+                effects.push(self.log(Some(watch.pid), Kind::MayHaveDaemonized));
             }
-            self.state = State::AwaitingDaemon { watch, since, pause: (pause * 2).min(SEARCH_PAUSES.1) };
-            self.wake = now.saturating_add(pause).min(until);
+            let next = now + backoff.advance();
+            self.state = State::AwaitingDaemon { watch, since, backoff };
+            self.wake = Some(until.map_or(next, |until| until.min(next)));
             return effects;
         }
         if found == Candidates::None {
             // Nobody is left who was to be told.
-            self.held.retain(|held| !ends_program(held.number));
+            self.held.retain(|held| !ends_program(held.signal));
         }
-        let lives_on = !heartbeats_are_due || reject_future(now, view.heartbeat) > since;
+        let lives_on = !heartbeats_are_due || past(now, view.heartbeat) > Some(since);
         match found {
             Candidates::OutOfReach(pid) if lives_on => self.out_of_reach(now, pid),
             _ => self.died(now, watch, ExitStatus::Exited(0), view),
@@ -598,8 +594,8 @@ impl Machine {
     }
 
     /// The program goes on in a process that cannot be supervised. It is not started again beside that.
-    fn out_of_reach(&mut self, now: u64, pid: Option<i32>) -> Vec<Effect> {
-        let mut effects = vec![Effect::Log(LogEvent::OutOfReach { id: self.id, pid: pid.unwrap_or(0) })];
+    fn out_of_reach(&mut self, now: MonotonicTime, pid: Option<Pid>) -> Vec<Effect> {
+        let mut effects = vec![self.log(pid, Kind::OutOfReach)];
         if self.rules.settings.kill_group {
             effects.push(Effect::KillGroup(self.id));
         }
@@ -607,21 +603,20 @@ impl Machine {
         effects
     }
 
-    fn adopted(&mut self, now: u64, watch: Watch, since: u64, pid: i32) -> Vec<Effect> {
-        let event = LogEvent::Adopted { id: self.id, pid, before: watch.pid };
-        let mut effects = vec![Effect::Log(event)];
+    fn adopted(&mut self, now: MonotonicTime, watch: Watch, since: MonotonicTime, pid: Pid) -> Vec<Effect> {
+        let mut effects = vec![self.log(Some(pid), Kind::Adopted { before: watch.pid })];
         if let Some(unconfirmed_end_signal) = self.unconfirmed_end_signal(since) {
             self.hold(unconfirmed_end_signal);
         }
         effects.extend(self.forward_end_signals(now, pid));
-        let traced_until = if watch.traced { now } else { watch.traced_until };
+        let traced_until = if watch.traced { Some(now) } else { watch.traced_until };
         self.state = State::Watching(Watch {
             pid,
             traced: false,
             dumping: false,
             traced_until,
             health: Health::Healthy,
-            kill_retry_pause: 0,
+            kill_retry: None,
             ..watch
         });
         self.wake = self.next_tick(now);
@@ -629,7 +624,7 @@ impl Machine {
     }
 
     /// So it seems: an instance may make its page say that it never took over. That gets it around nothing.
-    fn spare_died(&mut self, now: u64, status: ExitStatus) -> Vec<Effect> {
+    fn spare_died(&mut self, now: MonotonicTime, status: ExitStatus) -> Vec<Effect> {
         let mut effects = vec![];
         if self.rules.settings.kill_group {
             effects.push(Effect::KillGroup(self.id));
@@ -638,43 +633,53 @@ impl Machine {
             effects.extend(self.close(now, status, CmapState::Gone));
             return effects;
         }
-        match self.restarts.next(now, 0) {
+        match self.restarts.next(now, Duration::ZERO) {
             Ok(_) => {
-                effects.extend(self.publish(now, CmapState::Stopped, 0));
-                effects.extend(self.launch_failed(now, libc::ECHILD));
+                effects.extend(self.publish(now, CmapState::Stopped, None));
+                effects.extend(self.launch_failed(now, Errno::ECHILD));
             }
             Err(limit) => {
-                effects.push(Effect::Log(LogEvent::LimitReached { id: self.id, limit }));
+                effects.push(self.log(None, Kind::LimitReached { limit }));
                 effects.extend(self.close(now, status, CmapState::Failed));
             }
         }
         effects
     }
 
-    fn next_tick(&self, now: u64) -> u64 {
-        if self.rules.interval == 0 { NEVER } else { now.saturating_add(self.rules.interval) }
+    fn is_due(&self, now: MonotonicTime) -> bool {
+        self.wake.is_some_and(|at| now >= at)
+    }
+
+    fn next_tick(&self, now: MonotonicTime) -> Option<MonotonicTime> {
+        self.rules.interval.map(|interval| now + interval)
     }
 
     /// Whether there is more to know of the instance than the page says, before it is judged.
-    fn must_inspect(&self, now: u64, watch: &Watch) -> bool {
+    fn must_inspect(&self, now: MonotonicTime, watch: &Watch) -> bool {
         self.looks_for_debuggers() || matches!(watch.health, Health::HangSignalSent { until } if now >= until)
     }
 
     fn looks_for_debuggers(&self) -> bool {
-        self.rules.settings.debug_hold && self.rules.interval != 0
+        self.rules.settings.debug_hold && self.rules.interval.is_some()
     }
 
-    fn inspected(&mut self, now: u64, mut watch: Watch, found: Inspection, view: &View) -> Vec<Effect> {
+    fn inspected(
+        &mut self,
+        now: MonotonicTime,
+        mut watch: Watch,
+        found: Inspection,
+        view: &View,
+    ) -> Vec<Effect> {
         let mut effects = vec![];
         let traced = found.traced && self.rules.settings.debug_hold;
         if traced != watch.traced {
-            effects.push(Effect::Log(LogEvent::Traced { id: self.id, pid: watch.pid, traced }));
+            effects.push(self.log(Some(watch.pid), Kind::Traced { traced }));
         }
         watch.traced = traced;
         watch.dumping = found.dumping;
         if traced {
             // Silence counts from the moment when the debugger leaves.
-            watch.traced_until = now;
+            watch.traced_until = Some(now);
             match watch.health {
                 Health::Healthy | Health::Warned { .. } => {
                     watch.health = Health::Healthy;
@@ -700,15 +705,15 @@ impl Machine {
     }
 
     /// Looks at the instance: is it silent for too long?
-    fn evaluate(&mut self, now: u64, mut watch: Watch, view: &View) -> Vec<Effect> {
+    fn evaluate(&mut self, now: MonotonicTime, mut watch: Watch, view: &View) -> Vec<Effect> {
         let mut effects = vec![];
-        let lateness = now.saturating_sub(self.wake);
+        let lateness = self.wake.map_or(Duration::ZERO, |wake| now.saturating_since(wake));
         self.wake = self.next_tick(now);
         if watch.health == Health::Killed {
             // Nothing is left to be done, unless the kernel refused it.
-            if now >= watch.retry_kill_at {
-                watch.retry_kill_at = NEVER;
-                effects.push(Effect::Send(libc::SIGKILL));
+            if watch.retry_kill_at.is_some_and(|at| now >= at) {
+                watch.retry_kill_at = None;
+                effects.push(Effect::Send(Signal::KILL));
             }
             self.wake = watch.retry_kill_at;
         } else if let Health::HangSignalSent { until } = watch.health {
@@ -720,12 +725,12 @@ impl Machine {
             watch.reason = None;
         } else if self.lacks_quorum() || matches!(watch.health, Health::QuorumLost { .. }) {
             self.enforce_quorum(now, &mut watch, view, &mut effects);
-        } else if self.rules.interval != 0 {
+        } else if self.rules.interval.is_some() {
             self.check_deadline(now, lateness, &mut watch, view, &mut effects);
         }
-        if self.looks_for_debuggers() && self.wake != NEVER {
-            self.wake =
-                self.wake.min(now + (self.rules.interval / 4).clamp(DEBUGGER_POLL.0, DEBUGGER_POLL.1));
+        if self.looks_for_debuggers() {
+            let poll = now + (self.interval() / 4).clamp(DEBUGGER_POLL.0, DEBUGGER_POLL.1);
+            self.wake = self.wake.map(|wake| wake.min(poll));
         }
         self.state = State::Watching(watch);
         effects
@@ -733,109 +738,111 @@ impl Machine {
 
     /// The kernel did not let the supervisor send a signal, most likely because the instance has become another
     /// user. A kill is tried again: the instance may become what it was.
-    fn refused(&mut self, now: u64, mut watch: Watch, signal: i32, errno: i32) -> Vec<Effect> {
+    fn refused(&mut self, now: MonotonicTime, mut watch: Watch, signal: Signal, errno: Errno) -> Vec<Effect> {
         let mut effects = vec![];
-        if watch.kill_retry_pause == 0 {
-            watch.kill_retry_pause = RETRY_PAUSES.0;
-            effects.push(Effect::Log(LogEvent::SignalRefused { id: self.id, pid: watch.pid, signal, errno }));
+        if watch.kill_retry.is_none() {
+            effects.push(self.log(Some(watch.pid), Kind::SignalRefused { signal, errno }));
         }
-        if watch.health == Health::Killed && signal == libc::SIGKILL {
-            watch.retry_kill_at = now.saturating_add(watch.kill_retry_pause);
-            watch.kill_retry_pause = (watch.kill_retry_pause * 2).min(RETRY_PAUSES.1);
+        let kill_retry = watch.kill_retry.get_or_insert(RETRY_BACKOFF);
+        if watch.health == Health::Killed && signal == Signal::KILL {
+            watch.retry_kill_at = Some(now + kill_retry.advance());
             self.wake = watch.retry_kill_at;
         }
         self.state = State::Watching(watch);
         effects
     }
 
-    fn hang_signal_sent(&self, now: u64) -> Health {
-        let timeout = self.rules.settings.hang_signal.map_or(0, |signal| signal.timeout);
-        Health::HangSignalSent { until: now.saturating_add(timeout) }
+    fn hang_signal_sent(&self, now: MonotonicTime) -> Health {
+        let timeout = self.rules.settings.hang_signal.map_or(Duration::ZERO, |hang| hang.timeout);
+        Health::HangSignalSent { until: now + timeout }
     }
 
     /// How long an instance may outlive quorum.
-    fn quorum_grace(&self) -> u64 {
-        if self.rules.interval == 0 { QUORUM_GRACE } else { self.rules.interval }
+    fn quorum_grace(&self) -> Duration {
+        self.rules.interval.unwrap_or(QUORUM_GRACE)
     }
 
     /// It was sent the signal for a hang, and has until `until` to end; less when quorum is lost meanwhile.
-    fn after_hang_signal(&mut self, now: u64, mut until: u64, watch: &mut Watch, effects: &mut Vec<Effect>) {
+    fn after_hang_signal(
+        &mut self,
+        now: MonotonicTime,
+        mut until: MonotonicTime,
+        watch: &mut Watch,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.lacks_quorum() {
-            until = until.min(now.saturating_add(self.quorum_grace()));
+            until = until.min(now + self.quorum_grace());
             watch.health = Health::HangSignalSent { until };
         }
-        self.wake = until;
+        self.wake = Some(until);
         if now >= until {
             watch.health = Health::Killed;
-            self.wake = NEVER;
-            let event =
-                LogEvent::KilledAfterHangSignal { id: self.id, pid: watch.pid, dumping: watch.dumping };
-            effects.push(Effect::Log(event));
-            effects.push(Effect::Send(libc::SIGKILL));
+            self.wake = None;
+            let dumping = watch.dumping;
+            effects.push(self.log(Some(watch.pid), Kind::KilledAfterHangSignal { dumping }));
+            effects.push(Effect::Send(Signal::KILL));
         }
     }
 
     fn check_deadline(
         &mut self,
-        now: u64,
-        lateness: u64,
+        now: MonotonicTime,
+        lateness: Duration,
         watch: &mut Watch,
         view: &View,
         effects: &mut Vec<Effect>,
     ) {
-        let interval = self.rules.interval;
+        let interval = self.interval();
         let last_activity = watch.note_activity(now, view);
         if let Health::Warned { at, last_activity: before } = watch.health {
             if last_activity > before {
-                let silent = last_activity - before;
-                effects.push(Effect::Log(LogEvent::Recovered { id: self.id, pid: watch.pid, silent, at }));
+                let silent = last_activity.saturating_since(before);
+                effects.push(self.log(Some(watch.pid), Kind::Recovered { silent, at }));
                 watch.health = Health::Healthy;
                 watch.reason = None;
             }
         }
-        let unhealthy = reject_future(now, view.unhealthy);
-        if watch.health == Health::Healthy && unhealthy >= last_activity && unhealthy > 0 {
+        let unhealthy = past(now, view.unhealthy).filter(|&at| at >= last_activity);
+        if let (Health::Healthy, Some(at)) = (watch.health, unhealthy) {
             // It has warned itself, at that moment.
-            watch.health = Health::Warned { at: unhealthy, last_activity };
+            watch.health = Health::Warned { at, last_activity };
             watch.reason = Some(Reason::Unhealthy);
-            effects.push(Effect::Log(LogEvent::Unhealthy { id: self.id, pid: watch.pid }));
+            effects.push(self.log(Some(watch.pid), Kind::Unhealthy));
         }
         let deadline = match watch.health {
-            Health::Healthy => last_activity.saturating_add(interval),
-            Health::Warned { at, .. } => at.saturating_add(interval),
-            // Not for its silence any more.
-            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => NEVER,
-        }
-        .max(watch.not_before);
+            Health::Healthy => last_activity + interval,
+            Health::Warned { at, .. } => at + interval,
+            // evaluate() comes here for these two alone.
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => return,
+        };
+        let deadline = watch.not_before.map_or(deadline, |not_before| deadline.max(not_before));
         if now < deadline {
-            self.wake = deadline;
+            self.wake = Some(deadline);
             return;
         }
         if let Some(until) = extension_for_lateness(now, lateness, interval, watch) {
-            self.wake = until;
+            self.wake = Some(until);
             return;
         }
         watch.extension_used = false;
-        let silent = now - last_activity;
+        let silent = now.saturating_since(last_activity);
         match watch.health {
             Health::Healthy => {
                 let signal = self.warn_signal(view);
                 watch.health = Health::Warned { at: now, last_activity };
                 watch.reason = Some(Reason::Silent);
-                let event = LogEvent::Warned { id: self.id, pid: watch.pid, silent, limit: interval, signal };
-                effects.push(Effect::Log(event));
-                if signal != 0 {
-                    effects.push(Effect::Send(signal));
-                }
+                effects.push(self.log(Some(watch.pid), Kind::Warned { silent, limit: interval, signal }));
+                effects.extend(signal.map(Effect::Send));
             }
             Health::Warned { .. } => {
-                let hang_signal = self.rules.settings.hang_signal.map(|signal| signal.number);
-                let signal = hang_signal.unwrap_or(libc::SIGKILL);
+                let hang_signal = self.rules.settings.hang_signal.map(|hang| hang.signal);
+                let signal = hang_signal.unwrap_or(Signal::KILL);
                 watch.health =
                     if hang_signal.is_some() { self.hang_signal_sent(now) } else { Health::Killed };
                 watch.decide_end(now);
-                self.wake = if let Health::HangSignalSent { until } = watch.health { until } else { NEVER };
-                effects.push(Effect::Log(LogEvent::Killed { id: self.id, pid: watch.pid, silent, signal }));
+                self.wake =
+                    if let Health::HangSignalSent { until } = watch.health { Some(until) } else { None };
+                effects.push(self.log(Some(watch.pid), Kind::Killed { silent, signal }));
                 effects.push(Effect::Send(signal));
             }
             Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed => {}
@@ -847,10 +854,16 @@ impl Machine {
     }
 
     /// Quorum was lost: the instance is warned at once, and killed when its time is up, whatever it does but to stop.
-    fn enforce_quorum(&mut self, now: u64, watch: &mut Watch, view: &View, effects: &mut Vec<Effect>) {
+    fn enforce_quorum(
+        &mut self,
+        now: MonotonicTime,
+        watch: &mut Watch,
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
         let at = match watch.health {
             Health::Killed => {
-                self.wake = NEVER;
+                self.wake = None;
                 return;
             }
             Health::QuorumLost { at } => at,
@@ -858,27 +871,25 @@ impl Machine {
             Health::HangSignalSent { .. } => return,
             Health::Healthy | Health::Warned { .. } => {
                 let signal = self.warn_signal(view);
-                effects.push(Effect::Log(LogEvent::QuorumWarning { id: self.id, pid: watch.pid, signal }));
-                if signal != 0 {
-                    effects.push(Effect::Send(signal));
-                }
+                effects.push(self.log(Some(watch.pid), Kind::QuorumWarning { signal }));
+                effects.extend(signal.map(Effect::Send));
                 watch.reason = Some(Reason::NoQuorum);
                 now
             }
         };
         watch.health = Health::QuorumLost { at };
-        self.wake = at.saturating_add(self.quorum_grace());
-        if now >= self.wake {
+        self.wake = Some(at + self.quorum_grace());
+        if self.is_due(now) {
             watch.health = Health::Killed;
             watch.decide_end(now);
-            self.wake = NEVER;
-            effects.push(Effect::Log(LogEvent::KilledForQuorum { id: self.id, pid: watch.pid }));
-            effects.push(Effect::Send(libc::SIGKILL));
+            self.wake = None;
+            effects.push(self.log(Some(watch.pid), Kind::KilledForQuorum));
+            effects.push(Effect::Send(Signal::KILL));
         }
     }
 
     /// What the side process reports.
-    fn corosync(&mut self, now: u64, report: ClusterReport, view: &View) -> Vec<Effect> {
+    fn corosync(&mut self, now: MonotonicTime, report: ClusterReport, view: &View) -> Vec<Effect> {
         self.cmap.published = report.published;
         if let State::Closing { status, .. } = self.state {
             return if self.cmap.is_done() { self.finish(status) } else { vec![] };
@@ -887,7 +898,8 @@ impl Machine {
         self.quorum = report.quorum;
         let mut effects = vec![];
         if self.lacks_quorum() != lacked {
-            effects.push(Effect::Log(if lacked { LogEvent::QuorumBack } else { LogEvent::QuorumLost }));
+            let kind = if lacked { Kind::QuorumBack } else { Kind::QuorumLost };
+            effects.push(Effect::Log(LogEvent::of_cluster(kind)));
             if let State::Watching(watch) = self.state {
                 effects.extend(self.evaluate(now, watch, view));
             }
@@ -895,23 +907,28 @@ impl Machine {
         effects
     }
 
-    fn publish(&mut self, now: u64, state: CmapState, last_activity: u64) -> Option<Effect> {
+    fn publish(
+        &mut self,
+        now: MonotonicTime,
+        state: CmapState,
+        last_activity: Option<MonotonicTime>,
+    ) -> Option<Effect> {
         let record = self.rules.cmap.then(|| self.cmap.publish(now, state, last_activity)).flatten();
         record.map(Effect::Publish)
     }
 
     /// Answers what the instance waits for, and has cmap show what has changed.
-    fn answer_instance(&mut self, now: u64, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
+    fn answer_instance(&mut self, now: MonotonicTime, watch: &Watch, view: &View, effects: &mut Vec<Effect>) {
         let (state, last_activity) = match watch.phase(view) {
             // Its heartbeats count no more either.
-            Phase::Started if watch.end_decided_at != NEVER => {
-                (CmapState::Running, watch.last_activity.max(watch.born))
+            Phase::Started if watch.end_decided_at.is_some() => {
+                (CmapState::Running, watch.last_activity.max(Some(watch.born)))
             }
-            Phase::Waiting => (CmapState::Waiting, 0),
+            Phase::Waiting => (CmapState::Waiting, None),
             // Nobody is to mind the age of what a debugger holds.
-            Phase::Started if watch.traced => (CmapState::Running, 0),
-            Phase::Started => (CmapState::Running, last_activity(now, watch, view)),
-            Phase::Registered | Phase::Stopped | Phase::Finalized => (CmapState::Stopped, 0),
+            Phase::Started if watch.traced => (CmapState::Running, None),
+            Phase::Started => (CmapState::Running, Some(last_activity(now, watch, view))),
+            Phase::Registered | Phase::Stopped | Phase::Finalized => (CmapState::Stopped, None),
         };
         effects.extend(self.publish(now, state, last_activity));
         if self.cmap.is_done() && self.answered.1 != view.since {
@@ -925,14 +942,15 @@ impl Machine {
     }
 
     /// The signal that the instance wants to be warned by, or the last one that made sense.
-    fn warn_signal(&mut self, view: &View) -> i32 {
-        if (0..=self.rules.last_signal).contains(&view.warn_signal) {
-            self.warn_signal = view.warn_signal;
+    fn warn_signal(&mut self, view: &View) -> Option<Signal> {
+        let signal = Signal::from_number(view.warn_signal);
+        if signal.is_some() || view.warn_signal == 0 {
+            self.warn_signal = signal;
         }
         self.warn_signal
     }
 
-    fn died(&mut self, now: u64, watch: Watch, status: ExitStatus, view: &View) -> Vec<Effect> {
+    fn died(&mut self, now: MonotonicTime, watch: Watch, status: ExitStatus, view: &View) -> Vec<Effect> {
         self.warn_signal(view);
         self.last_status = status;
         let phase = watch.phase(view);
@@ -941,8 +959,7 @@ impl Machine {
             || phase != Phase::Started
             // To give up calls no recovery off: it is a failure all the same, so it counts at any time.
             || view.marked_failed;
-        let mut effects =
-            vec![Effect::Log(LogEvent::Lost { id: self.id, pid: watch.pid, status, reason: watch.reason })];
+        let mut effects = vec![self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason })];
         if self.rules.settings.kill_group {
             effects.push(Effect::KillGroup(self.id));
         }
@@ -954,40 +971,42 @@ impl Machine {
             effects.extend(self.close(now, status, state));
             return effects;
         }
-        match self.restarts.next(now, now.saturating_sub(watch.born)) {
+        match self.restarts.next(now, now.saturating_since(watch.born)) {
             Ok(pause) => {
-                effects.extend(self.publish(now, CmapState::Stopped, 0));
-                self.lost = now;
+                effects.extend(self.publish(now, CmapState::Stopped, None));
+                self.lost = Some(now);
                 // Ids are C ints to the programs that use them.
                 self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
                 effects.extend(self.launch_after(now, pause));
             }
             Err(limit) => {
-                effects.push(Effect::Log(LogEvent::LimitReached { id: self.id, limit }));
+                effects.push(self.log(None, Kind::LimitReached { limit }));
                 effects.extend(self.close(now, status, CmapState::Failed));
             }
         }
         effects
     }
 
-    fn launch_after(&mut self, now: u64, pause: u64) -> Vec<Effect> {
-        if pause == 0 {
+    fn launch_after(&mut self, now: MonotonicTime, pause: Duration) -> Vec<Effect> {
+        if pause.is_zero() {
             return self.launch();
         }
         self.state = State::Pausing;
-        self.wake = now + pause;
-        vec![Effect::Log(LogEvent::Delayed { id: self.id, pause })]
+        self.wake = Some(now + pause);
+        vec![self.log(None, Kind::Delayed { pause })]
     }
 
     /// Ends the supervisor, as soon as cmap shows how it ended.
-    fn close(&mut self, now: u64, status: ExitStatus, state: CmapState) -> Vec<Effect> {
-        let id = self.id;
-        let dropped = |held: Received| Effect::Log(LogEvent::SignalDropped { id, signal: held.number });
+    fn close(&mut self, now: MonotonicTime, status: ExitStatus, state: CmapState) -> Vec<Effect> {
+        let id = Some(self.id);
+        let dropped = |held: Received| {
+            Effect::Log(LogEvent { id, pid: None, kind: Kind::SignalDropped { signal: held.signal } })
+        };
         let mut effects: Vec<Effect> = self.held.drain(..).map(dropped).collect();
-        if let Some(published) = self.publish(now, state, now) {
-            let until = now.saturating_add(CMAP_ACK_TIMEOUT);
+        if let Some(published) = self.publish(now, state, Some(now)) {
+            let until = now + CMAP_ACK_TIMEOUT;
             self.state = State::Closing { status, until };
-            self.wake = until;
+            self.wake = Some(until);
             effects.push(published);
         } else {
             effects.extend(self.finish(status));
@@ -997,38 +1016,39 @@ impl Machine {
 
     fn finish(&mut self, status: ExitStatus) -> Vec<Effect> {
         self.state = State::Finished;
-        self.wake = NEVER;
+        self.wake = None;
         self.spare = Spare::Ready;
         vec![Effect::Finish(status)]
     }
 
-    fn signal(&mut self, now: u64, received: Received, shared: bool, view: &View) -> Vec<Effect> {
-        let signal = received.number;
+    fn signal(&mut self, now: MonotonicTime, received: Received, shared: bool, view: &View) -> Vec<Effect> {
+        let signal = received.signal;
         let news = ends_program(signal) && !self.end_is_final;
         self.end_is_final |= ends_program(signal);
         // Job control: the shell waits for the supervisor, which stops when the instance has stopped.
         if stops_program(signal) {
             self.stopping = Some(now);
-        } else if signal == libc::SIGCONT {
+        } else if signal == Signal::CONT {
             self.stopping = None;
-            self.held.retain(|held| !stops_program(held.number));
+            self.held.retain(|held| !stops_program(held.signal));
         }
         match self.state {
             State::Watching(ref mut watch) => {
                 watch.note_activity(now, view);
-                if signal == libc::SIGCONT && self.rules.interval != 0 && !watch.extension_used {
+                if signal == Signal::CONT && self.rules.interval.is_some() && !watch.extension_used {
                     // The supervisor may have been stopped, and the instance with it. Or not: every process of
                     // the session may send this signal, the instance too.
                     watch.extension_used = true;
-                    watch.not_before = now.saturating_add(self.rules.interval);
-                    self.wake = self.wake.max(watch.not_before);
+                    let not_before = now + self.rules.interval.unwrap_or_default();
+                    watch.not_before = Some(not_before);
+                    self.wake = self.wake.map(|wake| wake.max(not_before));
                 }
-                let (pid, age) = (watch.pid, now.saturating_sub(watch.born));
-                let is_new = self.lost != 0 && age < NEW_INSTANCE_AGE && view.phase == Phase::Registered;
+                let (pid, age) = (watch.pid, now.saturating_since(watch.born));
+                let is_new = self.lost.is_some() && age < NEW_INSTANCE_AGE && view.phase == Phase::Registered;
                 if is_new
                     && !ends_program(signal)
                     && !stops_program(signal)
-                    && signal != libc::SIGCONT
+                    && signal != Signal::CONT
                     && !shared
                 {
                     // As if it had arrived a moment ago, when there was no instance.
@@ -1043,7 +1063,7 @@ impl Machine {
                     }
                 }
                 if news {
-                    effects.push(Effect::Log(LogEvent::ToldToEnd { id: self.id, pid, signal, delivery }));
+                    effects.push(self.log(Some(pid), Kind::ToldToEnd { signal, delivery }));
                 }
                 effects
             }
@@ -1052,7 +1072,9 @@ impl Machine {
             }
             State::Closing { .. } | State::Finished => vec![],
             // Where the administrator says that every sender signals every process, this one is there and has it.
-            State::AwaitingDaemon { .. } if !shared && self.delivery(received, 0) == Delivery::Withheld => {
+            State::AwaitingDaemon { .. }
+                if !shared && self.delivery(received, Duration::ZERO) == Delivery::Withheld =>
+            {
                 vec![]
             }
             State::Launching | State::Pausing | State::AwaitingDaemon { .. } => {
@@ -1062,24 +1084,24 @@ impl Machine {
     }
 
     /// Returns how a signal that only the supervisor is known to have got comes to an instance of this age.
-    fn delivery(&self, received: Received, age: u64) -> Delivery {
+    fn delivery(&self, received: Received, age: Duration) -> Delivery {
         // The administrator says that every sender signals the instance as well. The kernel does not; and an
         // instance that was just made may have been missed.
         let withheld = self.rules.settings.withhold_signals && !received.by_kernel;
-        let missed = ends_program(received.number) && age < NEW_INSTANCE_AGE;
+        let missed = ends_program(received.signal) && age < NEW_INSTANCE_AGE;
         if withheld && !missed { Delivery::Withheld } else { Delivery::Forwarded }
     }
 
     /// Keeps a signal for the next instance, as the kernel keeps signals that are blocked.
     fn hold(&mut self, received: Received) -> Option<Effect> {
-        let signal = received.number;
-        let is_full = if signal < FIRST_REAL_TIME {
-            if self.held.iter().any(|held| held.number == signal) {
+        let signal = received.signal;
+        let is_full = if signal.is_real_time() {
+            self.held.iter().filter(|held| held.signal.is_real_time()).count() >= MAX_HELD_REALTIME
+        } else {
+            if self.held.iter().any(|held| held.signal == signal) {
                 return None;
             }
             false
-        } else {
-            self.held.iter().filter(|held| held.number >= FIRST_REAL_TIME).count() >= MAX_HELD_REALTIME
         };
         if !is_full {
             self.held.push(received);
@@ -1087,89 +1109,88 @@ impl Machine {
         }
         let is_first = !self.overflowed;
         self.overflowed = true;
-        is_first.then_some(Effect::Log(LogEvent::SignalDropped { id: self.id, signal }))
+        is_first.then(|| self.log(None, Kind::SignalDropped { signal }))
     }
 
     /// Passes held signals on that are to end the program: they are never put off. The others wait until the instance,
     /// which is there from `now` on, is started.
-    fn forward_end_signals(&mut self, now: u64, pid: i32) -> Vec<Effect> {
+    fn forward_end_signals(&mut self, now: MonotonicTime, pid: Pid) -> Vec<Effect> {
         let (end_signals, held): (Vec<Received>, _) =
-            self.held.drain(..).partition(|held| ends_program(held.number));
+            self.held.drain(..).partition(|held| ends_program(held.signal));
         self.held = held;
-        self.held_look = (now + RETRY_PAUSES.0, RETRY_PAUSES.0 * 2);
+        self.held_backoff.reset();
+        self.held_look = Some(now + self.held_backoff.advance());
         let mut effects = vec![];
         for received in end_signals {
             self.last_end_signal = Some((now, received));
             effects.push(Effect::Forward(received));
-            let signal = received.number;
-            effects.push(Effect::Log(LogEvent::ToldToEnd {
-                id: self.id,
-                pid,
-                signal,
-                delivery: Delivery::Forwarded,
-            }));
+            let signal = received.signal;
+            let delivery = Delivery::Forwarded;
+            effects.push(self.log(Some(pid), Kind::ToldToEnd { signal, delivery }));
         }
         effects
     }
 
     /// Passes held signals on to an instance that has got as far as `sam_start`.
-    fn forward_held(&mut self, now: u64, view: &View, effects: &mut Vec<Effect>) {
+    fn forward_held(&mut self, now: MonotonicTime, view: &View, effects: &mut Vec<Effect>) {
         if self.held.is_empty() {
             return;
         }
         if matches!(view.phase, Phase::Started | Phase::Stopped | Phase::Waiting) {
-            if self.held.iter().any(|held| stops_program(held.number)) {
+            if self.held.iter().any(|held| stops_program(held.signal)) {
                 self.stopping = Some(now);
             }
             self.overflowed = false;
             effects.extend(self.held.drain(..).map(Effect::Forward));
-        } else if now >= self.held_look.0 {
+        } else if self.held_look.is_some_and(|at| now >= at) {
             // sam_start wakes nobody.
-            let pause = self.held_look.1;
-            self.held_look = (now + pause, (pause * 2).min(RETRY_PAUSES.1));
+            self.held_look = Some(now + self.held_backoff.advance());
         }
     }
 
     /// Returns `true` if the supervisor is to stop as the instance did, because a terminal's user told both to.
-    fn follows_stop(&self, now: u64, signal: i32) -> bool {
+    fn follows_stop(&self, now: MonotonicTime, signal: Signal) -> bool {
         let Some(stop_received) = self.stopping else { return false };
-        stops_program(signal) || now < stop_received.saturating_add(STOP_ANSWER_TIME)
+        stops_program(signal) || now < stop_received + STOP_ANSWER_TIME
     }
 }
 
 /// Returns `true` for the signals after which the end of the program is final.
-pub fn ends_program(signal: i32) -> bool {
-    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
+pub fn ends_program(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal)
 }
 
 /// Returns `true` for the signals by which a terminal stops a program.
-fn stops_program(signal: i32) -> bool {
-    matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
+fn stops_program(signal: Signal) -> bool {
+    [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
 }
 
-/// A stamp of the instance. One from the future was never true.
-fn reject_future(now: u64, stamp: u64) -> u64 {
-    if stamp <= now { stamp } else { 0 }
+/// Returns a time on the control page, unless it is in the future: then the instance forged it.
+fn past(now: MonotonicTime, time: Option<MonotonicTime>) -> Option<MonotonicTime> {
+    time.filter(|&time| time <= now)
 }
 
-/// The last word of the instance.
-fn last_activity(now: u64, watch: &Watch, view: &View) -> u64 {
-    reject_future(now, view.since)
-        .max(reject_future(now, view.heartbeat))
-        .max(watch.born)
-        .max(watch.traced_until)
+/// Returns the time of the last sign of life of the instance.
+fn last_activity(now: MonotonicTime, watch: &Watch, view: &View) -> MonotonicTime {
+    let signs = past(now, Some(view.since)).max(past(now, view.heartbeat)).max(watch.traced_until);
+    signs.map_or(watch.born, |sign| sign.max(watch.born))
 }
 
 /// The supervisor was woken much later than it wanted: it did not see what the instance did meanwhile, and
 /// whatever held it up may have held up the instance as well. It owes the instance the time that it was late, up
 /// to an interval; once per word heard and stage.
-fn extension_for_lateness(now: u64, lateness: u64, interval: u64, watch: &mut Watch) -> Option<u64> {
+fn extension_for_lateness(
+    now: MonotonicTime,
+    lateness: Duration,
+    interval: Duration,
+    watch: &mut Watch,
+) -> Option<MonotonicTime> {
     if watch.extension_used || lateness <= interval / 4 {
         return None;
     }
     watch.extension_used = true;
-    watch.not_before = now.saturating_add(lateness.min(interval));
-    Some(watch.not_before)
+    watch.not_before = Some(now + lateness.min(interval));
+    watch.not_before
 }
 
 #[cfg(test)]

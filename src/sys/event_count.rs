@@ -1,7 +1,10 @@
 //! Waiting for events that another thread or process counts.
 
+use std::time::Duration;
+
 use super::atomic::{AtomicU32, Ordering};
 use super::{clock, futex};
+use crate::time::MonotonicTime;
 
 /// A counter of events, in a word that may be in memory shared with other processes.
 ///
@@ -22,17 +25,17 @@ impl EventCount<'_> {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Waits while the count is `seen`, for `timeout` ns at most and until a signal arrives at most. May also return for no
+    /// Waits while the count is `seen`, for `timeout` at most and until a signal arrives at most. May also return for no
     /// reason.
-    pub fn wait_once(self, seen: u32, timeout: u64) {
+    pub fn wait_once(self, seen: u32, timeout: Duration) {
         futex::wait(self.0, seen, Some(timeout));
     }
 
-    /// Waits until the count is not `seen` any more. Returns `false` if `deadline`, in ns, came first.
-    pub fn wait(self, seen: u32, deadline: Option<u64>) -> bool {
+    /// Waits until the count is not `seen` any more. Returns `false` if `deadline` came first.
+    pub fn wait(self, seen: u32, deadline: Option<MonotonicTime>) -> bool {
         while self.count() == seen {
-            let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
-            if left == Some(0) {
+            let left = deadline.map(|deadline| deadline.saturating_since(clock::now()));
+            if left == Some(Duration::ZERO) {
                 return false;
             }
             futex::wait(self.0, seen, left);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::sys::resource::{Resource, setrlimit};
 
 use super::process::ExitStatus;
-use super::signals;
+use super::signals::{self, Signal};
 
 /// The signal to die of when the exit handlers have run; 0: none.
 static LAST_SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -20,10 +20,10 @@ pub fn exit_as(status: ExitStatus) -> ! {
         ExitStatus::Exited(code) => code,
         ExitStatus::Unknown => UNKNOWN,
         ExitStatus::Killed { signal, .. } => {
-            LAST_SIGNAL.store(signal, Ordering::Relaxed);
+            LAST_SIGNAL.store(signal.number(), Ordering::Relaxed);
             // What a shell says of a process that died of the signal: seen where it cannot kill, as in the first
             // process of a container.
-            128 + signal
+            128 + signal.number()
         }
     };
     // SAFETY: exit runs the handlers that the application registered, as it would have at its own end.
@@ -32,10 +32,7 @@ pub fn exit_as(status: ExitStatus) -> ! {
 
 /// Runs as the library's destructor, behind the program's own exit handlers.
 extern "C" fn die_of_last_signal() {
-    let signal = LAST_SIGNAL.load(Ordering::Relaxed);
-    if signal == 0 {
-        return;
-    }
+    let Some(signal) = Signal::from_number(LAST_SIGNAL.load(Ordering::Relaxed)) else { return };
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     // SAFETY: prctl takes numbers; flushing and the default disposition run no code of the application; the set
     // is initialised by sigemptyset before use.
@@ -46,10 +43,10 @@ extern "C" fn die_of_last_signal() {
         libc::fflush(std::ptr::null_mut());
         let mut default = std::mem::zeroed::<libc::sigaction>();
         default.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &default, std::ptr::null_mut());
+        libc::sigaction(signal.number(), &default, std::ptr::null_mut());
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, signal);
+        libc::sigaddset(&mut set, signal.number());
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
     }
     signals::send_to_self(signal);

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::process;
+use super::signals::Signal;
 
 /// Bytes of stack for `body`, in memory only where it is used. The C library runs the application's fork handlers
 /// there.
@@ -40,7 +41,7 @@ pub fn run(body: impl FnOnce() -> u8) -> nix::Result<u8> {
 
 fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix::Result<u8> {
     extern "C" fn start<F: FnOnce() -> u8>(task: *mut c_void) -> c_int {
-        process::signal_on_death_of_parent(libc::SIGKILL);
+        process::signal_on_death_of_parent(Some(Signal::KILL));
         // SAFETY: clone_and_wait passed a task of this type, and its thread sleeps until this process has ended.
         let task = unsafe { &mut *task.cast::<Option<F>>() };
         let done = catch_unwind(AssertUnwindSafe(|| task.take().map_or(PANICKED, |body| body())));
@@ -100,7 +101,7 @@ mod tests {
     fn body_runs_in_another_process_that_wait_does_not_find() {
         let _blocked = Blocked::all();
         let own = process::own_pid();
-        let parent = |_: &()| process::parent() == own && process::own_pid() != own;
+        let parent = |_: &()| process::parent() == Some(own) && process::own_pid() != own;
         assert_eq!(run(|| u8::from(parent(&()))), Ok(1));
         assert_eq!(run(|| 254), Ok(254));
     }
@@ -110,7 +111,7 @@ mod tests {
         let _blocked = Blocked::all();
         assert_eq!(run(|| std::panic::resume_unwind(Box::new(()))), Ok(PANICKED));
         let killed = run(|| {
-            crate::sys::signals::send_to_self(libc::SIGKILL);
+            crate::sys::signals::send_to_self(Signal::KILL);
             0
         });
         assert_eq!(killed, Err(Errno::ECHILD));

@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::fstat;
-use nix::unistd::ftruncate;
+use nix::unistd::{Pid, ftruncate};
 
 use super::process;
 
@@ -35,7 +35,7 @@ pub struct SharedPage {
     /// The memory file that it is, and the file's inode number.
     file: Option<(OwnedFd, u64)>,
     /// The process that has it alone, where one has.
-    sole_owner: Option<i32>,
+    sole_owner: Option<Pid>,
 }
 
 // SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
@@ -75,7 +75,7 @@ impl SharedPage {
         let fd = super::above_standard(fd)?;
         ftruncate(&fd, Self::FILE_LENGTH).inspect_err(|&errno| {
             if errno == Errno::EFBIG {
-                super::signals::forget_pending(libc::SIGXFSZ);
+                super::signals::forget_pending(super::signals::Signal::XFSZ);
             }
         })?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

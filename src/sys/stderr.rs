@@ -16,8 +16,8 @@ pub fn write(line: &[u8]) -> nix::Result<()> {
     };
     match written {
         // The kernel sends these along, to a program that did nothing.
-        Err(Errno::EPIPE) => super::signals::forget_pending(libc::SIGPIPE),
-        Err(Errno::EFBIG) => super::signals::forget_pending(libc::SIGXFSZ),
+        Err(Errno::EPIPE) => super::signals::forget_pending(super::signals::Signal::PIPE),
+        Err(Errno::EFBIG) => super::signals::forget_pending(super::signals::Signal::XFSZ),
         _ => {}
     }
     written

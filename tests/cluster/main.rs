@@ -29,7 +29,7 @@ const LATE: u64 = 20_000;
 
 /// CLOCK_MONOTONIC in ms.
 fn now() -> u64 {
-    sam::sys::clock::now() / 1_000_000
+    sam::sys::clock::now().as_ns() / 1_000_000
 }
 
 /// Gives what must not happen the time to happen.

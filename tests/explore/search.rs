@@ -58,9 +58,11 @@ impl Hasher for Relative {
         }
     }
 
-    /// The number of an instance.
+    /// The id of an instance, or the ns of a duration, which are none or many.
     fn write_u32(&mut self, value: u32) {
-        self.add(u64::from(value.wrapping_sub(self.id)));
+        const LEAST_NS: u32 = 1_000_000;
+        let is_id = (1..LEAST_NS).contains(&value);
+        self.add(u64::from(if is_id { value.wrapping_sub(self.id) } else { value }));
     }
 
     /// A pid, or the number of a signal.

@@ -1,5 +1,7 @@
 //! The words of a control page, and what they mean. Used by both ends of the page, and by sam-status, which reads it.
 
+use crate::time::MonotonicTime;
+
 /// What the instance has last asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -18,9 +20,9 @@ pub enum Phase {
 impl Phase {
     const BITS: u32 = 3;
 
-    /// A phase and the ns at which it began, in one word.
-    pub(super) fn since(self, now: u64) -> u64 {
-        now << Phase::BITS | self as u64
+    /// Returns the word of a phase that began at `now`.
+    pub(super) fn since(self, now: MonotonicTime) -> u64 {
+        now.as_ns() << Phase::BITS | self as u64
     }
 
     fn of(word: u64) -> Phase {
@@ -50,46 +52,47 @@ pub(super) enum Word {
     Forked = 18,
 }
 
-/// What the supervisor found on the page. Times in ns, 0: never.
+/// What an instance has stored on its control page. A hostile instance may have stored any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// What the instance has last asked for.
     pub phase: Phase,
-    /// When it did.
-    pub since: u64,
-    /// Its last heartbeat.
-    pub heartbeat: u64,
-    /// When its callback last said that it is not well.
-    pub unhealthy: u64,
-    /// The signal to warn it with; any number.
+    /// The time at which the phase began. 0 ns on a fresh page.
+    pub since: MonotonicTime,
+    /// The time of the last heartbeat.
+    pub heartbeat: Option<MonotonicTime>,
+    /// The time at which the callback last returned "unhealthy".
+    pub unhealthy: Option<MonotonicTime>,
+    /// The number of the warning signal, 0 for no warning. May be no signal at all.
     pub warn_signal: i32,
-    /// Whether it wants to end without being started again.
+    /// The instance called `sam_mark_failed`: it is not to be started again.
     pub marked_failed: bool,
 }
 
 impl View {
-    /// Where no instance is.
+    /// The view while there is no instance: that of a fresh page.
     pub const NO_INSTANCE: View = View {
         phase: Phase::Registered,
-        since: 0,
-        heartbeat: 0,
-        unhealthy: 0,
+        since: MonotonicTime::from_ns(0),
+        heartbeat: None,
+        unhealthy: None,
         warn_signal: libc::SIGTERM,
         marked_failed: false,
     };
 
-    /// How many words of a page there are to look at.
+    /// The number of words that the view is made of.
     pub const WORDS: usize = 16;
 
-    /// From the words of a page.
+    /// Returns the view of a page whose words `word` returns.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
+        let time = |place| Some(word(place)).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
         let phase = word(Word::Phase);
         View {
             phase: Phase::of(phase),
-            since: phase >> Phase::BITS,
-            heartbeat: word(Word::Heartbeat),
-            unhealthy: word(Word::Unhealthy),
+            since: MonotonicTime::from_ns(phase >> Phase::BITS),
+            heartbeat: time(Word::Heartbeat),
+            unhealthy: time(Word::Unhealthy),
             warn_signal: word(Word::WarnSignal) as i32,
             marked_failed: word(Word::MarkedFailed) != 0,
         }

@@ -22,6 +22,9 @@ mod shared {
     }
     pub mod status_page;
 }
+#[allow(dead_code)]
+#[path = "../../../src/time.rs"]
+mod time;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

@@ -9,6 +9,7 @@ use crate::found::Found;
 use crate::policy::bits;
 use crate::shared::control_page::{Phase, View};
 use crate::shared::status_page::{Activity, Status};
+use crate::time::MonotonicTime;
 
 /// One of them. Times in ms, unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,7 +61,8 @@ impl Report {
         };
         let is_started = view.is_some_and(|view| view.phase == Phase::Started);
         // A stamp from the future was never true.
-        let heard = view.map_or(0, |view| if view.heartbeat <= now { view.heartbeat } else { 0 });
+        let heartbeat = view.and_then(|view| view.heartbeat).map_or(0, MonotonicTime::as_ns);
+        let heard = if heartbeat <= now { heartbeat } else { 0 };
         let deadline = match activity {
             Activity::Watched if is_started && interval > 0 => Some(heard.saturating_add(interval)),
             Activity::Watched | Activity::Launching | Activity::Held | Activity::Over => None,
@@ -206,7 +208,7 @@ mod tests {
     }
 
     fn view(phase: Phase, heartbeat: u64) -> Option<View> {
-        Some(View { phase, heartbeat, ..View::NO_INSTANCE })
+        Some(View { phase, heartbeat: Some(MonotonicTime::from_ns(heartbeat)), ..View::NO_INSTANCE })
     }
 
     fn report(activity: Activity, view: Option<View>) -> Report {
