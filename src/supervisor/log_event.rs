@@ -256,7 +256,7 @@ impl LogEvent {
             | LogEvent::GroupEnded { left: 0, .. }
             | LogEvent::ToldToEnd { .. }
             | LogEvent::QuorumBack
-            | LogEvent::CorosyncBack => Priority::LogEvent,
+            | LogEvent::CorosyncBack => Priority::Notice,
             LogEvent::Warned { .. }
             | LogEvent::Unhealthy { .. }
             | LogEvent::GroupEnded { .. }
