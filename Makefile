@@ -177,9 +177,9 @@ fuzz:
 bench: stage $(bench_programs)
 	$(CARGO) run --quiet --example bench -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
 
-# Keeps the picture of the last comparison.
+# Keeps the pictures of the last comparison.
 bench-chart:
-	$(INSTALL) -m 644 $(target)/bench/bench.svg docs/bench.svg
+	$(INSTALL) -m 644 $(target)/bench/bench.svg $(target)/bench/bench-growth.svg docs
 
 # Linked to what Debian has: the same programs run with both libraries.
 $(target)/bench/%: benches/%.c benches/bench.h | bench-packages
