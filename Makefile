@@ -82,7 +82,15 @@ in_pc = $(subst $(space),\\ ,$(1))
 under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix)^,$${prefix},^$(1)^)))
 under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
 
+# Every file that `make install` writes, in quotes.
+installed = '$(DESTDIR)$(bindir)/sam-status' $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(soname) libsam.so pkgconfig/libsam.pc) \
+    $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
+    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+# FORCE=1 overwrites and deletes files of a package, too.
+refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
+
 install: all
+	$(refuse_owned)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
 	$(INSTALL) -m 755 $(program) '$(DESTDIR)$(bindir)/sam-status'
@@ -104,9 +112,8 @@ install-strip: install
 	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
 
 uninstall:
-	rm -f '$(DESTDIR)$(bindir)/sam-status' '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(libdir)/$(soname)' '$(DESTDIR)$(libdir)/libsam.so' \
-	    '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc' $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
-	    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+	$(refuse_owned)
+	rm -f $(installed)
 
 # Writes what cbindgen makes of src/capi.rs to include/corosync.
 header:
