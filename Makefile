@@ -207,6 +207,8 @@ lint:
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+	@if command -v codespell >/dev/null; then echo codespell; codespell; \
+	    else echo 'Skipped: the spelling check needs codespell, which make test-packages installs.'; fi
 
 # The sources with all crates in one file, from which packages are built without a network.
 dist:
