@@ -37,7 +37,7 @@ fn make(root: &Path, goal: &str, variables: &[&str]) -> Command {
     make
 }
 
-/// What pkg-config says of the libsam.pc in a folder.
+/// Returns what pkg-config prints for the libsam.pc in a folder.
 fn pkg_config(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("pkg-config");
     command

@@ -77,7 +77,7 @@ fn install_use_and_uninstall() {
     as_printed(&stage, &install);
     assert!(stage.join("opt/libsam/include/corosync/sam.h").exists(), "{:?}", files(&stage));
 
-    // What is made here goes below the private folder, not among the sources.
+    // The program is built below the private folder, not among the sources.
     let text = as_printed(&stage, &moved(&first_steps, &stage, &scratch.path("daemon")));
     // Some versions of man fill the line with spaces.
     let words: Vec<_> = text.split_whitespace().collect();
