@@ -289,7 +289,7 @@ impl LogEvent {
             LogEvent::CorosyncLost | LogEvent::CorosyncStalled { .. } => "corosync-lost",
             LogEvent::CorosyncBack => "corosync-back",
             LogEvent::Traced { traced: true, .. } => "held",
-            LogEvent::Traced { traced: false, .. } => "traced_until",
+            LogEvent::Traced { traced: false, .. } => "released",
             LogEvent::GroupEnded { .. } => "group-ended",
             LogEvent::SignalRefused { .. } => "refused",
             LogEvent::ToldToEnd { .. } => "final",
