@@ -4,7 +4,7 @@
 
 #include <sys/timex.h>
 
-#define INTERVAL 300
+#define INTERVAL 1500
 
 static void warned(int signal_number)
 {

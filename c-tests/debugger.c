@@ -3,7 +3,7 @@
 
 #include <sys/prctl.h>
 
-#define INTERVAL 600
+#define INTERVAL 2400
 
 static void warned(int signal_number)
 {

@@ -1,11 +1,11 @@
-/* The supervisor gets no processor for 500 ms at a time, while the instance is well or hangs: held_supervisor
+/* The supervisor gets no processor for 2.5 s at a time, while the instance is well or hangs: held_supervisor
  * beat|hang. */
 #include "hold.h"
 
 #include <sys/prctl.h>
 
-#define INTERVAL 300
-#define HOLDS 6
+#define INTERVAL 1500
+#define HOLDS 3
 
 static void warned(int signal_number)
 {
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 		/* With the instance: the pid of the supervisor may then be that of any process. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < HOLDS; i++) {
-			hold(supervisor, 500);
+			hold(supervisor, 5 * INTERVAL / 3);
 			sleep_ms(INTERVAL / 2);
 		}
 		_exit(0);

@@ -6,7 +6,7 @@
 
 #include <fcntl.h>
 
-#define INTERVAL 300
+#define INTERVAL 1500
 /* Nothing stays behind, whatever becomes of it. */
 #define LONGEST 60
 

@@ -4,7 +4,7 @@
 
 #include <sys/prctl.h>
 
-#define INTERVAL 600
+#define INTERVAL 2000
 
 static void warned(int signal_number)
 {

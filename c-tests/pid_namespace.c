@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
-#define INTERVAL 300
+#define INTERVAL 1500
 
 int main(int argc, char **argv)
 {

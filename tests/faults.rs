@@ -1003,7 +1003,7 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 1", "instance 2"]),
         ),
         fault(
-            "500 ms without a processor for the supervisor, often",
+            "2.5 s without a processor for the supervisor, thrice",
             "silence counts only while the supervisor could have seen a heartbeat",
             &["held_supervisor", "beat"],
             LEFT_TO_CHANCE,

@@ -95,7 +95,7 @@ fn the_sections_come_in_the_usual_order() {
         "ENVIRONMENT",
         "FILES",
         "NOTES",
-        "EXAMPLE",
+        "EXAMPLES",
         "SEE ALSO",
     ];
     for page in pages() {
@@ -117,7 +117,7 @@ fn the_sections_come_in_the_usual_order() {
         "EXIT STATUS",
         "FILES",
         "NOTES",
-        "EXAMPLE",
+        "EXAMPLES",
         "SEE ALSO",
     ];
     assert_eq!(names, usual);
@@ -208,7 +208,7 @@ fn every_example_compiles_and_runs_when_copied_from_the_page() {
     let mut failed = Vec::new();
     for page in pages() {
         let page = Page::read(&page);
-        let example = page.section("EXAMPLE");
+        let example = page.section("EXAMPLES");
         let start = example.find("#include").unwrap_or_else(|| panic!("{}: no program", page.name));
         let binary = compile(&scratch, &page.name, &example[start..]);
         let (status, text) = run(command(&binary));

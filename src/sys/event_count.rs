@@ -1,4 +1,4 @@
-//! Waiting for events that another thread or process counts.
+//! A counter of events that other threads and processes can wait for.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::time::MonotonicTime;
 
 /// A counter of events, in a word that may be in memory shared with other processes.
 ///
-/// A waiter reads the count, looks at what the events are about, and then waits for another count. So it misses no event
-/// that occurs between its look and its wait.
+/// A waiter reads the count, then checks its condition, then waits until the count differs from the one that it read.
+/// So the waiter misses no event that occurs between its check and its wait.
 #[derive(Debug, Clone, Copy)]
 pub struct EventCount<'a>(pub &'a AtomicU32);
 
@@ -25,13 +25,14 @@ impl EventCount<'_> {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Waits while the count is `seen`, for `timeout` at most and until a signal arrives at most. May also return for no
-    /// reason.
+    /// Waits while the count is `seen`, for at most `timeout`. Also returns when a signal handler has run, and may
+    /// return without a reason (spurious wake-up).
     pub fn wait_once(self, seen: u32, timeout: Duration) {
         futex::wait(self.0, seen, Some(timeout));
     }
 
-    /// Waits until the count is not `seen` any more. Returns `false` if `deadline` came first.
+    /// Waits until the count is no longer `seen`. Returns `false` if `deadline` passed first. `None` waits without a
+    /// limit.
     pub fn wait(self, seen: u32, deadline: Option<MonotonicTime>) -> bool {
         while self.count() == seen {
             let left = deadline.map(|deadline| deadline.saturating_since(clock::now()));

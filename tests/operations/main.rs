@@ -341,7 +341,7 @@ fn storm() -> Vec<String> {
 /// Of a log that was full during a storm and has been emptied since.
 fn expect_all_lines_accounted_for(lines: &[String]) {
     let lost = lost(lines);
-    let about_lost = lines.iter().filter(|line| line.contains("of this log lost before this")).count();
+    let about_lost = lines.iter().filter(|line| line.contains("lost before this line")).count();
     assert!(lost > 0, "nothing was lost: {lines:#?}");
     // The storm has two lines for each restart; then the instance that waited ends and one more begins.
     assert_eq!(lines.len() - about_lost + lost, 2 * STORM + 2, "{lines:#?}");

@@ -1,4 +1,4 @@
-//! docs/operations.md: what it shows happens.
+//! The commands of docs/operations.md print what it shows.
 
 use std::{
     fs,
@@ -41,8 +41,7 @@ fn same(line: &str) -> String {
 
 pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone() {
     let notes = notes();
-    let [(_, commands), (_, log)] = blocks(&notes, "A program that was made for corosync's libsam")[..]
-    else {
+    let [(_, commands), (_, log)] = blocks(&notes, "Limit the restarts of a program")[..] else {
         panic!("other blocks")
     };
     let folder = Folder::new("notes");
@@ -62,7 +61,8 @@ pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alo
 pub fn the_command_lines_of_sam_status_are_right() {
     require(&[Ability::Python]);
     let notes = notes();
-    let (_, commands) = blocks(&notes, "What runs now").into_iter().find(|(kind, _)| *kind == "sh").unwrap();
+    let (_, commands) =
+        blocks(&notes, "See what is running").into_iter().find(|(kind, _)| *kind == "sh").unwrap();
     let path = format!("{}/bin:{}", prefix().display(), std::env::var("PATH").unwrap());
     let output = Command::new("sh").args(["-c", commands]).env("PATH", path).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -70,7 +70,7 @@ pub fn the_command_lines_of_sam_status_are_right() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     // A table without counter, the complaint, and a list.
     assert!(
-        lines[0].starts_with("PROGRAM") && lines[1] == "counter needs a look" && lines[2].starts_with('['),
+        lines[0].starts_with("PROGRAM") && lines[1] == "counter needs attention" && lines[2].starts_with('['),
         "{text}"
     );
 }

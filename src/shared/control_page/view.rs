@@ -1,30 +1,32 @@
-//! The words of a control page, and what they mean. Used by both ends of the page, and by sam-status, which reads it.
+//! The format of the control page's words. Both ends of the page use it, and sam-status, which only reads the page.
 
 use crate::time::MonotonicTime;
 
-/// What the instance has last asked for.
+/// The state that the instance last requested by a call of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Registered, not started yet.
+    /// The instance is registered, and has not started health checking yet.
     Registered = 0,
-    /// Health checking is on.
+    /// The instance has started health checking.
     Started = 1,
-    /// Health checking was stopped.
+    /// The instance has stopped health checking.
     Stopped = 2,
-    /// The session is over: no recovery takes place.
+    /// The instance has called `sam_finalize`: the supervisor does not restart it.
     Finalized = 3,
-    /// Not started: it waits for quorum.
+    /// The instance wants to start health checking, and waits for quorum.
     Waiting = 4,
 }
 
 impl Phase {
+    /// The number of bits that a phase takes in a word.
     const BITS: u32 = 3;
 
-    /// Returns the word of a phase that began at `now`.
+    /// Returns one word with the phase and the time at which it began.
     pub(super) fn since(self, now: MonotonicTime) -> u64 {
         now.as_ns() << Phase::BITS | self as u64
     }
 
+    /// Returns the phase in a word. Unknown phases, which only a hostile instance stores, count as `Finalized`.
     fn of(word: u64) -> Phase {
         match word & ((1 << Phase::BITS) - 1) {
             0 => Phase::Registered,
@@ -36,7 +38,7 @@ impl Phase {
     }
 }
 
-/// Where each word is on the page. The heartbeat has a cache line to itself.
+/// The index of each word on the page. The heartbeat has a cache line of its own.
 #[derive(Clone, Copy)]
 pub(super) enum Word {
     Heartbeat = 0,
@@ -52,25 +54,25 @@ pub(super) enum Word {
     Forked = 18,
 }
 
-/// What an instance has stored on its control page. A hostile instance may have stored any values.
+/// The contents of a control page that the instance stores. A hostile instance may store any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// What the instance has last asked for.
+    /// The phase that the instance last entered.
     pub phase: Phase,
-    /// The time at which the phase began. 0 ns on a fresh page.
+    /// The time at which the instance entered the phase. 0 ns on a fresh page.
     pub since: MonotonicTime,
     /// The time of the last heartbeat.
     pub heartbeat: Option<MonotonicTime>,
-    /// The time at which the callback last returned "unhealthy".
+    /// The time at which the instance's callback last returned "unhealthy".
     pub unhealthy: Option<MonotonicTime>,
-    /// The number of the warning signal, 0 for no warning. May be no signal at all.
+    /// The number of the warning signal, 0 for no warning. A hostile instance may store any number.
     pub warn_signal: i32,
-    /// The instance called `sam_mark_failed`: it is not to be started again.
+    /// `true` if the instance called `sam_mark_failed`, so that it is not restarted.
     pub marked_failed: bool,
 }
 
 impl View {
-    /// The view while there is no instance: that of a fresh page.
+    /// The view of an instance that has stored nothing, for times without an instance.
     pub const NO_INSTANCE: View = View {
         phase: Phase::Registered,
         since: MonotonicTime::from_ns(0),
@@ -80,10 +82,10 @@ impl View {
         marked_failed: false,
     };
 
-    /// The number of words that the view is made of.
+    /// The number of words at the start of a page that a view is made of.
     pub const WORDS: usize = 16;
 
-    /// Returns the view of a page whose words `word` returns.
+    /// Makes a view. `word` returns the word of the page with the given index.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
         let time = |place| Some(word(place)).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
