@@ -198,7 +198,9 @@ impl Watched {
             _ => {}
         }
         let view = self.supervisor_end.view();
-        for effect in self.machine.step(self.now, event, &view) {
+        let mut effects = vec![];
+        self.machine.handle(self.now, event, &view, &mut effects);
+        for effect in effects {
             assert!(!self.finished, "{effect:?} after the end");
             match effect {
                 Effect::Log(event) => {

@@ -260,9 +260,11 @@ impl Supervisor {
             service_manager.set_status(self.summary.to_string());
         }
         let mut events = VecDeque::from([first]);
+        let mut effects = Vec::with_capacity(machine::MAX_EFFECTS);
         loop {
             while let Some(event) = events.pop_front() {
-                for effect in self.step(event) {
+                self.handle(event, &mut effects);
+                for effect in effects.drain(..) {
                     if let ControlFlow::Break(role) = self.apply(effect, &mut events) {
                         return role;
                     }
@@ -278,15 +280,15 @@ impl Supervisor {
         }
     }
 
-    /// Returns what the machine answers to an event.
-    fn step(&mut self, event: Event) -> Vec<Effect> {
+    /// Tells the machine of an event, and adds what is to be done to `effects`.
+    fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         let Some(child) = self.child.as_ref().or(self.exited.as_ref().map(|exited| &exited.child)) else {
-            return self.machine.step(clock::now(), event, &View::NO_INSTANCE);
+            return self.machine.handle(clock::now(), event, &View::NO_INSTANCE, effects);
         };
         // The page is read before the clock, see SupervisorEnd::view.
         let view = child.control_page.view();
         let searched = event == Event::MayHaveDaemonized || self.machine.searches_daemon();
-        let effects = self.machine.step(clock::now(), event, &view);
+        self.machine.handle(clock::now(), event, &view, effects);
         let mut ended = None;
         if matches!(event, Event::Died(_) | Event::SpareDied(_)) {
             ended = self.child.take();
@@ -297,7 +299,6 @@ impl Supervisor {
             child.control_page.close();
             self.ended.push(child);
         }
-        effects
     }
 
     /// Carries out what the machine asks for. An event that answers the effect goes to the front of `events`, because it happened

@@ -224,7 +224,9 @@ impl Supervisor {
 
     pub fn step(&mut self, now: u64, fact: Fact, page: Option<&Page>) -> impl Iterator<Item = Deed> + use<> {
         let view = page.map_or(View::NO_INSTANCE, view);
-        self.0.step(at(now), event(fact), &view).into_iter().map(deed)
+        let mut effects = vec![];
+        self.0.handle(at(now), event(fact), &view, &mut effects);
+        effects.into_iter().map(deed)
     }
 
     pub fn wake_at(&self) -> Option<u64> {

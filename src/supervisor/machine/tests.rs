@@ -1,7 +1,10 @@
 //! The machine as a table, and against a model that looks at everything every millisecond.
 
+use super::health::Health;
+use super::signals::MAX_HELD_REALTIME;
 use super::*;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit};
+use crate::supervisor::log_event::{Delivery, Reason};
 use proptest::prelude::*;
 
 mod cluster;
@@ -84,6 +87,16 @@ fn machine_with(interval: Option<Duration>, recovery: Recovery, settings: Settin
     let mut machine = Machine::new(rules, Some(Signal::TERM));
     machine.step(at(1000), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     machine
+}
+
+impl Machine {
+    /// Handles an event. Returns what is to be done.
+    fn step(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
+        let mut effects = vec![];
+        self.handle(now, event, view, &mut effects);
+        assert!(effects.len() <= MAX_EFFECTS);
+        effects
+    }
 }
 
 /// What is to be done, without what is to be said.
@@ -1093,7 +1106,7 @@ proptest! {
                 Some(at) => prop_assert!(at > now && at <= now + INTERVAL),
                 None => {
                     let State::Watching(watch) = machine.state else { panic!("{:?}", machine.state) };
-                    prop_assert_eq!(watch.health, Health::Killed);
+                    prop_assert_eq!(watch.health, Health::Killed { retry_at: None });
                     break;
                 }
             }

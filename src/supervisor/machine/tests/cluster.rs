@@ -135,7 +135,7 @@ fn cmap_shows_each_phase_and_who_waits_for_that_is_told() {
             [],
             "{phase:?}"
         );
-        machine.answered.1 = at(0);
+        machine.acknowledged = at(0);
         let effects = deeds(machine.step(at(1501), report(QuorumState::Unknown, Some(state)), &seen));
         assert_eq!(effects, [Effect::AckPublished(at(1500))], "{phase:?}");
         assert_eq!(
