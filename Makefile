@@ -82,7 +82,15 @@ in_pc = $(subst $(space),\\ ,$(1))
 under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix)^,$${prefix},^$(1)^)))
 under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
 
+# Every file that `make install` writes, in quotes.
+installed = '$(DESTDIR)$(bindir)/sam-status' $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(soname) libsam.so pkgconfig/libsam.pc) \
+    $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
+    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+# FORCE=1 overwrites and deletes files of a package, too.
+refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
+
 install: all
+	$(refuse_owned)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
 	$(INSTALL) -m 755 $(program) '$(DESTDIR)$(bindir)/sam-status'
@@ -104,9 +112,8 @@ install-strip: install
 	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
 
 uninstall:
-	rm -f '$(DESTDIR)$(bindir)/sam-status' '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(libdir)/$(soname)' '$(DESTDIR)$(libdir)/libsam.so' \
-	    '$(DESTDIR)$(libdir)/pkgconfig/libsam.pc' $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
-	    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+	$(refuse_owned)
+	rm -f $(installed)
 
 # Writes what cbindgen makes of src/capi.rs to include/corosync.
 header:
@@ -177,9 +184,9 @@ fuzz:
 bench: stage $(bench_programs)
 	$(CARGO) run --quiet --example bench -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
 
-# Keeps the picture of the last comparison.
+# Keeps the pictures of the last comparison.
 bench-chart:
-	$(INSTALL) -m 644 $(target)/bench/bench.svg docs/bench.svg
+	$(INSTALL) -m 644 $(target)/bench/bench.svg $(target)/bench/bench-growth.svg docs
 
 # Linked to what Debian has: the same programs run with both libraries.
 $(target)/bench/%: benches/%.c benches/bench.h | bench-packages
@@ -200,6 +207,8 @@ lint:
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+	@if command -v codespell >/dev/null; then echo codespell; codespell; \
+	    else echo 'Skipped: the spelling check needs codespell, which make test-packages installs.'; fi
 
 # The sources with all crates in one file, from which packages are built without a network.
 dist:

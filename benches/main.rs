@@ -44,8 +44,8 @@ fn main() -> Outcome<()> {
     std::fs::write(folder.join("results.md"), &table)?;
     let results = report::json(&programs, quick, &rows, &growth);
     std::fs::write(folder.join("results.json"), format!("{results:#}\n"))?;
-    chart::draw(&folder.join("bench.svg"), &rows, &growth)?;
-    println!("Written: results.md, results.json and bench.svg in {}", folder.display());
+    chart::draw(folder, &rows, &growth)?;
+    println!("Written: results.md, results.json, bench.svg and bench-growth.svg in {}", folder.display());
 
     let missing = rows.iter().filter(|row| row.ratio().is_none()).count()
         + growth.iter().flat_map(|growth| &growth.curves).filter(|curve| curve.points.is_empty()).count();

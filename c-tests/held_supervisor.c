@@ -1,11 +1,11 @@
-/* The supervisor gets no processor for 500 ms at a time, while the instance is healthy or hangs: held_supervisor
+/* The supervisor gets no processor for 2.5 s at a time, while the instance is healthy or hangs: held_supervisor
  * beat|hang. */
 #include "hold.h"
 
 #include <sys/prctl.h>
 
-#define INTERVAL_MS 300
-#define HOLDS 6
+#define INTERVAL_MS 1500
+#define HOLDS 3
 
 static void warned(int signal_number)
 {
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 		/* End with the instance, because the supervisor's pid may be reused after that. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < HOLDS; i++) {
-			hold(supervisor, 500);
+			hold(supervisor, 5 * INTERVAL_MS / 3);
 			sleep_ms(INTERVAL_MS / 2);
 		}
 		_exit(0);

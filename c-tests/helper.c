@@ -6,7 +6,7 @@
 
 #include <fcntl.h>
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 /* The time in s after which SIGALRM ends a process that a failed test has left behind. */
 #define LONGEST_S 60
 

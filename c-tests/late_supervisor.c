@@ -4,7 +4,7 @@
 
 #include <sys/prctl.h>
 
-#define INTERVAL_MS 600
+#define INTERVAL_MS 2000
 
 static void warned(int signal_number)
 {

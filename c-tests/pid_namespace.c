@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 int main(int argc, char **argv)
 {

@@ -3,7 +3,7 @@
 
 #include <sys/prctl.h>
 
-#define INTERVAL_MS 800
+#define INTERVAL_MS 2400
 
 static void warned(int signal_number)
 {

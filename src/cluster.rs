@@ -1,11 +1,12 @@
-//! Talking with corosync, in a process of its own.
+//! The communication with corosync, which takes place in a process of its own: the cluster helper.
 //!
-//! The supervisor forks the cluster helper and shares the mailbox with it (`shared/mailbox.rs`). There the supervisor finds
-//! whether the partition is quorate, and leaves what cmap is to show. Two event descriptors wake one and the other. Only
-//! the helper opens corosync's libraries. Where corosync blocks the helper, no other process waits; a helper that is
-//! blocked for too long is killed and forked again.
+//! The supervisor forks the cluster helper and shares the mailbox with it (`shared/mailbox.rs`). In the mailbox the
+//! helper stores whether the partition is quorate, and the supervisor stores the state that cmap is to show. Each of
+//! the two has an event descriptor by which the other one wakes it. Only the helper loads corosync's libraries. If
+//! corosync blocks the helper, no other process waits. The supervisor kills a helper that is blocked for too long, and
+//! forks another one.
 //!
-//! An instance that wants something rings the [`Doorbell`], a futex that the helper waits on. So the instance needs no
+//! An instance with a request notifies the helper through a futex that is shared by both. So the instance needs no
 //! descriptor.
 
 #![forbid(unsafe_code)]
@@ -13,33 +14,39 @@
 pub mod cmap_keys;
 pub mod helper;
 
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
 use crate::policy::Policy;
 use crate::shared::mailbox::Mailbox;
 use crate::sys::event_count::EventCount;
 use crate::sys::event_fd::EventFdWaker;
 use crate::sys::shared_page::SharedPage;
 
-/// What an instance rings when it wants something of its supervisor. What it wants is on its control page.
+/// A counter by which instances notify the cluster helper, which then wakes the supervisor. The request itself is on
+/// the instance's control page.
 #[derive(Debug)]
 pub struct Doorbell(SharedPage);
 
 impl Doorbell {
+    /// Makes a counter that instances inherit by fork(2).
     fn new() -> nix::Result<Doorbell> {
         SharedPage::new().map(Doorbell)
     }
 
-    /// Returns the count of rings.
+    /// Returns the counter of notifications.
     pub fn rings(&self) -> EventCount<'_> {
         EventCount(&self.0.futexes()[0])
     }
 }
 
-/// All that connects supervisor and cluster helper.
+/// The connections between the supervisor and the cluster helper.
 #[derive(Debug)]
 pub struct Channels {
-    /// Requests and reports.
+    /// The memory for the supervisor's requests and the helper's reports.
     pub mailbox: Mailbox,
-    /// What instances ring.
+    /// The counter by which instances notify the helper.
     pub doorbell: Doorbell,
     /// Wakes the supervisor.
     pub supervisor_waker: EventFdWaker,
@@ -48,7 +55,10 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Makes them, for a supervisor that is about to fork a helper.
+    /// Makes the connections. To be called by the supervisor before it forks the helper.
+    ///
+    /// # Errors
+    /// The kernel refuses the memory, or the process has no free descriptor (`EMFILE`).
     pub fn new() -> nix::Result<Channels> {
         Ok(Channels {
             mailbox: Mailbox::new()?,
@@ -59,13 +69,13 @@ impl Channels {
     }
 }
 
-/// What cmap shows of a supervisor beside its state.
+/// The properties of a supervisor that cmap shows in addition to its state.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// Its policy.
+    /// The recovery policy.
     pub policy: Policy,
-    /// Its interval in ms.
-    pub interval: u64,
-    /// Its pid.
-    pub pid: i32,
+    /// The longest silence allowed. `None`: no limit.
+    pub interval: Option<Duration>,
+    /// The pid of the supervisor.
+    pub pid: Pid,
 }

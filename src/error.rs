@@ -1,56 +1,74 @@
-//! Every way in which a call can fail, and the one map to what C is told.
+//! The errors of the library's calls. `src/capi.rs` converts them to `cs_error_t`.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
-/// Why a call failed. Nothing has changed when one of these is returned, unless the call says otherwise.
+/// The reason why a call failed. A call that fails has changed nothing, unless its documentation says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
-    /// The call is not legal in the state that the session is in.
+    /// The session is in a state in which the call is not allowed.
     WrongState,
-    /// An argument is out of its range.
+    /// An argument is out of range.
     InvalidArgument,
-    /// More data than a process can hold.
+    /// The data is larger than any object in memory can be.
     TooBig,
-    /// More data than this machine has memory for at the moment.
+    /// The machine has not enough free memory.
     NoMemory,
-    /// The policy needs this library, which cannot be opened on this machine.
+    /// The recovery policy needs this client library of corosync, which cannot be loaded on this machine.
     NotInstalled(&'static str),
-    /// What corosync's client library said, a `cs_error_t`.
+    /// corosync's client library returned this error, a `cs_error_t`.
     Corosync(i32),
-    /// corosync cannot be reached, and what was asked for needs it.
+    /// The recovery policy needs corosync, which cannot be reached.
     Unreachable,
-    /// The supervisor is gone: nobody watches this instance any more.
+    /// The supervisor has ended, so this instance is not supervised any more.
     SupervisorLost,
-    /// A descriptor of the library was closed by the application and its number means another file by now.
+    /// The application has closed a descriptor of the library. Its number may belong to another file now.
     DescriptorLost,
-    /// The system refused something; its errno.
+    /// A system call failed with this `errno`.
     System(i32),
-    /// The library broke its own rules (a panic was caught at the C edge).
+    /// A bug in this library: a panic was caught before it reached C code, or the library's state is not as it must be.
     Internal,
 }
 
-/// What a call of ours returns.
+/// The result of the library's calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::WrongState => f.write_str("not legal in this state"),
+            Error::WrongState => f.write_str("call not allowed in the current state of the session"),
             Error::InvalidArgument => f.write_str("argument out of range"),
-            Error::TooBig => f.write_str("more data than a process can hold"),
+            Error::TooBig => f.write_str("data too large for the memory of a process"),
             Error::NoMemory => f.write_str("not enough memory"),
             Error::NotInstalled(file) => {
                 write!(f, "{file} cannot be opened, and the recovery policy needs it")
             }
-            Error::Corosync(code) => write!(f, "corosync's client library says {code}"),
-            Error::Unreachable => f.write_str("corosync cannot be reached"),
-            Error::SupervisorLost => f.write_str("the supervisor is gone"),
-            Error::DescriptorLost => f.write_str("a descriptor of the library was closed"),
+            Error::Corosync(code) => {
+                write!(f, "corosync's client library returned error {code} ({})", cs_error_name(*code))
+            }
+            Error::Unreachable => f.write_str("corosync cannot be reached, and the recovery policy needs it"),
+            Error::SupervisorLost => f.write_str("the supervisor has ended"),
+            Error::DescriptorLost => f.write_str("the application closed a descriptor of the library"),
             Error::System(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
-            Error::Internal => f.write_str("internal error"),
+            Error::Internal => f.write_str("internal error of the library"),
         }
+    }
+}
+
+/// Returns the name of a `cs_error_t` that a connection to corosync may fail with, or a hint where to find it.
+fn cs_error_name(code: i32) -> &'static str {
+    match code {
+        2 => "CS_ERR_LIBRARY",
+        5 => "CS_ERR_TIMEOUT",
+        6 => "CS_ERR_TRY_AGAIN",
+        8 => "CS_ERR_NO_MEMORY",
+        11 => "CS_ERR_ACCESS",
+        12 => "CS_ERR_NOT_EXIST",
+        18 => "CS_ERR_NO_RESOURCES",
+        19 => "CS_ERR_NOT_SUPPORTED",
+        100 => "CS_ERR_SECURITY",
+        _ => "see <corosync/corotypes.h>",
     }
 }
 

@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::stat::fstat;
-use nix::unistd::ftruncate;
+use nix::unistd::{Pid, ftruncate};
 
 use crate::policy::Recovery;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit, Settings};
@@ -16,16 +17,26 @@ use crate::shared::control_page::{ControlPage, InstanceEnd, Phase, SupervisorEnd
 use crate::shared::data_store::{DataStore, Slots};
 use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::supervisor::daemonized::Candidates;
-use crate::supervisor::log_event::LogEvent;
+use crate::supervisor::log_event::Kind;
 use crate::supervisor::machine::{Effect, Event, Machine, Rules, ends_program};
 use crate::sys::inspection::Inspection;
 use crate::sys::process::ExitStatus;
-use crate::sys::signals::Received;
+use crate::sys::signals::{Received, Signal};
+use crate::time::MonotonicTime;
 
 const LAST_SIGNAL: i32 = 64;
-const HANG_SIGNAL: i32 = libc::SIGABRT;
-/// How long an instance has after that signal, in ns; as long as the supervisor waits in other matters.
-const TIMEOUT: u64 = 1_000_000_000;
+/// The time that an instance has after the signal for a hang, which is also the longest wait of the supervisor for other
+/// things.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+const INSTANCE: Pid = Pid::from_raw(1);
+/// A process that goes on in the place of the instance.
+const DAEMON: Pid = Pid::from_raw(2);
+
+/// Returns one of all signals.
+fn any_signal(byte: u8) -> Signal {
+    Signal::from_number(i32::from(byte) % LAST_SIGNAL + 1).expect("a signal")
+}
 
 /// Bytes, taken one by one; zeros when there are no more.
 struct Input<'a>(&'a [u8]);
@@ -65,47 +76,55 @@ impl Input<'_> {
 /// instance soon after that has fallen silent.
 pub fn page(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let interval = [0, 1, 1_000_000, 100_000_000, i32::MAX as u64 * 1_000_000][usize::from(input.byte() % 5)];
+    let interval = [
+        None,
+        Some(Duration::from_nanos(1)),
+        Some(Duration::from_millis(1)),
+        Some(Duration::from_millis(100)),
+        Some(Duration::from_millis(i32::MAX as u64)),
+    ][usize::from(input.byte() % 5)];
+    let window = interval.unwrap_or_default() + Duration::from_nanos(1);
     let recovery = if input.byte() % 4 == 0 { Recovery::Quit } else { Recovery::Restart };
     let settings = Settings {
-        restart_limit: (input.byte() % 4 == 0).then_some(RestartLimit { restarts: 3, window: interval + 1 }),
-        restart_delay: (input.byte() % 4 == 0).then_some(RestartDelay { first: 10, last: 1000 }),
+        restart_limit: (input.byte() % 4 == 0).then_some(RestartLimit { restarts: 3, window }),
+        restart_delay: (input.byte() % 4 == 0)
+            .then_some(RestartDelay { first: Duration::from_nanos(10), last: Duration::from_micros(1) }),
         standby: input.byte() % 2 == 0,
-        hang_signal: (input.byte() % 4 == 0).then_some(HangSignal { number: HANG_SIGNAL, timeout: TIMEOUT }),
+        hang_signal: (input.byte() % 4 == 0).then_some(HangSignal { signal: Signal::ABRT, timeout: TIMEOUT }),
         kill_group: input.byte() % 4 == 0,
         withhold_signals: input.byte() % 4 == 0,
         ..Settings::default()
     };
     let (quorum, cmap) = (input.byte() % 4 == 0, input.byte() % 4 == 0);
-    let rules = Rules { interval, recovery, last_signal: LAST_SIGNAL, settings, quorum, cmap };
+    let rules = Rules { interval, recovery, settings, quorum, cmap };
     let mut watched = Watched::new(rules);
     while !input.is_empty() && !watched.finished {
         let event = match input.byte() % 8 {
             0..=2 => {
                 let words = watched.instance_end.page().words();
-                let (place, word) = (usize::from(input.byte()) % words.len(), input.word(watched.now));
+                let (place, word) =
+                    (usize::from(input.byte()) % words.len(), input.word(watched.now.as_ns()));
                 words[place].store(word, Ordering::Relaxed);
                 continue;
             }
             3 => {
-                watched.now += u64::from(input.byte()) * (interval / 64).max(1);
+                let step = (interval.unwrap_or_default() / 64).max(Duration::from_nanos(1));
+                watched.now = watched.now + step * u32::from(input.byte());
                 Event::Tick
             }
             4 => {
-                watched.now = watched.now.max(watched.machine.wake_at().unwrap_or(0));
+                watched.now = watched.now.max(watched.machine.wake_at().unwrap_or(watched.now));
                 Event::Tick
             }
             5 => match input.byte() {
                 code if code % 16 == 2 => Event::MayHaveDaemonized,
                 code if code % 8 == 0 => Event::SpareDied(ExitStatus::Exited(code.into())),
                 code if code % 2 == 0 => Event::Died(ExitStatus::Exited(code.into())),
-                code => {
-                    Event::Died(ExitStatus::Killed { signal: i32::from(code % 64) + 1, core: code > 128 })
-                }
+                code => Event::Died(ExitStatus::Killed { signal: any_signal(code), core: code > 128 }),
             },
             6 => {
-                let number = i32::from(input.byte()) % LAST_SIGNAL + 1;
-                let received = Received { number, value: None, by_kernel: input.byte() % 2 == 0 };
+                let signal = any_signal(input.byte());
+                let received = Received { signal, value: None, by_kernel: input.byte() % 2 == 0 };
                 match input.byte() % 8 {
                     0 => Event::Missed(received),
                     _ => Event::Signal { received, shared: received.by_kernel },
@@ -113,8 +132,8 @@ pub fn page(bytes: &[u8]) {
             }
             _ => match input.byte() % 8 {
                 0 => Event::SpareLost,
-                1 => Event::Stopped(libc::SIGSTOP),
-                2 => Event::Stopped(libc::SIGTSTP),
+                1 => Event::Stopped(Signal::STOP),
+                2 => Event::Stopped(Signal::TSTP),
                 quorum => Event::Corosync(ClusterReport {
                     quorum: [QuorumState::Yes, QuorumState::No, QuorumState::Gone][usize::from(quorum % 3)],
                     published: CmapState::from_word(u64::from(input.byte() % 6)),
@@ -133,7 +152,7 @@ struct Watched {
     machine: Machine,
     instance_end: InstanceEnd,
     supervisor_end: SupervisorEnd,
-    now: u64,
+    now: MonotonicTime,
     id: u32,
     lives: bool,
     /// The instance that lives is to be killed, and was.
@@ -150,14 +169,14 @@ struct Watched {
 
 impl Watched {
     fn new(rules: Rules) -> Watched {
-        let machine = Machine::new(rules, libc::SIGTERM);
-        let (instance_end, supervisor_end) = control_page(libc::SIGTERM);
+        let machine = Machine::new(rules, Some(Signal::TERM));
+        let (instance_end, supervisor_end) = control_page(Some(Signal::TERM));
         let mut watched = Watched {
             rules,
             machine,
             instance_end,
             supervisor_end,
-            now: 1 << 40,
+            now: MonotonicTime::from_ns(1 << 40),
             id: 1,
             lives: true,
             quorum_warned: false,
@@ -167,7 +186,7 @@ impl Watched {
             forwarded: vec![],
             sought: 0,
         };
-        watched.step(Event::Launched { pid: 1 });
+        watched.step(Event::Launched { pid: INSTANCE });
         watched
     }
 
@@ -179,45 +198,45 @@ impl Watched {
             _ => {}
         }
         let view = self.supervisor_end.view();
-        for effect in self.machine.step(self.now, event, &view) {
+        let mut effects = vec![];
+        self.machine.handle(self.now, event, &view, &mut effects);
+        for effect in effects {
             assert!(!self.finished, "{effect:?} after the end");
             match effect {
                 Effect::Log(event) => {
-                    let kills =
-                        [Some(libc::SIGKILL), self.rules.settings.hang_signal.map(|hang| hang.number)];
-                    self.quorum_warned |= match event {
-                        LogEvent::Killed { signal, .. } => {
+                    let kills = [Some(Signal::KILL), self.rules.settings.hang_signal.map(|hang| hang.signal)];
+                    self.quorum_warned |= match event.kind {
+                        Kind::Killed { signal, .. } => {
                             assert!(kills.contains(&Some(signal)), "kills with {signal}");
-                            signal == libc::SIGKILL
+                            signal == Signal::KILL
                         }
-                        LogEvent::KilledForQuorum { .. } | LogEvent::KilledAfterHangSignal { .. } => true,
+                        Kind::KilledForQuorum | Kind::KilledAfterHangSignal { .. } => true,
                         _ => false,
                     };
                     let text = event.entry().text;
                     assert!(!text.contains('\n') && text.len() < 200, "{text:?}");
                 }
                 Effect::Send(signal) => {
-                    assert!((1..=LAST_SIGNAL).contains(&signal), "sends {signal}");
                     assert!(self.lives && !self.killed, "sends {signal} after {event:?}");
-                    assert!(!self.quorum_warned || signal == libc::SIGKILL, "kills with {signal}");
+                    assert!(!self.quorum_warned || signal == Signal::KILL, "kills with {signal}");
                     self.killed = self.quorum_warned;
                 }
                 Effect::FindDaemon => {
                     assert!(!self.lives, "looks for another instance after {event:?}");
                     let found = [
                         Candidates::Several,
-                        Candidates::Only(2),
+                        Candidates::Only(DAEMON),
                         Candidates::OutOfReach(None),
-                        Candidates::Only(2),
+                        Candidates::Only(DAEMON),
                         Candidates::None,
                         Candidates::Several,
-                        Candidates::Caller(2),
+                        Candidates::Caller(DAEMON),
                     ];
                     self.sought += 1;
                     self.step(Event::DaemonSearched(found[self.sought % found.len()]));
                 }
                 Effect::Adopt(pid) => {
-                    assert!(!self.lives && pid == 2, "adopts {pid} after {event:?}");
+                    assert!(!self.lives && pid == DAEMON, "adopts {pid} after {event:?}");
                     (self.quorum_warned, self.killed) = (false, false);
                     self.step(Event::Adopted { pid });
                 }
@@ -230,7 +249,7 @@ impl Watched {
                 }
                 Effect::AckPublished(since) => assert!(self.rules.cmap && since == view.since),
                 Effect::Publish(record) => {
-                    assert!(self.rules.cmap && record.last_updated <= self.now, "publishes {record:?}");
+                    assert!(self.rules.cmap && record.last_updated <= Some(self.now), "publishes {record:?}");
                 }
                 Effect::Forward(received) => {
                     // What is to end the program may have crossed with the end of the instance before.
@@ -239,18 +258,17 @@ impl Watched {
                     let place = self.arrived.iter().position(|arrived| *arrived == received);
                     match place {
                         Some(place) => self.forwarded.push(self.arrived.remove(place)),
-                        None => assert!(is_again && ends_program(received.number), "passes on {received:?}"),
+                        None => assert!(is_again && ends_program(received.signal), "passes on {received:?}"),
                     }
                     assert!(self.lives, "passes on {received:?} after {event:?}");
                 }
                 Effect::Suspend => assert!(matches!(event, Event::Stopped(_)), "stops after {event:?}"),
                 Effect::Launch { id, warn_signal } => {
-                    let may =
-                        [self.id, self.id + 1].contains(&id) && (0..=LAST_SIGNAL).contains(&warn_signal);
+                    let may = [self.id, self.id + 1].contains(&id);
                     assert!(may && !self.lives, "launches {id} after {event:?}");
                     (self.id, self.quorum_warned, self.killed) = (id, false, false);
                     (self.instance_end, self.supervisor_end) = control_page(warn_signal);
-                    return self.step(Event::Launched { pid: 1 });
+                    return self.step(Event::Launched { pid: INSTANCE });
                 }
                 Effect::MakeSpare => {
                     assert!(self.rules.settings.standby && self.lives, "a spare after {event:?}");
@@ -261,13 +279,13 @@ impl Watched {
         }
         if let Some(at) = self.machine.wake_at() {
             // Other things than an instance that is checked may be waited for, each for a second at most.
-            let longest = self.rules.interval.max(TIMEOUT);
-            let is_checked = self.lives && !self.killed && self.rules.interval > 0;
-            let latest = self.now + if is_checked && !self.waits() { self.rules.interval } else { longest };
+            let longest = self.rules.interval.unwrap_or_default().max(TIMEOUT);
+            let checked = self.rules.interval.filter(|_| self.lives && !self.killed && !self.waits());
+            let latest = self.now + checked.unwrap_or(longest);
             let soon = at > self.now || event != Event::Tick;
             assert!(
                 !self.finished && soon && at <= latest,
-                "at {} wakes at {at}: {:?}",
+                "at {:?} wakes at {at:?}: {:?}",
                 self.now,
                 self.machine
             );
@@ -283,11 +301,11 @@ impl Watched {
     fn falls_silent(&mut self) {
         self.step(Event::Tick);
         let from = self.now;
-        let is_checked = self.rules.interval > 0 && self.lives;
-        while is_checked && self.supervisor_end.view().phase == Phase::Started && !self.killed {
+        let Some(interval) = self.rules.interval.filter(|_| self.lives) else { return };
+        while self.supervisor_end.view().phase == Phase::Started && !self.killed {
             self.now = self.machine.wake_at().expect("a machine that does not give up");
-            let limit = 8 * self.rules.interval + if self.waits() { 8 * TIMEOUT } else { 0 };
-            assert!(self.now - from < limit, "not killed: {:?}", self.machine);
+            let limit = interval * 8 + if self.waits() { TIMEOUT * 8 } else { Duration::ZERO };
+            assert!(self.now.saturating_since(from) < limit, "not killed: {:?}", self.machine);
             self.step(Event::Tick);
         }
     }
@@ -347,14 +365,16 @@ fn allocated(store: &mut DataStore) -> usize {
 }
 
 /// Returns both ends of the control page of an instance that is warned by `warn_signal`.
-fn control_page(warn_signal: i32) -> (InstanceEnd, SupervisorEnd) {
+fn control_page(warn_signal: Option<Signal>) -> (InstanceEnd, SupervisorEnd) {
     let (instance_end, supervisor_end) = ControlPage::both_ends();
-    instance_end.set_warn_signal(warn_signal);
+    instance_end.set_warn_signal(warn_signal.map_or(0, Signal::number));
     (instance_end, supervisor_end)
 }
 
 /// Any values in the environment: settings within their bounds, or a complaint of one short line.
 pub fn settings(bytes: &[u8]) {
+    const LEAST: Duration = Duration::from_millis(1);
+    const DAY: Duration = Duration::from_secs(86_400);
     const NAMES: [&str; 10] = [
         "SAM_LOG",
         "SAM_RESTART_LIMIT",
@@ -376,16 +396,14 @@ pub fn settings(bytes: &[u8]) {
     match read {
         Ok(settings) => {
             if let Some(limit) = settings.restart_limit {
-                let seconds = limit.window / 1_000_000_000;
-                assert!((1..=100_000).contains(&limit.restarts) && (1..=31_536_000).contains(&seconds));
+                assert!((1..=100_000).contains(&limit.restarts));
+                assert!((1..=31_536_000).contains(&limit.window.as_secs()));
             }
             if let Some(hang) = settings.hang_signal {
-                assert!((1..=LAST_SIGNAL).contains(&hang.number));
-                assert!((1_000_000..=86_400_000_000_000).contains(&hang.timeout));
+                assert!((LEAST..=DAY).contains(&hang.timeout));
             }
             if let Some(delay) = settings.restart_delay {
-                assert!(delay.first >= 1_000_000 && delay.first <= delay.last);
-                assert!(delay.last <= 86_400_000_000_000);
+                assert!(LEAST <= delay.first && delay.first <= delay.last && delay.last <= DAY);
             }
         }
         Err(malformed) => {

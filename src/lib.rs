@@ -11,10 +11,10 @@
 //! | [`cluster`] | the cluster helper, which talks to corosync |
 //! | [`shared`] | none of them alone: memory that two of them map |
 //! | [`sys`] | all of them: system calls as small safe functions |
-//! | [`error`], [`policy`], [`settings`], [`log`] | all of them: types and values |
+//! | [`error`], [`policy`], [`settings`], [`log`], [`time`] | all of them: types and values |
 //!
-//! `unsafe` is in [`capi`] and [`sys`] alone, and C types end at [`capi`]. [`policy`], [`error`] and
-//! [`supervisor::machine`] make no system call and read no clock. Times are CLOCK_MONOTONIC in ns.
+//! `unsafe` is in [`capi`] and [`sys`], and at the two calls of [`sys::process::fork`]. C types end at [`capi`]. [`policy`], [`error`] and
+//! [`supervisor::machine`] make no system call and read no clock.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -30,3 +30,4 @@ pub mod settings;
 pub mod shared;
 pub mod supervisor;
 pub mod sys;
+pub mod time;

@@ -1,5 +1,8 @@
-//! The log of a supervisor: one line per recovery step, to where the administrator wants it. Never waits: what
-//! cannot be written now is lost, counted, and the count is said before the next line that gets through.
+//! The log of a supervisor: one line per recovery step.
+//!
+//! The environment variable SAM_LOG selects syslog, the systemd journal or standard error. Writing never waits, because
+//! the supervisor must not be late. A line that cannot be written at once is lost. The number of lost lines is written
+//! before the next line that succeeds.
 
 #![forbid(unsafe_code)]
 
@@ -16,33 +19,35 @@ use crate::settings::Route;
 use crate::sys::stream_socket::Stream;
 use crate::sys::{clock, process, program, stderr};
 
+/// The socket of the syslog daemon, as in syslog(3).
 const SYSLOG: &CStr = c"/dev/log";
+/// The socket of systemd-journald(8).
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// The syslog facility of daemons.
+/// The syslog facility LOG_DAEMON.
 const DAEMON: u8 = 3;
 
-/// How much a line matters, as syslog counts.
+/// The severity of a line, with the numbers of syslog(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Something needs a look.
+    /// An error that the administrator should look at.
     Error = 3,
-    /// Something may become an error.
+    /// A condition that may become an error.
     Warning = 4,
-    /// Normal, but worth to know.
-    LogEvent = 5,
-    /// For the record.
+    /// A normal but significant event, syslog's "notice".
+    Notice = 5,
+    /// Information that needs no action.
     Info = 6,
 }
 
-/// A line, and what the journal is told beside it.
+/// A log line, and its fields in the journal.
 #[derive(Debug)]
 pub struct Entry {
-    /// How much it matters.
+    /// The severity of the line.
     pub priority: Priority,
-    /// What happened, in words.
+    /// The text of the line, without a prefix.
     pub text: String,
-    /// Field names without their `SAM_`, and values.
+    /// The fields for the journal: names without the prefix `SAM_`, and values.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -50,17 +55,19 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Log {
     route: Route,
-    /// The name of the program.
+    /// The name of the program, which begins each line in syslog.
     program: String,
-    /// Kept open, as later there may be no descriptor left. None: to be tried again.
+    /// The socket for datagrams. It stays open, because the process may have no free descriptor later. If it could not
+    /// be made, each line tries again.
     socket: Option<UnixDatagram>,
-    /// The connection to a syslog daemon that has a stream socket. None: to be tried again.
+    /// The connection to a syslog daemon that listens on a stream socket, if there is one.
     stream: Option<Stream>,
+    /// The number of lines that were lost since the last one that was written.
     lost: u64,
 }
 
 impl Log {
-    /// A log to `route`. What cannot be opened now is tried again at each line.
+    /// Opens a log that writes to `route`. Succeeds also if there is no socket at this time: each line tries again.
     pub fn open(route: Route) -> Log {
         let socket = match route {
             Route::Syslog | Route::Journal => datagram_socket(),
@@ -69,19 +76,19 @@ impl Log {
         Log { route, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes one line.
+    /// Writes a line without fields.
     pub fn say(&mut self, priority: Priority, text: impl Display) {
         self.write(&Entry { priority, text: text.to_string(), fields: vec![] });
     }
 
-    /// Writes an entry.
+    /// Writes an entry, and before it the number of lost lines if there are any.
     pub fn write(&mut self, entry: &Entry) {
         if self.route == Route::Off {
             return;
         }
         if self.lost > 0 {
-            let lines = if self.lost == 1 { "line" } else { "lines" };
-            let text = format!("{} {lines} of this log lost before this", self.lost);
+            let lines_were = if self.lost == 1 { "line of this log was" } else { "lines of this log were" };
+            let text = format!("{} {lines_were} lost before this line", self.lost);
             if self.send(&Entry { priority: Priority::Warning, text, fields: vec![] }) {
                 self.lost = 0;
             }
@@ -91,6 +98,7 @@ impl Log {
         }
     }
 
+    /// Sends an entry to the route. Returns `false` if it is lost.
     fn send(&mut self, entry: &Entry) -> bool {
         let line = format!("sam[{}]: {}", process::own_pid(), entry.text);
         match self.route {
@@ -107,16 +115,20 @@ impl Log {
         }
     }
 
-    /// Sends a record that ends with a NUL byte. As syslog(3), in a datagram without that byte, or to a stream socket
-    /// if that is what the daemon has.
+    /// Sends a record that ends with a NUL byte to the syslog daemon. Returns `false` if it is lost.
+    ///
+    /// As syslog(3) does, this sends a datagram without the NUL byte. If the daemon has a stream socket, the record is
+    /// sent there with the NUL byte.
     fn send_to_syslog(&mut self, record: &[u8]) -> bool {
-        /// A daemon that was started anew has closed the connection, and may have a socket of the other kind by now.
+        /// After a restart of the daemon the old connection fails, and the new socket may be of the other type. So a
+        /// second attempt is needed.
         const ATTEMPTS: usize = 2;
         for _ in 0..ATTEMPTS {
             if self.stream.is_none() {
                 let path = OsStr::from_bytes(SYSLOG.to_bytes());
                 match self.send_to(path, &record[..record.len() - 1]) {
                     Ok(()) => return true,
+                    // EPROTOTYPE: the socket is not for datagrams (connect(2)).
                     Err(error) if error.raw_os_error() != Some(libc::EPROTOTYPE) => return false,
                     Err(_) => self.stream = Stream::connect(SYSLOG).ok(),
                 }
@@ -131,6 +143,7 @@ impl Log {
         false
     }
 
+    /// Sends a datagram to the socket at the path `address`.
     fn send_to(&mut self, address: impl AsRef<Path>, datagram: &[u8]) -> io::Result<()> {
         if self.socket.is_none() {
             self.socket = datagram_socket();
@@ -140,14 +153,15 @@ impl Log {
     }
 }
 
-/// A socket that never waits. Close-on-exec.
+/// Returns a non-blocking Unix datagram socket, or `None` if the process has no free descriptor. Close-on-exec.
 pub fn datagram_socket() -> Option<UnixDatagram> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some(socket)
 }
 
-/// An entry as the journal's own protocol has it: one field a line. No value has a line break.
+/// Formats an entry for the native protocol of systemd-journald(8): one field per line. No value contains a line break,
+/// so the binary form of fields is not needed.
 fn journal_entry(program: &str, line: &str, entry: &Entry) -> String {
     let mut text = format!(
         "MESSAGE={line}\nPRIORITY={}\nSYSLOG_FACILITY={DAEMON}\nSYSLOG_IDENTIFIER={program}\n",
@@ -164,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_journal_gets_one_field_a_line() {
+    fn journal_entry_has_one_field_per_line() {
         let entry = Entry {
             priority: Priority::Warning,
             text: "instance 4 (pid 456) silent".to_owned(),

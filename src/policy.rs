@@ -1,43 +1,46 @@
-//! The recovery policy: parsed once, asked everywhere.
+//! The recovery policy, which the application passes to `sam_initialize`.
 
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
 
-/// The values of `sam_recovery_policy_t`.
+/// The bits of `sam_recovery_policy_t`.
 pub mod bits {
-    /// End the supervisor when the instance is lost.
+    /// SAM_RECOVERY_POLICY_QUIT: the supervisor ends when it has lost the instance.
     pub const QUIT: u32 = 0x01;
-    /// Start the next instance when one is lost.
+    /// SAM_RECOVERY_POLICY_RESTART: the supervisor starts the next instance when it has lost one.
     pub const RESTART: u32 = 0x02;
-    /// Run only while the cluster partition is quorate.
+    /// SAM_RECOVERY_POLICY_QUORUM: instances run only while the cluster partition is quorate.
     pub const QUORUM: u32 = 0x08;
-    /// Show the state in corosync's cmap.
+    /// SAM_RECOVERY_POLICY_CMAP: the state of the supervisor is published in corosync's cmap.
     pub const CMAP: u32 = 0x10;
 }
 
-/// What happens after an instance was lost.
+/// The reaction of the supervisor to the loss of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recovery {
-    /// The supervisor ends as the instance did.
+    /// The supervisor ends with the exit status of the instance.
     Quit,
-    /// The next instance is started.
+    /// The supervisor starts the next instance.
     Restart,
 }
 
-/// A recovery policy that passed its checks.
+/// A valid recovery policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// What happens after an instance was lost.
+    /// The reaction to the loss of an instance.
     pub recovery: Recovery,
-    /// Run only while the cluster partition is quorate.
+    /// `true` if instances run only while the cluster partition is quorate.
     pub quorum: bool,
-    /// Show the state in corosync's cmap.
+    /// `true` if the state of the supervisor is published in corosync's cmap.
     pub cmap: bool,
 }
 
 impl Policy {
-    /// Reads the bits that C hands over: QUIT or RESTART, each with or without QUORUM and CMAP.
+    /// Converts a `sam_recovery_policy_t`: QUIT or RESTART, each with or without QUORUM and CMAP.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for all other values.
     pub fn from_bits(value: u32) -> Result<Policy> {
         let recovery = match value & !(bits::QUORUM | bits::CMAP) {
             bits::QUIT => Recovery::Quit,
@@ -47,7 +50,7 @@ impl Policy {
         Ok(Policy { recovery, quorum: value & bits::QUORUM != 0, cmap: value & bits::CMAP != 0 })
     }
 
-    /// The bits again.
+    /// Returns the policy as a `sam_recovery_policy_t`.
     pub fn bits(self) -> u32 {
         let recovery = match self.recovery {
             Recovery::Quit => bits::QUIT,
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_quit_or_restart_with_or_without_the_two_flags_is_a_policy() {
+    fn value_other_than_quit_or_restart_with_flags_is_refused() {
         let good: Vec<u32> = (0..=0xffff).filter(|&bits| Policy::from_bits(bits).is_ok()).collect();
         assert!(good.iter().all(|&bits| Policy::from_bits(bits).unwrap().bits() == bits));
         assert_eq!(good, [0x01, 0x02, 0x09, 0x0a, 0x11, 0x12, 0x19, 0x1a]);
@@ -71,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_mean_what_they_say() {
+    fn bits_set_the_fields_of_the_policy() {
         let policy = Policy::from_bits(bits::RESTART | bits::CMAP).unwrap();
         assert_eq!(policy, Policy { recovery: Recovery::Restart, quorum: false, cmap: true });
     }

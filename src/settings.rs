@@ -1,15 +1,14 @@
-//! What an administrator asks for from outside, in the environment of programs that cannot be changed.
+//! The environment variables by which an administrator configures programs that cannot be rebuilt.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use crate::sys::signals::Signal;
 
-use crate::sys::signals;
-
-/// Where the log goes.
+/// The destination of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
     /// To the syslog daemon.
@@ -23,71 +22,71 @@ pub enum Route {
     Off,
 }
 
-/// How many restarts there may be.
+/// The number of restarts that are allowed within some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartLimit {
-    /// So many ..
+    /// The number of restarts.
     pub restarts: usize,
-    /// .. within so many ns.
-    pub window: u64,
+    /// The time.
+    pub window: Duration,
 }
 
-/// How long the pause before a restart is, in ns. It doubles from the first to the last.
+/// The pause before a restart. It doubles from restart to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartDelay {
-    /// The shortest.
-    pub first: u64,
-    /// The longest.
-    pub last: u64,
+    /// The first and shortest pause.
+    pub first: Duration,
+    /// The longest pause.
+    pub last: Duration,
 }
 
-/// What a hung instance gets in place of SIGKILL.
+/// The signal that a hung instance gets before SIGKILL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HangSignal {
     /// The signal.
-    pub number: i32,
-    /// How long it has to end, in ns, before SIGKILL follows.
-    pub timeout: u64,
+    pub signal: Signal,
+    /// The time that the instance has to end before SIGKILL follows.
+    pub timeout: Duration,
 }
 
 impl HangSignal {
-    /// The grace unless one is asked for: 10 s.
-    const TIMEOUT: u64 = 10_000_000_000;
+    /// The timeout unless SAM_HANG_GRACE is set. Enough for a core file of some GB.
+    const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// What the variables say.
+/// The values of the environment variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
     /// SAM_LOG.
     pub log: Route,
-    /// SAM_RESTART_LIMIT; None: none.
+    /// SAM_RESTART_LIMIT. `None`: no limit.
     pub restart_limit: Option<RestartLimit>,
-    /// SAM_RESTART_DELAY; None: none.
+    /// SAM_RESTART_DELAY. `None`: no delay.
     pub restart_delay: Option<RestartDelay>,
-    /// SAM_STANDBY: keep the next instance forked, waiting.
+    /// SAM_STANDBY: fork the next instance in advance, and let it wait.
     pub standby: bool,
-    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE; None: none.
+    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE. `None`: a hung instance gets SIGKILL at once.
     pub hang_signal: Option<HangSignal>,
-    /// SAM_DEBUG_HOLD: no health checks while a debugger traces the instance.
+    /// SAM_DEBUG_HOLD: check no deadlines while a debugger traces the instance.
     pub debug_hold: bool,
-    /// SAM_KILL_GROUP: end what a dead instance left of its own children.
+    /// SAM_KILL_GROUP: end the processes that a dead instance left behind.
     pub kill_group: bool,
-    /// SAM_NOTIFY: tell systemd.
+    /// SAM_NOTIFY: send notifications to systemd.
     pub notify: bool,
-    /// SAM_FORWARD_SIGNALS=0: do not pass on signals that the supervisor is sent.
+    /// SAM_FORWARD_SIGNALS=0: pass on no signals that the supervisor receives.
     pub withhold_signals: bool,
 }
 
-/// A variable with a value that it cannot have.
+/// A variable whose value is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// Its name.
+    /// The name of the variable.
     pub variable: &'static str,
-    /// What it is set to.
+    /// The value, at most 100 characters of it.
     pub value: String,
-    /// What it could be.
+    /// The values that are allowed.
     pub allowed: &'static str,
-    /// Where to say so: SAM_LOG, if that much was understood.
+    /// The destination of the complaint: SAM_LOG if that is valid.
     pub log: Route,
 }
 
@@ -125,7 +124,7 @@ impl Settings {
         let allowed = "a number of ms from 1 to 86400000";
         let timeout = parsed(&environment, log, "SAM_HANG_GRACE", allowed, milliseconds)?;
         let timeout = timeout.unwrap_or(HangSignal::TIMEOUT);
-        settings.hang_signal = signal.map(|number| HangSignal { number, timeout });
+        settings.hang_signal = signal.map(|signal| HangSignal { signal, timeout });
         let given = |variable| parsed(&environment, log, variable, "0 or 1", switch);
         let switched = |variable| Ok(given(variable)?.unwrap_or(false));
         settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
@@ -137,7 +136,7 @@ impl Settings {
     }
 }
 
-/// A variable's value, if it is set.
+/// Parses the value of a variable, if it is set.
 fn parsed<T>(
     environment: impl Fn(&str) -> Option<Vec<u8>>,
     log: Route,
@@ -168,7 +167,7 @@ fn restart_limit(text: &str) -> Option<RestartLimit> {
     let (restarts, seconds) = text.split_once('/')?;
     Some(RestartLimit {
         restarts: usize::try_from(number(restarts, 1..=100_000)?).ok()?,
-        window: number(seconds, 1..=31_536_000)? * 1_000_000_000,
+        window: Duration::from_secs(number(seconds, 1..=31_536_000)?),
     })
 }
 
@@ -186,22 +185,18 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A signal by its name, with or without SIG, or by its number.
-fn signal(text: &str) -> Option<i32> {
-    let name = text.strip_prefix("SIG").unwrap_or(text);
-    let mut named = Signal::iterator().filter(|signal| signal.as_str().strip_prefix("SIG") == Some(name));
-    match named.next() {
-        Some(signal) => Some(signal as i32),
-        None => number(text, 1..=signals::last() as u64).map(|number| number as i32),
-    }
+/// Parses a signal: its name, with or without SIG, or its number.
+fn signal(text: &str) -> Option<Signal> {
+    let numbered = || Signal::from_number(i32::try_from(number(text, 1..=1000)?).ok()?);
+    Signal::from_name(text).or_else(numbered)
 }
 
-/// Milliseconds, up to a day, in ns.
-fn milliseconds(text: &str) -> Option<u64> {
-    Some(number(text, 1..=86_400_000)? * 1_000_000)
+/// Parses a time in ms, up to a day.
+fn milliseconds(text: &str) -> Option<Duration> {
+    number(text, 1..=86_400_000).map(Duration::from_millis)
 }
 
-/// A plain decimal number: no sign, no space.
+/// Parses a decimal number without sign and space.
 fn number(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -258,7 +253,11 @@ mod tests {
             [("5/60", 5, 60), ("1/1", 1, 1), ("100000/31536000", 100_000, 31_536_000), ("007/08", 7, 8)]
         {
             let limit = read_one("SAM_RESTART_LIMIT", value).unwrap().restart_limit;
-            assert_eq!(limit, Some(RestartLimit { restarts, window: seconds * 1_000_000_000 }), "{value}");
+            assert_eq!(
+                limit,
+                Some(RestartLimit { restarts, window: Duration::from_secs(seconds) }),
+                "{value}"
+            );
         }
     }
 
@@ -271,7 +270,8 @@ mod tests {
             ("86400000", 86_400_000, 86_400_000),
         ] {
             let delay = read_one("SAM_RESTART_DELAY", value).unwrap().restart_delay;
-            let expected = RestartDelay { first: first * 1_000_000, last: last * 1_000_000 };
+            let expected =
+                RestartDelay { first: Duration::from_millis(first), last: Duration::from_millis(last) };
             assert_eq!(delay, Some(expected), "{value}");
         }
     }
@@ -282,10 +282,13 @@ mod tests {
             [("ABRT", 6), ("SIGABRT", 6), ("6", 6), ("QUIT", 3), ("SIGSEGV", 11), ("64", 64)]
         {
             let signal = read_one("SAM_HANG_SIGNAL", value).unwrap().hang_signal;
-            assert_eq!(signal, Some(HangSignal { number, timeout: 10_000_000_000 }), "{value}");
+            let expected =
+                HangSignal { signal: Signal::from_number(number).unwrap(), timeout: Duration::from_secs(10) };
+            assert_eq!(signal, Some(expected), "{value}");
         }
         let both = read(&[("SAM_HANG_SIGNAL", b"ABRT"), ("SAM_HANG_GRACE", b"250")]).unwrap();
-        assert_eq!(both.hang_signal, Some(HangSignal { number: 6, timeout: 250_000_000 }));
+        let expected = HangSignal { signal: Signal::ABRT, timeout: Duration::from_millis(250) };
+        assert_eq!(both.hang_signal, Some(expected));
         assert_eq!(read_one("SAM_HANG_GRACE", "250").unwrap().hang_signal, None);
     }
 

@@ -3,6 +3,7 @@
 //! `event_loop` turns what the kernel says into events, `machine` answers each with effects, `event_loop` carries
 //! them out. Every decision is in the machine, every system call outside it.
 
+pub mod backoff;
 pub mod cmap_requests;
 pub mod daemonized;
 pub mod event_loop;

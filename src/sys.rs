@@ -1,4 +1,6 @@
-//! Every raw system call, and every `unsafe` that is not the C edge, as small safe functions.
+//! Safe functions and types around system calls and the C library.
+//!
+//! All `unsafe` code of this library is here, except for the C functions in `src/capi`.
 
 pub mod after_fork;
 pub mod atomic;
@@ -34,20 +36,25 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
-/// The same file under a number that is not that of standard input, output or error, which a program may have
-/// closed to open something of its own in its place.
+/// Returns a descriptor of the same file with a number above 2. Close-on-exec.
+///
+/// A program may close standard input, output or error, and expect that the next file it opens gets that number. So
+/// this library keeps numbers 0 to 2 free.
+///
+/// # Errors
+/// `EMFILE` if the process has no free descriptor, see fcntl(2).
 fn above_standard(fd: OwnedFd) -> nix::Result<OwnedFd> {
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: F_DUPFD_CLOEXEC returned a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Sets errno of the calling thread.
+/// Sets `errno` of the calling thread.
 pub fn set_errno(errno: i32) {
     Errno::from_raw(errno).set();
 }
 
-/// errno of the calling thread.
+/// Returns `errno` of the calling thread.
 pub fn errno() -> i32 {
     Errno::last_raw()
 }

@@ -62,8 +62,6 @@ const PID: i32 = 1_000_000;
 const WARN_SIGNAL: i32 = libc::SIGTERM;
 /// The signal of SAM_HANG_SIGNAL.
 const HANG_SIGNAL: i32 = libc::SIGABRT;
-/// The highest signal number.
-const LAST_SIGNAL: i32 = 64;
 
 /// The policy and the settings of a supervisor.
 #[derive(Debug, Clone, Copy, Default)]

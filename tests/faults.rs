@@ -1007,14 +1007,14 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 1", "instance 2"]),
         ),
         fault(
-            "a supervisor without a processor for 500 ms, repeatedly",
+            "a supervisor without a processor for 2.5 s, three times",
             "silence counts only while the supervisor could have seen a heartbeat",
             &["held_supervisor", "beat"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "alive"]),
         ),
         fault(
-            "a supervisor without a processor for 500 ms, while the instance hangs",
+            "a supervisor without a processor for 2.5 s, while the instance hangs",
             "a supervisor that wakes up late still detects the hang",
             &["held_supervisor", "hang"],
             LEFT_TO_CHANCE,

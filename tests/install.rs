@@ -1,4 +1,5 @@
-//! What `make install` puts where: a `libsam.pc` that can be relocated, and modes that let every user in.
+//! The results of `make install` and `make uninstall`: a `libsam.pc` that can be relocated, modes that let every user
+//! in, and files of a package that are left alone.
 
 mod common;
 
@@ -13,6 +14,13 @@ use common::tools::{Scratch, run};
 /// the tests run with.
 fn install(scratch: &Scratch, goal: &str, variables: &[&str]) -> PathBuf {
     let root = scratch.path("root");
+    let (status, said) = run(make(&root, goal, variables));
+    assert!(status.success(), "make {goal} {variables:?}: {status}\n{said}");
+    root
+}
+
+/// Returns the command of `install`.
+fn make(root: &Path, goal: &str, variables: &[&str]) -> Command {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let built = ["libsam.a", "libsam.so.4.4.0", "sam-status"].map(|file| format!("{target}/release/{file}"));
     let mut make = Command::new("sh");
@@ -24,13 +32,12 @@ fn install(scratch: &Scratch, goal: &str, variables: &[&str]) -> PathBuf {
         // Those of a `make test` around it are not meant for this one.
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS")
-        .env_remove("MAKELEVEL");
-    let (status, said) = run(make);
-    assert!(status.success(), "make install {variables:?}: {status}\n{said}");
-    root
+        .env_remove("MAKELEVEL")
+        .env_remove("FORCE");
+    make
 }
 
-/// What pkg-config says of the libsam.pc in a folder.
+/// Returns what pkg-config prints for the libsam.pc in a folder.
 fn pkg_config(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("pkg-config");
     command
@@ -138,8 +145,82 @@ fn every_user_can_read_what_is_installed_under_any_umask() {
     }
 }
 
+/// The files below a folder, links included.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    visit_all(root, &mut |path| {
+        if !fs::symlink_metadata(path).unwrap().is_dir() {
+            files.push(path.to_owned());
+        }
+    });
+    files
+}
+
+/// A folder with a program `name` that takes the place of a package manager: it says that `package` owns `file`, and
+/// fails for every other file.
+fn package_manager(scratch: &Scratch, name: &str, said: &str, file: &str) -> PathBuf {
+    let folder = scratch.path(name);
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join(name);
+    let script = format!(
+        "#!/bin/sh\nfor file; do case $file in */{file}) echo \"{said}\"; exit 0 ;; esac; done\nexit 1\n"
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced() {
+    for (name, said, file) in
+        [("dpkg", "libsam4:amd64: $file", "libsam.so.4"), ("rpm", "corosynclib-devel", "sam.h")]
+    {
+        let scratch = Scratch::new(name);
+        let prefix = ["prefix=/opt/libsam"];
+        let root = install(&scratch, "install", &prefix);
+        let before = files(&root);
+        let owned = before.iter().find(|path| path.ends_with(file)).unwrap();
+        // A change shows that the file was written.
+        let theirs = root.join("opt/libsam/include/corosync/corotypes.h");
+        fs::write(&theirs, "theirs").unwrap();
+
+        let folder = package_manager(&scratch, name, said, file);
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        for goal in ["install", "uninstall"] {
+            let mut refused = make(&root, goal, &prefix);
+            refused.env("PATH", &path);
+            let (status, said) = run(refused);
+            assert!(!status.success(), "{goal}: {said}");
+            let package = ["libsam4:amd64", "corosynclib-devel"].iter().any(|name| said.contains(name));
+            assert!(package && said.contains(&owned.display().to_string()), "{goal}: {said}");
+            assert!(said.contains("FORCE=1"), "{goal}: {said}");
+            assert_eq!(files(&root), before, "{goal}: {said}");
+            assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs", "{goal}");
+        }
+
+        for (goal, left) in [("install", &before[..]), ("uninstall", &[])] {
+            let mut forced = make(&root, goal, &["prefix=/opt/libsam", "FORCE=1"]);
+            forced.env("PATH", &path);
+            let (status, said) = run(forced);
+            assert!(status.success(), "{goal}: {said}");
+            assert_eq!(files(&root), left, "{goal}: {said}");
+        }
+    }
+}
+
+fn dpkg_names_the_owner_of_an_installed_file() {
+    // The script alone: were it wrong, `make uninstall` would delete this file.
+    let mut refuse = Command::new("packaging/refuse-owned");
+    refuse.args(["/nonexistent/libsam.so.4", "/usr/include/corosync/sam.h"]);
+    refuse.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let (status, said) = run(refuse);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(": /usr/include/corosync/sam.h\n"), "{said}");
+}
+
 common::runner::tests![
     pkg_config_relocates_the_library_with_its_prefix,
     pkg_config_says_what_was_overridden,
     every_user_can_read_what_is_installed_under_any_umask,
+    files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced,
+    dpkg_names_the_owner_of_an_installed_file,
 ];

@@ -98,7 +98,7 @@ fn sections_are_in_the_usual_order() {
         "ENVIRONMENT",
         "FILES",
         "NOTES",
-        "EXAMPLE",
+        "EXAMPLES",
         "SEE ALSO",
     ];
     for page in pages() {
@@ -120,7 +120,7 @@ fn sections_are_in_the_usual_order() {
         "EXIT STATUS",
         "FILES",
         "NOTES",
-        "EXAMPLE",
+        "EXAMPLES",
         "SEE ALSO",
     ];
     assert_eq!(names, usual);
@@ -218,9 +218,9 @@ fn example_copied_from_page_compiles_and_runs() {
     let mut failed = Vec::new();
     for page in pages() {
         let page = Page::read(&page);
-        let example = page.section("EXAMPLE");
+        let example = page.section("EXAMPLES");
         let start =
-            example.find("#include").unwrap_or_else(|| panic!("{}: no program in EXAMPLE", page.name));
+            example.find("#include").unwrap_or_else(|| panic!("{}: no program in EXAMPLES", page.name));
         let binary = compile(&scratch, &page.name, &example[start..]);
         let (status, text) = run(command(&binary));
         if !status.success() {

@@ -1,5 +1,5 @@
-//! What the README tells a new user to do works as printed. `sudo` is a function here that installs below a private
-//! folder; the rest of the machine is told about that folder by the environment alone.
+//! The commands of the README work as printed. `sudo` is a function here that installs below a private folder, and
+//! `/opt/libsam` stands for the folder with that name below it.
 
 mod common;
 
@@ -19,9 +19,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The folder into which the README installs.
+const PREFIX: &str = "/opt/libsam";
+
 /// Runs `script` in a shell that stops at the first command that fails, as on a machine where `stage` is /.
 fn as_printed(stage: &Path, script: &str) -> String {
-    let libdir = stage.join("usr/lib/x86_64-linux-gnu");
     let mut shell = command("sh");
     shell
         .args(["-euc", &format!("sudo() {{ \"$@\" DESTDIR='{}'; }}\n{script}", stage.display())])
@@ -30,14 +32,21 @@ fn as_printed(stage: &Path, script: &str) -> String {
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS")
         .env_remove("CARGO_MAKEFLAGS")
-        .env("MANPATH", stage.join("usr/share/man"))
+        .env_remove("LD_LIBRARY_PATH")
         .env("MANPAGER", "cat")
-        .env("PKG_CONFIG_PATH", libdir.join("pkgconfig"))
-        .env("PKG_CONFIG_SYSROOT_DIR", stage)
-        .env("LD_LIBRARY_PATH", &libdir);
+        .env("PKG_CONFIG_SYSROOT_DIR", stage);
     let (status, text) = run(shell);
     assert!(status.success(), "{status}\n{script}\n{text}");
     text
+}
+
+/// Returns `script` with the folder below `stage` in the place of `/opt/libsam`, and `daemon` in the place of
+/// `./daemon`.
+fn moved(script: &str, stage: &Path, daemon: &Path) -> String {
+    script
+        .replace(PREFIX, &format!("{}{PREFIX}", stage.display()))
+        .replace("-o daemon", &format!("-o {}", daemon.display()))
+        .replace("./daemon", &daemon.display().to_string())
 }
 
 /// The files and links below a folder.
@@ -54,61 +63,94 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Returns the blocks of the section about installing: how to install, and the first steps.
+fn install_blocks() -> [String; 2] {
+    blocks("Install\n").try_into().expect("two blocks in the section Install")
+}
+
 fn install_use_and_uninstall() {
     let scratch = Scratch::new("readme");
     let stage = scratch.path("root");
     fs::create_dir(&stage).unwrap();
-    let [install, first_steps] = &blocks("Install\n")[..] else { panic!("the README installs differently") };
+    let [install, first_steps] = install_blocks();
 
-    as_printed(&stage, install);
-    assert!(stage.join("usr/include/corosync/sam.h").exists(), "{:?}", files(&stage));
+    as_printed(&stage, &install);
+    assert!(stage.join("opt/libsam/include/corosync/sam.h").exists(), "{:?}", files(&stage));
 
-    // What is made here goes below the private folder, not among the sources.
-    let daemon = scratch.path("daemon");
-    let first_steps = first_steps
-        .replace("-o daemon", &format!("-o {}", daemon.display()))
-        .replace("./daemon", &daemon.display().to_string());
-    let text = as_printed(&stage, &first_steps);
+    // The program is built below the private folder, not among the sources.
+    let text = as_printed(&stage, &moved(&first_steps, &stage, &scratch.path("daemon")));
     // Some versions of man fill the line with spaces.
     let words: Vec<_> = text.split_whitespace().collect();
     assert!(words.join(" ").contains("Simple Availability Manager"), "{text}");
-    assert!(text.contains(&format!("-I{}/usr/include", stage.display())), "{text}");
-    assert!(text.contains("-lsam"), "{text}");
     assert!(text.ends_with("instance 1 works\ninstance 2 works\ninstance 2 is done\n"), "{text}");
 
-    let last = install.lines().last().unwrap().split('#').next().unwrap();
+    let last = install.lines().last().unwrap();
     as_printed(&stage, &last.replace("make install", "make uninstall"));
     assert_eq!(files(&stage), Vec::<PathBuf>::new());
 }
 
-fn run_an_existing_program() {
-    let scratch = Scratch::new("existing");
-    let stage = scratch.path("root");
-    let daemon = scratch.path("daemon");
+/// Installs as the README does, and builds the example daemon with Debian's libsam-dev.
+fn installed_with_an_existing_daemon(scratch: &Scratch) -> (PathBuf, PathBuf) {
+    let (stage, daemon) = (scratch.path("root"), scratch.path("daemon"));
     let mut cc = command("cc");
     cc.arg(root().join("examples/daemon.c")).arg("-lsam").arg("-o").arg(&daemon);
     let (status, text) = run(cc);
     assert!(status.success(), "built against libsam-dev: {text}");
+    let [install, _] = install_blocks();
+    as_printed(&stage, &install);
+    (stage, daemon)
+}
 
+fn run_an_existing_program() {
+    let scratch = Scratch::new("existing");
+    let (stage, daemon) = installed_with_an_existing_daemon(&scratch);
     let [printed] = &blocks("Run an existing program on it\n")[..] else { panic!("another way to run it") };
-    let (install, runs) = printed.split_once('\n').unwrap();
-    as_printed(&stage, install);
-    let opt = stage.join("opt/libsam");
-    let runs = runs
-        .replace("=/opt/libsam", &format!("={}", opt.display()))
-        .replace("./daemon", &daemon.display().to_string());
-    let text = as_printed(&stage, &format!("unset LD_LIBRARY_PATH\n{runs}"));
+    let runs = moved(printed, &stage, &daemon);
+    let text = as_printed(&stage, &runs);
     assert_eq!(text.matches("instance 2 is done\n").count(), 2, "{text}");
     // The original would have said the same: what the loader took tells.
-    let text =
-        as_printed(&stage, &format!("unset LD_LIBRARY_PATH; export LD_TRACE_LOADED_OBJECTS=1\n{runs}"));
-    let ours = opt.join("lib/libsam.so.4").display().to_string();
+    let text = as_printed(&stage, &format!("export LD_TRACE_LOADED_OBJECTS=1\n{runs}"));
+    let ours = format!("{}{PREFIX}/lib/libsam.so.4", stage.display());
     assert_eq!(text.lines().filter(|line| line.contains(&ours)).count(), 2, "{text}");
+}
+
+/// Returns the lines of the log in `text`, with `N` in the place of every number that differs between two runs: the
+/// pids and the time that a restart took.
+fn log_lines(text: &str) -> Vec<String> {
+    let log = text.lines().filter(|line| line.starts_with("sam["));
+    log.map(|line| {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for position in 0..words.len() {
+            let is_pid = words[position].starts_with("sam[") || position > 0 && words[position - 1] == "(pid";
+            if is_pid || words[position].contains('.') {
+                words[position] = words[position].replace(|c: char| c.is_ascii_digit(), "");
+            }
+        }
+        words.join(" ")
+    })
+    .collect()
+}
+
+fn the_log_is_what_the_command_above_it_prints() {
+    let scratch = Scratch::new("log");
+    let (stage, daemon) = installed_with_an_existing_daemon(&scratch);
+    let [printed] = &blocks("Configure a program from outside\n")[..] else {
+        panic!("more than one command")
+    };
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, after) = readme.split_once(printed.as_str()).unwrap();
+    let expected = log_lines(after.split("\n## ").next().unwrap());
+    assert!(expected.len() > 3, "{expected:?}");
+    let text = as_printed(&stage, &format!("ulimit -c 0\n{}", moved(printed, &stage, &daemon)));
+    assert_eq!(log_lines(&text), expected, "{text}");
 }
 
 fn links_lead_somewhere() {
     let mut documents: Vec<PathBuf> = files(&root().join("docs"));
-    documents.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
+    documents.extend(
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md"]
+            .map(|name| root().join(name)),
+    );
     let mut seen = 0;
     for document in documents.iter().filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
         let text = fs::read_to_string(document).unwrap();
@@ -122,4 +164,9 @@ fn links_lead_somewhere() {
     assert!(seen > 5, "{seen} links: are they still found?");
 }
 
-common::runner::tests![install_use_and_uninstall, run_an_existing_program, links_lead_somewhere,];
+common::runner::tests![
+    install_use_and_uninstall,
+    run_an_existing_program,
+    the_log_is_what_the_command_above_it_prints,
+    links_lead_somewhere,
+];

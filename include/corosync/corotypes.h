@@ -18,12 +18,12 @@
 #define CS_TIME_END ((cs_time_t)0x7FFFFFFFFFFFFFFFULL)
 #define CS_MAX(x, y) (((x) > (y)) ? (x) : (y))
 
-/* How membership is tracked. */
+/* Flags for the tracking of membership. */
 #define CS_TRACK_CURRENT 0x01
 #define CS_TRACK_CHANGES 0x02
 #define CS_TRACK_CHANGES_ONLY 0x04
 
-/* How long a library waits for corosync's answer, in ms; -1: for ever. */
+/* The time that a library waits for an answer of corosync, in milliseconds; -1: no limit. */
 #define CS_IPC_TIMEOUT_MS -1
 
 #define CS_TIME_MS_IN_SEC 1000ULL
@@ -33,119 +33,124 @@
 #define CS_TIME_NS_IN_MSEC 1000000ULL
 #define CS_TIME_NS_IN_USEC 1000ULL
 
-/* printf formats of node ids and ring ids. */
+/* printf(3) formats of node ids and ring ids. */
 #define CS_PRI_NODE_ID "%" PRIu32
 #define CS_PRI_NODE_ID_PADDED "%10" PRIu32
 #define CS_PRI_RING_ID_SEQ "%" PRIx64
 #define CS_PRI_RING_ID "%" PRIx32 ".%" PRIx64
 
-/* Bytes in a cs_name_t. */
+/* The size of the value of a cs_name_t, in bytes. */
 #define CS_MAX_NAME_LENGTH 256
 
-/* What every call of corosync's libraries returns. */
+/*
+ The result of a call of corosync's libraries, libsam among them.
+
+ sam.h lists the codes that each of its functions returns. The other codes belong to corosync's other
+ libraries.
+ */
 typedef enum {
-  /* The call did what it says. */
+  /* The call succeeded. */
   CS_OK = 1,
-  /* The library, or something that it needs of the system, failed. */
+  /* The library failed, or a system call that it needs. */
   CS_ERR_LIBRARY = 2,
-  /* The versions of library and service do not fit. */
+  /* The versions of the library and of the service do not match. */
   CS_ERR_VERSION = 3,
   /* Initialisation failed. */
   CS_ERR_INIT = 4,
-  /* No answer in time. */
+  /* The service did not answer in time. */
   CS_ERR_TIMEOUT = 5,
-  /* Cannot be done at the moment; call again. */
+  /* The service is busy: try the call again. */
   CS_ERR_TRY_AGAIN = 6,
-  /* An argument is out of its range. */
+  /* An argument is invalid. */
   CS_ERR_INVALID_PARAM = 7,
-  /* Not enough memory. */
+  /* There is not enough memory. */
   CS_ERR_NO_MEMORY = 8,
-  /* Not legal in this state, or an unknown handle. */
+  /* The call is not allowed in the present state, or the handle is unknown. */
   CS_ERR_BAD_HANDLE = 9,
-  /* In use. */
+  /* The resource is in use. */
   CS_ERR_BUSY = 10,
-  /* Access denied. */
+  /* The user has no access. */
   CS_ERR_ACCESS = 11,
-  /* Does not exist. */
+  /* The object does not exist. */
   CS_ERR_NOT_EXIST = 12,
-  /* Name too long. */
+  /* The name is too long. */
   CS_ERR_NAME_TOO_LONG = 13,
-  /* Exists already. */
+  /* The object exists already. */
   CS_ERR_EXIST = 14,
-  /* No space left. */
+  /* There is no space left. */
   CS_ERR_NO_SPACE = 15,
-  /* Interrupted by a signal. */
+  /* A signal interrupted the call. */
   CS_ERR_INTERRUPT = 16,
-  /* Name not found. */
+  /* The name was not found. */
   CS_ERR_NAME_NOT_FOUND = 17,
-  /* Not enough resources. */
+  /* There are not enough resources. */
   CS_ERR_NO_RESOURCES = 18,
-  /* Not supported. */
+  /* The operation is not supported, or needs a library that is not installed. */
   CS_ERR_NOT_SUPPORTED = 19,
-  /* Operation not allowed. */
+  /* The operation is not allowed. */
   CS_ERR_BAD_OPERATION = 20,
   /* The operation failed. */
   CS_ERR_FAILED_OPERATION = 21,
-  /* Communication error. */
+  /* The communication with the service failed. */
   CS_ERR_MESSAGE_ERROR = 22,
-  /* Queue full. */
+  /* The queue is full. */
   CS_ERR_QUEUE_FULL = 23,
-  /* Queue not available. */
+  /* The queue is not available. */
   CS_ERR_QUEUE_NOT_AVAILABLE = 24,
-  /* Bad flags. */
+  /* The flags are invalid. */
   CS_ERR_BAD_FLAGS = 25,
-  /* Too large. */
+  /* The size is too large. */
   CS_ERR_TOO_BIG = 26,
-  /* No sections left. */
+  /* There are no sections left. */
   CS_ERR_NO_SECTIONS = 27,
-  /* Context not found. */
+  /* The context was not found. */
   CS_ERR_CONTEXT_NOT_FOUND = 28,
-  /* Too many groups. */
+  /* There are too many groups. */
   CS_ERR_TOO_MANY_GROUPS = 30,
-  /* Not allowed by security rules. */
+  /* The security rules forbid the call. */
   CS_ERR_SECURITY = 100
 } cs_error_t;
 
-/* How a dispatch function of corosync's libraries works through what has arrived. */
+/* The events that a dispatch function of corosync's libraries handles. libsam has no such function. */
 typedef enum {
-  /* One event; waits for it. */
+  /* One event; the function waits for it. */
   CS_DISPATCH_ONE = 1,
-  /* Everything that has arrived. */
+  /* All events that have arrived. */
   CS_DISPATCH_ALL = 2,
-  /* Everything, until the handle is closed. */
+  /* All events, until the handle is closed. */
   CS_DISPATCH_BLOCKING = 3,
   /* One event, if one has arrived. */
   CS_DISPATCH_ONE_NONBLOCKING = 4
 } cs_dispatch_flags_t;
 
-/* Time in ns. */
+/* A time in nanoseconds. */
 typedef int64_t cs_time_t;
 
-/* A name of at most CS_MAX_NAME_LENGTH bytes, not ended by a zero byte. */
+/* A name of at most CS_MAX_NAME_LENGTH bytes, without a terminating zero byte. */
 typedef struct {
-  /* Bytes of value in use. */
+  /* The number of bytes of value in use. */
   uint16_t length;
-  /* The name. */
+  /* The bytes of the name. */
   uint8_t value[CS_MAX_NAME_LENGTH];
 } cs_name_t;
 
 /* The version of a service. */
 typedef struct {
-  /* Release, a letter. */
+  /* The release, a letter. */
   char releaseCode;
-  /* Major version. */
+  /* The major version. */
   uint8_t majorVersion;
-  /* Minor version. */
+  /* The minor version. */
   uint8_t minorVersion;
 } cs_version_t;
 
 #if defined __GLIBC__ && !defined __USE_POSIX199309
-/* Strict ISO C hides clock_gettime(2): it is declared here under another name, with the time as the C library's own
-   symbol has it, whatever _TIME_BITS says. */
+/* Strict ISO C hides clock_gettime(2), so it is declared here under another name. The structure is that of the symbol
+   clock_gettime of the C library, for every value of _TIME_BITS. */
 struct cs_posix_timespec {
 #if defined __TIMESIZE && __TIMESIZE == 64
   int64_t tv_sec;
-  int64_t tv_nsec; /* where a long is shorter, the other half is padding */
+  int64_t tv_nsec; /* the other half is padding where a long has 32 bits */
 #else
   long tv_sec;
   long tv_nsec;
@@ -160,7 +165,7 @@ extern int cs_posix_clock_gettime(int clock_id, struct cs_posix_timespec *now) _
 #endif
 #endif
 
-/* CLOCK_MONOTONIC in ns. */
+/* Returns the time of CLOCK_MONOTONIC in nanoseconds. */
 static __inline__ uint64_t cs_timestamp_get(void)
 {
 #if defined __GLIBC__ && !defined __USE_POSIX199309
@@ -177,7 +182,7 @@ static __inline__ uint64_t cs_timestamp_get(void)
 extern "C" {
 #endif
 
-/* Defined in libcorosync_common, which a program that calls them links. */
+/* Functions of libcorosync_common: a program that calls them links -lcorosync_common. */
 cs_error_t qb_to_cs_error(int result);
 const char *cs_strerror(cs_error_t err);
 cs_error_t hdb_error_to_cs(int res);

@@ -6,33 +6,36 @@
 #include <corosync/corotypes.h>
 
 /*
- What happens when the instance is lost, and on what conditions it runs.
+ The recovery policy: what follows the loss of an instance, and the use of corosync.
 
- QUIT or RESTART, each alone or together (|) with QUORUM, CMAP or both.
+ A policy is QUIT or RESTART, combined (|) with QUORUM, with CMAP, with both or with neither. Every other
+ value is invalid.
  */
 typedef enum {
-  /* The supervisor ends, as the instance did. */
+  /* The supervisor ends with the exit status or signal of the lost instance. */
   SAM_RECOVERY_POLICY_QUIT = 1,
-  /* The next instance is started, as the first was at sam_register(). */
+  /* The supervisor forks the next instance, which returns from the same sam_register() call. */
   SAM_RECOVERY_POLICY_RESTART = 2,
-  /* Flag: run only while the cluster partition is quorate. */
+  /* Flag: the instance runs only while the cluster partition is quorate. Not a policy by itself. */
   SAM_RECOVERY_POLICY_QUORUM = 8,
-  /* QUIT with QUORUM. */
+  /* QUIT | QUORUM. */
   SAM_RECOVERY_POLICY_QUORUM_QUIT = 9,
-  /* RESTART with QUORUM. */
+  /* RESTART | QUORUM. */
   SAM_RECOVERY_POLICY_QUORUM_RESTART = 10,
-  /* Flag: show the state in corosync's cmap. */
+  /* Flag: the supervisor publishes its state in corosync's cmap. Not a policy by itself. */
   SAM_RECOVERY_POLICY_CMAP = 16,
-  /* The old name of CMAP. */
+  /* The former name of SAM_RECOVERY_POLICY_CMAP. */
   SAM_RECOVERY_POLICY_CONFDB = 16
 } sam_recovery_policy_t;
 
 /*
- Health check of event driven operation: 0 means healthy, anything else starts the recovery at once.
+ A health check function of the program. Returns 0 if the program is healthy; any other value starts the
+ recovery at once.
 
- Runs in a thread of the library with a normal stack, while health checking is started, with the signal mask of
- the thread that registered it. May call any sam function. A callback that takes longer than three quarters of
- the interval counts as a hang.
+ A thread of the library calls the function once per interval while health checking is started. The
+ function runs on a stack of the default size for threads, with the signal mask of the thread that
+ registered it. It may call every function of this library. A call that takes longer than three quarters
+ of the interval counts as a hang.
  */
 typedef int (*sam_hc_callback_t)(void);
 
@@ -41,124 +44,236 @@ extern "C" {
 #endif
 
 /*
- Opens the session of this process: how long the instance may be silent, and what happens when it is lost.
+ Opens the session of this process, with the longest silence allowed and the recovery policy.
 
- time_interval: the longest silence allowed between two heartbeats while started, in ms. 0 or negative: no
- limit, only the end of the instance counts.
+ time_interval: the longest silence between two heartbeats while health checking is started, in
+ milliseconds, 1 to INT_MAX. 0 or a negative value sets no limit: the supervisor then reacts only to the
+ end of the instance.
 
- recovery_policy: see sam_recovery_policy_t.
+ recovery_policy: a policy as sam_recovery_policy_t describes it.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: initialised before; CS_ERR_INVALID_PARAM: no such policy, or a malformed
- SAM_ variable in the environment; CS_ERR_NO_MEMORY; CS_ERR_LIBRARY: the system refused a descriptor or
- memory (see errno); CS_ERR_NOT_SUPPORTED: the policy needs a client library of corosync that is not
- installed; with QUORUM also the error of that library. After an error nothing is open.
+ Returns:
+ - CS_OK: the session is open.
+ - CS_ERR_BAD_HANDLE: an earlier call succeeded, even if sam_finalize() followed. That session is
+   unchanged.
+ - CS_ERR_INVALID_PARAM: recovery_policy is not a policy, or an environment variable of this library
+   (SAM_...) has an invalid value. A log line names the variable.
+ - CS_ERR_NO_MEMORY: there is not enough memory.
+ - CS_ERR_LIBRARY: the kernel refused a resource (errno says why), or a policy with QUORUM was given and
+   corosync does not run.
+ - CS_ERR_NOT_SUPPORTED: a policy with QUORUM was given, and corosync's client library is not installed. A
+   log line names the missing file.
+ - CS_ERR_TRY_AGAIN: a policy with QUORUM was given, and corosync is too busy to answer.
+ - CS_ERR_TIMEOUT: a policy with QUORUM was given, and corosync did not answer in time.
+ - CS_ERR_ACCESS: a policy with QUORUM was given, and corosync rejects this user.
+ - Another code: a policy with QUORUM was given, and corosync's quorum library returned that code.
 
- Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
+ After an error other than CS_ERR_BAD_HANDLE no session is open, and the call can be repeated.
+
+ May be called from any thread. Until a call has succeeded, do not call it in a signal handler that may
+ have interrupted malloc(3) or another function that is not async-signal-safe, see signal-safety(7).
  */
 cs_error_t sam_initialize(int time_interval, sam_recovery_policy_t recovery_policy);
 
 /*
- Ends the session: from now on no recovery takes place. The supervisor stays until this process ends, and
- ends as it does.
+ Ends the session: no recovery takes place from now on.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised before.
+ The instance runs on. The supervisor stays until the instance ends, and then ends with its exit status
+ or signal. With CMAP, the call waits at most one second until cmap shows the state "stopped".
+
+ Returns:
+ - CS_OK: the session has ended. The call succeeds even if the supervisor has died.
+ - CS_ERR_BAD_HANDLE: there is no session, or it has ended before. Nothing changes.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_finalize(void);
 
 /*
- Starts health checking; also a first heartbeat. With QUORUM it waits until the partition is quorate.
+ Starts health checking, and counts as the first heartbeat.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started already; CS_ERR_LIBRARY: the supervisor is gone.
+ With QUORUM, the call blocks until the cluster partition is quorate, without a time limit. With CMAP, it
+ waits at most one second until cmap shows the new state.
+
+ Returns:
+ - CS_OK: health checking is started.
+ - CS_ERR_BAD_HANDLE: the process is not registered, the session has ended, or health checking is already
+   started. Nothing changes.
+ - CS_ERR_LIBRARY: the supervisor has died. Health checking stays stopped.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_start(void);
 
 /*
- Stops health checking. Called by a handler of the warning signal, it calls the recovery off.
+ Stops health checking, and cancels a recovery that has begun with the warning signal.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
+ While health checking is stopped, the instance may be silent, and its end ends the supervisor under
+ every policy. With CMAP, the call waits at most one second until cmap shows the state "stopped".
+
+ Returns:
+ - CS_OK: health checking is stopped.
+ - CS_ERR_BAD_HANDLE: health checking is not started. Nothing changes.
+ - CS_ERR_LIBRARY: the supervisor has died. Nothing changes.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_stop(void);
 
 /*
- Sets the signal that warns the instance, one interval before it is killed. SIGTERM unless set.
+ Sets the warning signal, which the supervisor sends to the instance one interval before it kills the
+ instance.
 
- warn_signal: 0 (no warning) to SIGRTMAX. SIGKILL: no warning, and the kill comes when the warning would.
+ warn_signal: a signal number, 0 to SIGRTMAX. The default is SIGTERM. With 0, no warning is sent, and the
+ kill comes at the same time as after a warning. With SIGKILL, the kill comes when the warning would be
+ due.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_INVALID_PARAM: no such signal, the
- one set before stays; CS_ERR_LIBRARY: the supervisor is gone.
+ Returns:
+ - CS_OK: the signal is set, for this instance and for later ones.
+ - CS_ERR_BAD_HANDLE: there is no session, or it has ended. Nothing changes.
+ - CS_ERR_INVALID_PARAM: warn_signal is out of range. The earlier signal stays set.
+ - CS_ERR_LIBRARY: the supervisor has died. The earlier signal stays set.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_warn_signal_set(int warn_signal);
 
 /*
- Splits the process in two: the caller stays behind as the supervisor and does not return; the call returns
- in its child, the instance, and again in each later instance.
+ Forks: the calling process becomes the supervisor, and the call returns in its child, the instance.
 
- instance_id: where to put the number of the instance: 1 for the first, one more at every restart, 0 after
- INT_MAX. May be NULL.
+ The call does not return in the supervisor. After each restart it returns again, in the next instance.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or registered before; CS_ERR_LIBRARY: no first instance
- could be made (see errno), and the caller goes on as it was; with CMAP, CS_ERR_BAD_HANDLE when corosync
- cannot be reached and CS_ERR_NOT_SUPPORTED when its client library is not installed.
+ instance_id: where the instance id is stored, or NULL. The id is 1 for the first instance and grows by
+ one at every restart; INT_MAX is followed by 0.
 
- Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
+ Returns:
+ - CS_OK: the caller is an instance.
+ - CS_ERR_BAD_HANDLE: there is no session, the process is already registered, or the session has ended.
+   With CMAP also: corosync cannot be reached.
+ - CS_ERR_LIBRARY: the kernel refused the first instance or its memory, and errno says why.
+ - CS_ERR_NOT_SUPPORTED: with CMAP, corosync's client library is not installed. A log line names the
+   missing file.
+
+ An error is returned in the calling process: nothing was forked, *instance_id is unchanged, and the call
+ can be repeated unless the process is registered or the session has ended.
+
+ May be called from any thread. Until a call has succeeded, do not call it in a signal handler that may
+ have interrupted malloc(3) or another function that is not async-signal-safe, see signal-safety(7).
  */
 cs_error_t sam_register(unsigned int *instance_id);
 
 /*
- Sends a heartbeat: the instance is well. One store to shared memory, no system call.
+ Sends a heartbeat: stores the current time in memory that the supervisor reads.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not started; CS_ERR_LIBRARY: the supervisor is gone.
+ The call never blocks. It makes no system call where the C library reads the clock without one.
+
+ Returns:
+ - CS_OK: the heartbeat is sent.
+ - CS_ERR_BAD_HANDLE: health checking is not started. No heartbeat is sent.
+ - CS_ERR_LIBRARY: the supervisor has died. No heartbeat is sent.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_hc_send(void);
 
 /*
- Registers the callback of event driven health checks; NULL goes back to sam_hc_send().
+ Registers a health check function; a thread of the library then sends the heartbeats and calls the
+ function.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not registered, or started; CS_ERR_INVALID_PARAM: the interval is 0, or
- NULL and there never was one; CS_ERR_LIBRARY: no thread could be made (see errno), or the supervisor is gone.
+ cb: the function, which replaces an earlier one. With NULL, no function is called any more, and the
+ program sends heartbeats by sam_hc_send() again. With a negative interval the function is accepted and
+ never called.
 
- Until it has succeeded, not for a signal handler that may have interrupted malloc(3) or the like.
+ Returns:
+ - CS_OK: the function is registered in this instance. The next instance must register its own.
+ - CS_ERR_BAD_HANDLE: the process is not registered, health checking is started, or the session has
+   ended.
+ - CS_ERR_INVALID_PARAM: the interval is 0, or cb is NULL and this instance has never registered a
+   function.
+ - CS_ERR_LIBRARY: the thread could not be created (errno says why), or the supervisor has died.
+
+ After an error the earlier function, if any, stays registered.
+
+ May be called from any thread. In each instance, until a call has succeeded, do not call it in a signal
+ handler that may have interrupted malloc(3) or another function that is not async-signal-safe, see
+ signal-safety(7).
  */
 cs_error_t sam_hc_callback_register(sam_hc_callback_t cb);
 
 /*
- Tells the size of the stored data in bytes; 0 when there is none.
+ Stores the size of the stored data in *size, in bytes; 0 if no data is stored.
 
- Returns CS_OK; CS_ERR_INVALID_PARAM: size is NULL; CS_ERR_BAD_HANDLE: not initialised, or finalised;
- CS_ERR_LIBRARY: the application closed the library's descriptors and it cannot get at the data. After an error
- *size is as it was.
+ size: where the size is stored, not NULL.
+
+ Returns:
+ - CS_OK: *size is set. The call succeeds even if the supervisor has died.
+ - CS_ERR_INVALID_PARAM: size is NULL. This is checked before anything else.
+ - CS_ERR_BAD_HANDLE: there is no session, or it has ended.
+ - CS_ERR_NO_MEMORY: the stored data does not fit in the address space of the process.
+ - CS_ERR_LIBRARY: the program closed or replaced the descriptor that the library needs to read the data.
+
+ After an error *size is unchanged.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_data_getsize(size_t *size);
 
 /*
- Copies the stored data to the caller; does nothing when there is none.
+ Copies the stored data to the buffer of the caller; copies nothing if no data is stored.
 
- data: where to; size: its room in bytes, at least what sam_data_getsize() tells.
+ data: the buffer, not NULL. Bytes of the buffer behind the stored data are unchanged.
 
- Returns CS_OK; CS_ERR_INVALID_PARAM: data is NULL or size too small, and nothing was copied;
- CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_LIBRARY: the application closed the library's
- descriptors and it cannot get at the data.
+ size: the size of the buffer in bytes, at least the size that sam_data_getsize() stores.
+
+ Returns:
+ - CS_OK: the data is copied, or no data is stored. The call succeeds even if the supervisor has died.
+ - CS_ERR_INVALID_PARAM: data is NULL, which is checked before anything else, or size is too small.
+ - CS_ERR_BAD_HANDLE: there is no session, or it has ended.
+ - CS_ERR_NO_MEMORY: the stored data does not fit in the address space of the process.
+ - CS_ERR_LIBRARY: the program closed or replaced the descriptor that the library needs to read the data.
+
+ After an error the buffer is unchanged.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_data_restore(void *data, size_t size);
 
 /*
- Stores data that later instances can restore. A store that is cut off leaves the earlier data whole.
+ Stores a copy of the data for this instance and for later ones; it replaces the data stored before.
 
- data: what to store, NULL forgets what is stored; size: in bytes, ignored with NULL.
+ If the instance is killed during the call, the next instance finds the data stored before, unchanged.
 
- Returns CS_OK; CS_ERR_BAD_HANDLE: not initialised, or finalised; CS_ERR_TOO_BIG: SSIZE_MAX bytes or more;
- CS_ERR_NO_MEMORY: more than this machine has memory for; CS_ERR_LIBRARY: the supervisor is gone, or the
- application closed the library's descriptors and it has no room for more. After an error the earlier data
- is intact.
+ data: the data, or NULL to remove the stored data.
+
+ size: the size of the data in bytes, 0 to SSIZE_MAX - 1; ignored if data is NULL. 0 removes the stored
+ data.
+
+ Returns:
+ - CS_OK: the data is stored, or removed.
+ - CS_ERR_BAD_HANDLE: there is no session, or it has ended.
+ - CS_ERR_TOO_BIG: size is SSIZE_MAX or more.
+ - CS_ERR_NO_MEMORY: there is not enough memory for size bytes beside the data stored before.
+ - CS_ERR_LIBRARY: the supervisor has died, or the program closed or replaced the descriptor that the
+   library needs for more memory.
+
+ After an error the data stored before is unchanged.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_data_store(const void *data, size_t size);
 
 /*
- Gives up: the instance is killed without a warning and never restarted, and the state in cmap becomes
- "failed", on which corosync's watchdog acts. Does not return when it succeeds.
+ Gives up: kills the instance by SIGKILL without a warning, and marks the process as failed in cmap.
 
- Returns CS_ERR_BAD_HANDLE: not registered, or finalised; CS_ERR_INVALID_PARAM: the policy is without CMAP;
- CS_ERR_LIBRARY: the supervisor is gone.
+ No restart follows, under any policy, and the supervisor ends by SIGKILL as well. corosync's watchdog
+ service acts on the state "failed" and may reset the node. The call does not return when it succeeds.
+
+ Returns:
+ - CS_ERR_BAD_HANDLE: the process is not registered, or the session has ended. Nothing changes.
+ - CS_ERR_INVALID_PARAM: the policy is without CMAP. Nothing changes.
+ - CS_ERR_LIBRARY: the supervisor has died. Nothing changes.
+
+ May be called from any thread and in any signal handler.
  */
 cs_error_t sam_mark_failed(void);
 

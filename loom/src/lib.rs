@@ -13,3 +13,5 @@ pub mod shared {
     pub mod status_page;
 }
 pub mod sys;
+#[path = "../../src/time.rs"]
+pub mod time;

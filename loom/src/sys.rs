@@ -38,8 +38,10 @@ pub mod machine {
 
 /// A clock that stands still.
 pub mod clock {
-    pub fn now() -> u64 {
-        0
+    use crate::time::MonotonicTime;
+
+    pub fn now() -> MonotonicTime {
+        MonotonicTime::from_ns(0)
     }
 }
 
@@ -67,7 +69,7 @@ pub mod futex {
     use loom::sync::atomic::AtomicU32;
 
     /// Whoever waits looks again and again.
-    pub fn wait(_word: &AtomicU32, _expected: u32, _timeout: Option<u64>) {
+    pub fn wait(_word: &AtomicU32, _expected: u32, _timeout: Option<std::time::Duration>) {
         loom::thread::yield_now();
     }
 

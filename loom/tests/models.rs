@@ -8,6 +8,7 @@ use loom::thread;
 use sam::shared::control_page::{ControlPage, Phase};
 use sam::shared::data_store::{DataStore, Slots};
 use sam::sys::machine;
+use sam::time::MonotonicTime;
 
 /// What the next instance finds.
 fn restored(store: &DataStore) -> Vec<u8> {
@@ -68,12 +69,16 @@ fn size_and_data_belong_together() {
 }
 
 /// The clock as each process reads it: never ahead of a stamp that it has seen, if only the order is kept.
-fn now(clock: &AtomicU64) -> u64 {
-    clock.load(Relaxed)
+fn now(clock: &AtomicU64) -> MonotonicTime {
+    at(clock.load(Relaxed))
 }
 
-fn later(clock: &AtomicU64) -> u64 {
-    clock.fetch_add(1, Relaxed) + 1
+fn later(clock: &AtomicU64) -> MonotonicTime {
+    at(clock.fetch_add(1, Relaxed) + 1)
+}
+
+fn at(ns: u64) -> MonotonicTime {
+    MonotonicTime::from_ns(ns)
 }
 
 #[test]
@@ -96,12 +101,12 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
         // As in the supervisor's event loop: the page first, then the clock.
         let view = supervisor.view();
         let now = now(&clock);
-        assert!(view.since <= now && view.heartbeat <= now, "{view:?} at {now}");
+        assert!(view.since <= now && view.heartbeat <= Some(now), "{view:?} at {now:?}");
         if view.phase != Phase::Registered {
-            assert!(view.heartbeat >= 1, "{view:?}");
+            assert!(view.heartbeat >= Some(at(1)), "{view:?}");
         }
         if view.phase == Phase::Stopped {
-            assert!(view.heartbeat == 2 && view.since == 3, "{view:?}");
+            assert!(view.heartbeat == Some(at(2)) && view.since == at(3), "{view:?}");
         }
         instance.join().expect("an instance");
     });
@@ -114,17 +119,17 @@ fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
         let (page, supervisor) = ControlPage::both_ends();
         let instance = {
             thread::spawn(move || {
-                page.heartbeat(1);
-                page.enter(Phase::Started, 1);
+                page.heartbeat(at(1));
+                page.enter(Phase::Started, at(1));
                 // As in callback_thread::run_checks: after bad news no heartbeat follows.
-                page.heartbeat(2);
-                page.report_unhealthy(3);
+                page.heartbeat(at(2));
+                page.report_unhealthy(at(3));
             })
         };
         let first = supervisor.view();
         let second = supervisor.view();
         assert!(second.heartbeat >= first.heartbeat && second.since >= first.since, "{first:?}, {second:?}");
-        assert!(first.unhealthy == 0 || second.heartbeat == 2, "{first:?}, {second:?}");
+        assert!(first.unhealthy.is_none() || second.heartbeat == Some(at(2)), "{first:?}, {second:?}");
         instance.join().expect("an instance");
     });
 }

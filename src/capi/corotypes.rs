@@ -1,97 +1,102 @@
-//! `<corosync/corotypes.h>`: the types that corosync's libraries share. What no Rust code needs (macros, the
-//! inline clock) is written in `include/corotypes.toml`.
+//! The types of `<corosync/corotypes.h>`, which corosync's libraries share.
+//!
+//! `include/corotypes.toml` holds the parts of the header that no Rust code needs: the macros and the
+//! inline clock.
 #![allow(non_camel_case_types, non_snake_case)]
 
-/// What every call of corosync's libraries returns.
+/// The result of a call of corosync's libraries, libsam among them.
+///
+/// sam.h lists the codes that each of its functions returns. The other codes belong to corosync's other
+/// libraries.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum cs_error_t {
-    /// The call did what it says.
+    /// The call succeeded.
     CS_OK = 1,
-    /// The library, or something that it needs of the system, failed.
+    /// The library failed, or a system call that it needs.
     CS_ERR_LIBRARY = 2,
-    /// The versions of library and service do not fit.
+    /// The versions of the library and of the service do not match.
     CS_ERR_VERSION = 3,
     /// Initialisation failed.
     CS_ERR_INIT = 4,
-    /// No answer in time.
+    /// The service did not answer in time.
     CS_ERR_TIMEOUT = 5,
-    /// Cannot be done at the moment; call again.
+    /// The service is busy: try the call again.
     CS_ERR_TRY_AGAIN = 6,
-    /// An argument is out of its range.
+    /// An argument is invalid.
     CS_ERR_INVALID_PARAM = 7,
-    /// Not enough memory.
+    /// There is not enough memory.
     CS_ERR_NO_MEMORY = 8,
-    /// Not legal in this state, or an unknown handle.
+    /// The call is not allowed in the present state, or the handle is unknown.
     CS_ERR_BAD_HANDLE = 9,
-    /// In use.
+    /// The resource is in use.
     CS_ERR_BUSY = 10,
-    /// Access denied.
+    /// The user has no access.
     CS_ERR_ACCESS = 11,
-    /// Does not exist.
+    /// The object does not exist.
     CS_ERR_NOT_EXIST = 12,
-    /// Name too long.
+    /// The name is too long.
     CS_ERR_NAME_TOO_LONG = 13,
-    /// Exists already.
+    /// The object exists already.
     CS_ERR_EXIST = 14,
-    /// No space left.
+    /// There is no space left.
     CS_ERR_NO_SPACE = 15,
-    /// Interrupted by a signal.
+    /// A signal interrupted the call.
     CS_ERR_INTERRUPT = 16,
-    /// Name not found.
+    /// The name was not found.
     CS_ERR_NAME_NOT_FOUND = 17,
-    /// Not enough resources.
+    /// There are not enough resources.
     CS_ERR_NO_RESOURCES = 18,
-    /// Not supported.
+    /// The operation is not supported, or needs a library that is not installed.
     CS_ERR_NOT_SUPPORTED = 19,
-    /// Operation not allowed.
+    /// The operation is not allowed.
     CS_ERR_BAD_OPERATION = 20,
     /// The operation failed.
     CS_ERR_FAILED_OPERATION = 21,
-    /// Communication error.
+    /// The communication with the service failed.
     CS_ERR_MESSAGE_ERROR = 22,
-    /// Queue full.
+    /// The queue is full.
     CS_ERR_QUEUE_FULL = 23,
-    /// Queue not available.
+    /// The queue is not available.
     CS_ERR_QUEUE_NOT_AVAILABLE = 24,
-    /// Bad flags.
+    /// The flags are invalid.
     CS_ERR_BAD_FLAGS = 25,
-    /// Too large.
+    /// The size is too large.
     CS_ERR_TOO_BIG = 26,
-    /// No sections left.
+    /// There are no sections left.
     CS_ERR_NO_SECTIONS = 27,
-    /// Context not found.
+    /// The context was not found.
     CS_ERR_CONTEXT_NOT_FOUND = 28,
-    /// Too many groups.
+    /// There are too many groups.
     CS_ERR_TOO_MANY_GROUPS = 30,
-    /// Not allowed by security rules.
+    /// The security rules forbid the call.
     CS_ERR_SECURITY = 100,
 }
 
-/// How a dispatch function of corosync's libraries works through what has arrived.
+/// The events that a dispatch function of corosync's libraries handles. libsam has no such function.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum cs_dispatch_flags_t {
-    /// One event; waits for it.
+    /// One event; the function waits for it.
     CS_DISPATCH_ONE = 1,
-    /// Everything that has arrived.
+    /// All events that have arrived.
     CS_DISPATCH_ALL = 2,
-    /// Everything, until the handle is closed.
+    /// All events, until the handle is closed.
     CS_DISPATCH_BLOCKING = 3,
     /// One event, if one has arrived.
     CS_DISPATCH_ONE_NONBLOCKING = 4,
 }
 
-/// Time in ns.
+/// A time in nanoseconds.
 pub type cs_time_t = i64;
 
-/// A name of at most CS_MAX_NAME_LENGTH bytes, not ended by a zero byte.
+/// A name of at most CS_MAX_NAME_LENGTH bytes, without a terminating zero byte.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct cs_name_t {
-    /// Bytes of value in use.
+    /// The number of bytes of value in use.
     pub length: u16,
-    /// The name.
+    /// The bytes of the name.
     pub value: [u8; CS_MAX_NAME_LENGTH],
 }
 
@@ -99,13 +104,13 @@ pub struct cs_name_t {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct cs_version_t {
-    /// Release, a letter.
+    /// The release, a letter.
     pub releaseCode: core::ffi::c_char,
-    /// Major version.
+    /// The major version.
     pub majorVersion: u8,
-    /// Minor version.
+    /// The minor version.
     pub minorVersion: u8,
 }
 
-/// Bytes in a cs_name_t.
+/// The size of the value of a cs_name_t, in bytes.
 pub const CS_MAX_NAME_LENGTH: usize = 256;

@@ -14,6 +14,7 @@ use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::shared::mailbox::HelperEnd;
 use crate::sys::client_library::Refusal;
 use crate::sys::cmap::Cmap;
+use crate::time::MonotonicTime;
 
 /// The names of the keys.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ struct Names {
 pub struct CmapKeys {
     names: Names,
     subject: Subject,
-    /// What this process has written last. No other process changes it.
+    /// The record that this process has written last. No other process changes it.
     written: Option<CmapRecord>,
     /// Existing keys may belong to an earlier supervisor with the same pid.
     may_be_foreign: bool,
@@ -87,8 +88,11 @@ impl CmapKeys {
         }
         let found = cmap.string(&self.names.state)?;
         cmap.set_string(&self.names.recovery, recovery_name(self.subject.policy.recovery))?;
-        cmap.set_uint64(&self.names.poll_period, self.subject.interval)?;
-        cmap.set_uint64(&self.names.last_updated, requested.last_updated)?;
+        cmap.set_uint64(
+            &self.names.poll_period,
+            self.subject.interval.map_or(0, |interval| interval.as_millis() as u64),
+        )?;
+        cmap.set_uint64(&self.names.last_updated, last_updated(requested))?;
         self.write_state(cmap, found.as_deref(), requested.state)?;
         self.written = Some(requested);
         Ok(())
@@ -108,7 +112,7 @@ impl CmapKeys {
             return if written.state == CmapState::Gone { Ok(()) } else { self.delete(cmap, requested) };
         }
         if requested.last_updated != written.last_updated {
-            cmap.set_uint64(&self.names.last_updated, requested.last_updated)?;
+            cmap.set_uint64(&self.names.last_updated, last_updated(requested))?;
         }
         self.written = Some(CmapRecord { last_updated: requested.last_updated, ..written });
         self.write_state(cmap, written.state.name(), requested.state)?;
@@ -126,6 +130,11 @@ impl CmapKeys {
         self.written = Some(requested);
         Ok(())
     }
+}
+
+/// Returns the value of the key `last_updated`.
+fn last_updated(record: CmapRecord) -> u64 {
+    record.last_updated.map_or(0, MonotonicTime::as_ns)
 }
 
 /// Returns the value of the key `recovery`.

@@ -18,6 +18,7 @@ use crate::sys::client_library::{Refusal, TRY_AGAIN};
 use crate::sys::cmap::{Cmap, CmapLibrary};
 use crate::sys::process::{self, Origin};
 use crate::sys::quorum::{self, QuorumLibrary};
+use crate::sys::signals::Signal;
 use crate::sys::thread;
 
 /// The longest sleep, in ms. A sign of life once per second is a small fraction of the time after which the supervisor
@@ -29,7 +30,7 @@ const RETRY_PAUSE_MS: u16 = 100;
 
 /// Connects to corosync's quorum service once, for `sam_initialize`, and stores the result in the mailbox.
 pub fn probe(channels: &Channels) {
-    process::signal_on_death_of_parent(libc::SIGKILL);
+    process::signal_on_death_of_parent(Some(Signal::KILL));
     channels
         .mailbox
         .helper_end()

@@ -11,17 +11,19 @@
 //! return: the heartbeats stop. The C library unwinds the thread's frames then, so these have nothing to drop where the
 //! callback is called.
 
+use std::time::Duration;
+
 use crate::error::Result;
 use crate::sys::event_count::EventCount;
 use crate::sys::ffi_buf::HealthCheck;
 use crate::sys::process::{self, TimerSlack};
-use crate::sys::signals::Mask;
+use crate::sys::signals::{Mask, Signal};
 use crate::sys::{clock, signals, thread};
 
 /// Each heartbeat may be late by three quarters of an interval before the supervisor takes it for silence.
-const HEARTBEATS_PER_INTERVAL: u64 = 4;
+const HEARTBEATS_PER_INTERVAL: u32 = 4;
 /// The kernel may delay a heartbeat by this part of an interval, so that it wakes many threads at once.
-const SLACK_DIVISOR: u64 = 8;
+const SLACK_DIVISOR: u32 = 8;
 
 /// A callback of the application.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +34,10 @@ pub struct Callback {
     pub mask: Mask,
 }
 
-/// What the thread needs of the session.
+/// The session, as far as the thread needs it.
 pub trait Host {
-    /// Returns the longest silence allowed, in ns. Not 0: without a limit there is no thread.
-    fn interval(&self) -> u64;
+    /// Returns the longest silence allowed. Not zero: without a limit there is no thread.
+    fn interval(&self) -> Duration;
 
     /// Returns the count of the changes that the thread has to look at.
     fn changes(&self) -> EventCount<'_>;
@@ -89,7 +91,7 @@ pub fn run(host: &dyn Host) {
 /// Sends heartbeats and asks the callback until something changes. Returns `false` if the callback returned "unhealthy".
 /// The callback has the timer slack of the application.
 fn run_checks(host: &dyn Host, callback: Callback, seen: u32, death_signal: &mut ParentDeathSignal) -> bool {
-    let pause = (host.interval() / HEARTBEATS_PER_INTERVAL).max(1);
+    let pause = (host.interval() / HEARTBEATS_PER_INTERVAL).max(Duration::from_nanos(1));
     let slack = TimerSlack::of(host.interval() / SLACK_DIVISOR);
     slack.set();
     let mut due = clock::now() + pause;
@@ -128,7 +130,7 @@ impl ParentDeathSignal {
     /// Arms the signal unless it is armed. To be called at each wake-up.
     fn rearm(&mut self, host: &dyn Host) {
         if self.was_delivered
-            || process::signal_on_death_of_parent_now() == libc::SIGTERM
+            || process::signal_on_death_of_parent_now() == Some(Signal::TERM)
             || !host.is_child_of_supervisor()
         {
             return;
@@ -136,17 +138,17 @@ impl ParentDeathSignal {
         let parent = process::parent();
         let mut is_lost = host.supervisor_is_gone();
         if !is_lost {
-            process::signal_on_death_of_parent(libc::SIGTERM);
+            process::signal_on_death_of_parent(Some(Signal::TERM));
             // The kernel marks the control page some time before it gives the child another parent, and sends the signal
             // when it does the latter. If that has happened meanwhile, it was most likely before the signal was armed. A
-            // parent in another PID namespace is 0 before and after.
-            is_lost = host.supervisor_is_gone() && (parent == 0 || process::parent() != parent);
+            // parent in another PID namespace is `None` before and after.
+            is_lost = host.supervisor_is_gone() && (parent.is_none() || process::parent() != parent);
         }
         // The supervisor closes the control page of an instance that has ended. Processes that such an instance left behind
         // are not told.
         if is_lost && host.is_instance() {
             self.was_delivered = true;
-            signals::send_to_self(libc::SIGTERM);
+            signals::send_to_self(Signal::TERM);
         }
     }
 }

@@ -1,38 +1,40 @@
-//! A process that was just forked, on its way to be an instance.
+//! The first steps of a forked process, until it is an instance.
 
 #![forbid(unsafe_code)]
+
+use nix::unistd::Pid;
 
 use crate::cluster::Doorbell;
 use crate::shared::control_page::InstanceEnd;
 use crate::sys::process::{self, Origin};
-use crate::sys::signals;
+use crate::sys::signals::{self, Signal};
 
-/// It has nothing of its supervisor any more but this.
+/// A process that the supervisor has forked, and that is not an instance yet.
 #[derive(Debug)]
 pub struct ForkedChild {
     /// The supervisor's pid.
-    supervisor: i32,
-    /// Which instance it is to be. None: it is a spare, and will be told.
+    supervisor: Pid,
+    /// The instance id. `None` for a spare, which gets its id when the supervisor releases it.
     id: Option<u32>,
     control_page: InstanceEnd,
     doorbell: Option<Doorbell>,
 }
 
-/// What an instance has.
+/// An instance, with its links to the supervisor and the cluster helper.
 #[derive(Debug)]
 pub struct Instance {
-    /// Its number.
+    /// The instance id.
     pub id: u32,
-    /// What it shares with its supervisor.
+    /// The memory that the instance shares with its supervisor.
     pub control_page: InstanceEnd,
-    /// What it rings when it wants something, where corosync has a say.
+    /// The counter that notifies the cluster helper of a request. `None` for a policy without QUORUM and CMAP.
     pub doorbell: Option<Doorbell>,
 }
 
 impl ForkedChild {
-    /// The next instance.
+    /// Makes the process the next instance. `supervisor` is the pid of its supervisor.
     pub fn new(
-        supervisor: i32,
+        supervisor: Pid,
         id: u32,
         control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
@@ -40,16 +42,19 @@ impl ForkedChild {
         ForkedChild { supervisor, id: Some(id), control_page, doorbell }
     }
 
-    /// The one after it, to be forked by `supervisor`: nobody but the supervisor shall reach it while it waits, and
-    /// it ends when the supervisor does.
+    /// Makes the process a spare of the supervisor with the pid `supervisor`.
+    ///
+    /// The spare gets SIGKILL when the supervisor ends. It is in a process group of its own, so that signals to the
+    /// program's group do not reach it.
     pub fn spare(
-        supervisor: i32,
+        supervisor: Pid,
         origin: &Origin,
         control_page: InstanceEnd,
         doorbell: Option<Doorbell>,
     ) -> ForkedChild {
-        process::signal_on_death_of_parent(libc::SIGKILL);
-        // Not by the lifeline: the supervisor holds that of a spare from the release on.
+        process::signal_on_death_of_parent(Some(Signal::KILL));
+        // The supervisor may have ended before the line above. The lifeline does not show that, because the supervisor
+        // holds the lifeline of a spare only after the release.
         if origin.has_ended() {
             process::exit_now(0);
         }
@@ -57,22 +62,25 @@ impl ForkedChild {
         ForkedChild { supervisor, id: None, control_page, doorbell }
     }
 
-    /// Becomes an instance, when its time has come.
+    /// Turns the process into an instance. A spare first waits until the supervisor releases it.
     pub fn take_over(self) -> Instance {
         let ForkedChild { supervisor, id, control_page, doorbell } = self;
         let is_spare = id.is_none();
         let id = id.unwrap_or_else(|| {
             let id = control_page.wait_for_release();
-            // Sent to the spare itself, and not to the program. The supervisor passes nothing on before confirm_takeover().
+            // Signals that are pending here were sent to the waiting spare. The supervisor forwards none to the
+            // instance before `confirm_takeover`.
             signals::discard_pending();
             process::join_group_of(supervisor);
             id
         });
-        process::signal_on_death_of_parent(libc::SIGTERM);
-        // The kernel marks the lifeline before it sends parent-death signals, so one of the two tells of the end of the
-        // supervisor. In another PID namespace the supervisor has no pid: there getppid(2) says 0.
-        if control_page.supervisor_is_gone() || ![supervisor, 0].contains(&process::parent()) {
-            signals::send_to_self(libc::SIGTERM);
+        process::signal_on_death_of_parent(Some(Signal::TERM));
+        // The supervisor may have ended before the line above, and then there was no signal. At the end of a process
+        // the kernel marks the lifeline before it sends parent-death signals, so this check or the signal notices the
+        // end.
+        let has_other_parent = process::parent().is_some_and(|parent| parent != supervisor);
+        if control_page.supervisor_is_gone() || has_other_parent {
+            signals::send_to_self(Signal::TERM);
         }
         if is_spare {
             control_page.confirm_takeover();

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -23,11 +24,13 @@ use crate::supervisor::machine::Rules;
 use crate::sys::event_count::EventCount;
 use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
 use crate::sys::lock::{Lock, Locked};
+use crate::sys::signals::Signal;
 use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
+use crate::time::MonotonicTime;
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
-/// How far the calls of the application have brought the session.
+/// The state in which the calls of the application have left the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum CallState {
@@ -48,18 +51,18 @@ impl CallState {
     ];
 }
 
-/// What `sam_initialize` makes.
+/// The session that `sam_initialize` opens.
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
     settings: Settings,
-    /// The longest silence allowed, in ns. 0: no limit.
-    interval: u64,
+    /// The longest silence allowed. `None`: no limit.
+    interval: Option<Duration>,
     callbacks: Callbacks,
     call_state: AtomicU8,
     /// The control page. Set in an instance, when `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// The doorbell of the cluster helper. Set in an instance whose policy has QUORUM or CMAP.
+    /// The doorbell that wakes the supervisor. Set in an instance whose policy has QUORUM or CMAP.
     doorbell: OnceCell<Doorbell>,
     /// The warning signal. Once there is a control page, the one there counts.
     warn_signal: AtomicI32,
@@ -70,7 +73,7 @@ pub struct Session {
     registered: Lock<Registered>,
 }
 
-/// What the session does with callbacks, depending on the interval.
+/// The use of callbacks, which depends on the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callbacks {
     /// Calls them once per interval.
@@ -151,9 +154,9 @@ fn tell(settings: &Settings, error: Error) {
 /// Clears the parent-death signal of the calling thread, because the callback thread, which is made next, arms its own. With
 /// both the kernel would send two signals. Returns `true` if the calling thread had one.
 fn hand_over_lifeline() -> bool {
-    let had_one = process::signal_on_death_of_parent_now() == libc::SIGTERM;
+    let had_one = process::signal_on_death_of_parent_now() == Some(Signal::TERM);
     if had_one {
-        process::signal_on_death_of_parent(0);
+        process::signal_on_death_of_parent(None);
     }
     had_one
 }
@@ -170,7 +173,7 @@ impl Session {
         Ok(Session {
             policy,
             settings,
-            interval: u64::try_from(interval_ms).unwrap_or(0) * 1_000_000,
+            interval: u64::try_from(interval_ms).ok().filter(|&ms| ms > 0).map(Duration::from_millis),
             callbacks: match interval_ms {
                 0 => Callbacks::Refused,
                 1.. => Callbacks::Called,
@@ -244,14 +247,7 @@ impl Session {
             error => error,
         })?;
         let Policy { recovery, quorum, cmap } = self.policy;
-        let rules = Rules {
-            interval: self.interval,
-            recovery,
-            last_signal: signals::last(),
-            quorum,
-            cmap,
-            settings: self.settings,
-        };
+        let rules = Rules { interval: self.interval, recovery, quorum, cmap, settings: self.settings };
         let become_supervisor = || {
             // Other threads of the application remain in this process. Their calls fail from now on.
             self.set_call_state(CallState::Finalized);
@@ -259,9 +255,11 @@ impl Session {
             slots.close();
             locked.close();
         };
-        let role = event_loop::supervise(rules, self.warn_signal.load(Ordering::Relaxed), &become_supervisor);
+        let warn_signal = Signal::from_number(self.warn_signal.load(Ordering::Relaxed));
+        let role = event_loop::supervise(rules, warn_signal, &become_supervisor);
         match role.inspect_err(|error| tell(&self.settings, *error))? {
-            Role::Instance(Instance { id, control_page, doorbell }) => {
+            Role::Child(child) => {
+                let Instance { id, control_page, doorbell } = child.take_over();
                 after_fork::become_instance();
                 self.control_page.set(control_page).map_err(|_| Error::Internal)?;
                 if let Some(doorbell) = doorbell {
@@ -309,8 +307,8 @@ impl Session {
     /// `WrongState` if health checking cannot be started now, `SupervisorLost` if the supervisor has ended.
     fn startable(&self) -> Result<&InstanceEnd> {
         let control_page = self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        /// The longest wait, in ns, for the exit of a parent that called daemon(3).
-        const DAEMON_EXIT_TIMEOUT: u64 = 100_000_000;
+        /// The longest wait for the exit of a parent that called daemon(3).
+        const DAEMON_EXIT_TIMEOUT: Duration = Duration::from_millis(100);
         if after_fork::is_forked() {
             // Only an orphan gets the SIGTERM that tells of the end of the supervisor, see claim(). The program may call no
             // further function at which that could be made up for.
@@ -326,7 +324,7 @@ impl Session {
     /// Has the kernel send SIGTERM to this process when its parent ends. A callback thread arms the signal itself.
     fn arm_lifeline(&self) {
         if !self.has_thread.load(Ordering::Relaxed) {
-            process::signal_on_death_of_parent(libc::SIGTERM);
+            process::signal_on_death_of_parent(Some(Signal::TERM));
         }
     }
 
@@ -335,7 +333,7 @@ impl Session {
     #[cold]
     fn claim(&self, control_page: &InstanceEnd) {
         let own = process::own_pid();
-        let is_adopted = control_page.is_adopted(own);
+        let is_adopted = control_page.is_adopted(own.as_raw());
         if is_adopted || after_fork::is_orphan() {
             // While the parent is the process that forked this one, its end is not that of the supervisor.
             self.arm_lifeline();
@@ -343,7 +341,7 @@ impl Session {
         if is_adopted {
             after_fork::become_instance();
         } else {
-            control_page.claim(own);
+            control_page.claim(own.as_raw());
         }
     }
 
@@ -355,8 +353,8 @@ impl Session {
             let _locked = self.lock()?;
             self.enter(self.startable()?, Phase::Waiting, since);
         }
-        /// How often to look whether the supervisor has ended, in ns. Its end wakes no waiter.
-        const SUPERVISOR_POLL: u64 = 500_000_000;
+        /// The time between two looks whether the supervisor has ended. Its end wakes no waiter.
+        const SUPERVISOR_POLL: Duration = Duration::from_millis(500);
         while !self
             .control_page_in(&[CallState::Registered, CallState::Stopped])?
             .wait_for_start_grant(since, SUPERVISOR_POLL)
@@ -365,7 +363,7 @@ impl Session {
     }
 
     /// Stores a new phase on the control page, and wakes the cluster helper and the callback thread.
-    fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: u64) {
+    fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: MonotonicTime) {
         control_page.enter(phase, now);
         if let Some(doorbell) = self.doorbell.get() {
             doorbell.rings().notify();
@@ -375,15 +373,15 @@ impl Session {
 
     /// Waits until cmap shows the phase that was entered at `since`, or a later one. Waits for a second at most, because
     /// corosync may not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
-    fn wait_until_published(&self, since: u64) {
-        const CMAP_ACK_TIMEOUT: u64 = 1_000_000_000;
+    fn wait_until_published(&self, since: MonotonicTime) {
+        const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
         let Some(control_page) = self.control_page.get().filter(|_| self.policy.cmap) else { return };
-        let beat = if self.interval == 0 { CMAP_ACK_TIMEOUT } else { (self.interval / 4).max(1) };
+        let beat = self.interval.map_or(CMAP_ACK_TIMEOUT, |interval| interval / 4);
         let deadline = clock::now() + CMAP_ACK_TIMEOUT;
         loop {
-            let left = deadline.saturating_sub(clock::now());
+            let left = deadline.saturating_since(clock::now());
             if control_page.wait_until_published(since, left.min(beat))
-                || left == 0
+                || left.is_zero()
                 || control_page.supervisor_is_gone()
             {
                 break;
@@ -460,7 +458,7 @@ impl Session {
         let is_handed_over = hand_over_lifeline();
         thread::spawn_detached(run_callback_thread).map_err(|errno| {
             if is_handed_over {
-                process::signal_on_death_of_parent(libc::SIGTERM);
+                process::signal_on_death_of_parent(Some(Signal::TERM));
             }
             Error::System(errno)
         })?;
@@ -472,7 +470,7 @@ impl Session {
     pub fn set_warn_signal(&self, number: i32) -> Result<()> {
         let _locked = self.lock()?;
         let control_page = self.control_page_if_any()?;
-        if !(0..=signals::last()).contains(&number) {
+        if number != 0 && Signal::from_number(number).is_none() {
             return Err(Error::InvalidArgument);
         }
         self.warn_signal.store(number, Ordering::Relaxed);
@@ -511,7 +509,7 @@ impl Session {
             return Err(Error::InvalidArgument);
         }
         control_page.mark_failed();
-        signals::send_to_self(libc::SIGKILL);
+        signals::send_to_self(Signal::KILL);
         Ok(())
     }
 
@@ -528,8 +526,8 @@ impl Session {
 }
 
 impl callback_thread::Host for Session {
-    fn interval(&self) -> u64 {
-        self.interval
+    fn interval(&self) -> Duration {
+        self.interval.unwrap_or_default()
     }
 
     fn heartbeat(&self) -> Result<()> {
@@ -538,7 +536,10 @@ impl callback_thread::Host for Session {
 
     fn is_instance(&self) -> bool {
         !after_fork::is_forked()
-            || self.control_page.get().is_some_and(|control_page| control_page.is_adopted(process::own_pid()))
+            || self
+                .control_page
+                .get()
+                .is_some_and(|control_page| control_page.is_adopted(process::own_pid().as_raw()))
     }
 
     fn is_child_of_supervisor(&self) -> bool {
@@ -567,9 +568,8 @@ impl callback_thread::Host for Session {
         let Ok(control_page) = self.control_page_in(&[CallState::Started]) else { return };
         if is_current() {
             control_page.report_unhealthy(clock::now());
-            match control_page.warn_signal() {
-                0 => {}
-                number => signals::send_to_self(number),
+            if let Some(signal) = Signal::from_number(control_page.warn_signal()) {
+                signals::send_to_self(signal);
             }
         }
     }

@@ -1,8 +1,10 @@
-//! What cmap shows of a supervisor, in one word of the mailbox.
+//! The state that cmap shows of a supervisor, in one word of the mailbox.
 
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
+
+use crate::time::MonotonicTime;
 
 /// The state of a supervised process, as corosync's watchdog service reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,20 +47,21 @@ impl CmapState {
 pub struct CmapRecord {
     /// The state.
     pub state: CmapState,
-    /// The time of the last heartbeat, in ns. 0: the watchdog is not to look at the time.
-    pub last_updated: u64,
+    /// The time of the last heartbeat. `None`: the watchdog is not to look at the time.
+    pub last_updated: Option<MonotonicTime>,
 }
 
 impl CmapRecord {
     /// Returns state and time in one word, which is never 0.
     pub fn to_word(self) -> u64 {
-        self.last_updated << CmapState::BITS | self.state as u64
+        self.last_updated.map_or(0, MonotonicTime::as_ns) << CmapState::BITS | self.state as u64
     }
 
     /// Returns the record that `to_word` put into a word. `None` for 0.
     pub fn from_word(word: u64) -> Option<CmapRecord> {
         let state = CmapState::from_word(word & ((1 << CmapState::BITS) - 1))?;
-        Some(CmapRecord { state, last_updated: word >> CmapState::BITS })
+        let last_updated = Some(word >> CmapState::BITS).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
+        Some(CmapRecord { state, last_updated })
     }
 }
 
@@ -71,7 +74,8 @@ mod tests {
         for state in
             [CmapState::Stopped, CmapState::Running, CmapState::Waiting, CmapState::Failed, CmapState::Gone]
         {
-            for last_updated in [0, 1, 123_456_789_012_345] {
+            for last_updated in [None, Some(1), Some(123_456_789_012_345)] {
+                let last_updated = last_updated.map(MonotonicTime::from_ns);
                 let record = CmapRecord { state, last_updated };
                 assert_eq!(CmapRecord::from_word(record.to_word()), Some(record));
             }

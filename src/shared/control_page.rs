@@ -11,6 +11,8 @@
 
 mod view;
 
+use std::time::Duration;
+
 use view::Word;
 pub use view::{Phase, View};
 
@@ -19,6 +21,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::event_count::EventCount;
 use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
+use crate::time::MonotonicTime;
 
 /// The futex that a spare waits on: 1 when it is to take over.
 const RELEASE: usize = 0;
@@ -110,20 +113,20 @@ impl InstanceEnd {
         self.0.lifeline().is_marked()
     }
 
-    /// Stores that the instance was healthy at `now` ns.
+    /// Stores that the instance was healthy at `now`.
     #[inline]
-    pub fn heartbeat(&self, now: u64) {
-        word(&self.0, Word::Heartbeat).store(now, Ordering::Release);
+    pub fn heartbeat(&self, now: MonotonicTime) {
+        word(&self.0, Word::Heartbeat).store(now.as_ns(), Ordering::Release);
     }
 
-    /// Stores that the instance entered `phase` at `now` ns.
-    pub fn enter(&self, phase: Phase, now: u64) {
+    /// Stores that the instance entered `phase` at `now`.
+    pub fn enter(&self, phase: Phase, now: MonotonicTime) {
         word(&self.0, Word::Phase).store(phase.since(now), Ordering::Release);
     }
 
-    /// Stores that the instance's callback returned "unhealthy" at `now` ns.
-    pub fn report_unhealthy(&self, now: u64) {
-        word(&self.0, Word::Unhealthy).store(now, Ordering::Release);
+    /// Stores that the instance's callback returned "unhealthy" at `now`.
+    pub fn report_unhealthy(&self, now: MonotonicTime) {
+        word(&self.0, Word::Unhealthy).store(now.as_ns(), Ordering::Release);
     }
 
     /// Sets the signal that warns the instance. 0: no warning.
@@ -157,20 +160,20 @@ impl InstanceEnd {
         futex::wake_all(taken_over);
     }
 
-    /// Waits until the supervisor lets the instance start that began to wait at `since` ns, for `timeout` ns at most and
+    /// Waits until the supervisor lets the instance start that began to wait at `since`, for `timeout` at most and
     /// until a signal arrives at most. Returns `true` if the instance may start.
-    pub fn wait_for_start_grant(&self, since: u64, timeout: u64) -> bool {
-        self.wait_for_answer(Word::StartGranted, timeout, |granted| granted == since)
+    pub fn wait_for_start_grant(&self, since: MonotonicTime, timeout: Duration) -> bool {
+        self.wait_for_answer(Word::StartGranted, timeout, |granted| granted == since.as_ns())
     }
 
-    /// Waits until cmap shows the phase that was entered at `since` ns, for `timeout` ns at most and until a signal arrives
+    /// Waits until cmap shows the phase that was entered at `since`, for `timeout` at most and until a signal arrives
     /// at most. Returns `true` if cmap shows that phase or a later one, which another thread or a signal handler may have
     /// entered.
-    pub fn wait_until_published(&self, since: u64, timeout: u64) -> bool {
-        self.wait_for_answer(Word::Published, timeout, |published| published >= since)
+    pub fn wait_until_published(&self, since: MonotonicTime, timeout: Duration) -> bool {
+        self.wait_for_answer(Word::Published, timeout, |published| published >= since.as_ns())
     }
 
-    fn wait_for_answer(&self, answer: Word, timeout: u64, is_awaited: impl Fn(u64) -> bool) -> bool {
+    fn wait_for_answer(&self, answer: Word, timeout: Duration, is_awaited: impl Fn(u64) -> bool) -> bool {
         let has_come = || is_awaited(word(&self.0, answer).load(Ordering::Acquire));
         let answers = EventCount(&self.0.futexes()[ANSWERS]);
         let seen = answers.count();
@@ -228,23 +231,23 @@ impl SupervisorEnd {
         self.0.futexes()[TAKEN_OVER].load(Ordering::Acquire) != 0
     }
 
-    /// Leaves the processor to the spare until it has taken over, for `timeout` ns at most.
-    pub fn wait_for_takeover(&self, timeout: u64) {
+    /// Leaves the processor to the spare until it has taken over, for `timeout` at most.
+    pub fn wait_for_takeover(&self, timeout: Duration) {
         futex::wait(&self.0.futexes()[TAKEN_OVER], 0, Some(timeout));
     }
 
-    /// Lets the instance start that began to wait for quorum at `since` ns.
-    pub fn grant_start(&self, since: u64) {
+    /// Lets the instance start that began to wait for quorum at `since`.
+    pub fn grant_start(&self, since: MonotonicTime) {
         self.answer(Word::StartGranted, since);
     }
 
-    /// Tells the instance that cmap shows the phase which it entered at `since` ns.
-    pub fn ack_published(&self, since: u64) {
+    /// Tells the instance that cmap shows the phase which it entered at `since`.
+    pub fn ack_published(&self, since: MonotonicTime) {
         self.answer(Word::Published, since);
     }
 
-    fn answer(&self, answer: Word, since: u64) {
-        word(&self.0, answer).store(since, Ordering::Release);
+    fn answer(&self, answer: Word, since: MonotonicTime) {
+        word(&self.0, answer).store(since.as_ns(), Ordering::Release);
         EventCount(&self.0.futexes()[ANSWERS]).notify();
     }
 
@@ -284,9 +287,9 @@ mod tests {
         let view = supervisor.view();
         let expected = View {
             phase: Phase::Registered,
-            since: 0,
-            heartbeat: 0,
-            unhealthy: 0,
+            since: MonotonicTime::from_ns(0),
+            heartbeat: None,
+            unhealthy: None,
             warn_signal: 15,
             marked_failed: false,
         };
@@ -297,9 +300,10 @@ mod tests {
     fn phase_and_time_travel_in_one_word() {
         let (instance, supervisor) = ControlPage::both_ends();
         for phase in [Phase::Started, Phase::Stopped, Phase::Finalized, Phase::Waiting, Phase::Registered] {
-            instance.enter(phase, 123_456_789_012_345);
+            let since = MonotonicTime::from_ns(123_456_789_012_345);
+            instance.enter(phase, since);
             let view = supervisor.view();
-            assert_eq!((view.phase, view.since), (phase, 123_456_789_012_345));
+            assert_eq!((view.phase, view.since), (phase, since));
         }
     }
 

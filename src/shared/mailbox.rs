@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use super::cmap_record::{CmapRecord, CmapState};
 use crate::sys::client_library::Refusal;
 use crate::sys::shared_page::SharedPage;
 use crate::sys::{clock, futex};
+use crate::time::MonotonicTime;
 
 /// The place of each word on the page.
 #[derive(Clone, Copy)]
@@ -20,7 +22,7 @@ enum Word {
     CorosyncLost = 11,
 }
 
-/// What the cluster helper knows of the cluster partition of this machine.
+/// The quorum of the cluster partition of this machine, as far as the cluster helper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuorumState {
     /// corosync has not answered yet.
@@ -50,10 +52,10 @@ pub struct SupervisorEnd<'a>(&'a Mailbox);
 #[derive(Debug, Clone, Copy)]
 pub struct HelperEnd<'a>(&'a Mailbox);
 
-/// What the cluster helper has stored.
+/// The report of the cluster helper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// What the helper knows of the partition.
+    /// The quorum of the partition.
     pub quorum: QuorumState,
     /// The state that cmap shows. `None` if that is not known.
     pub published: Option<CmapState>,
@@ -109,7 +111,7 @@ impl Mailbox {
     }
 
     fn record_sign_of_life(&self) {
-        self.word(Word::SignOfLife).store(clock::now(), SeqCst);
+        self.word(Word::SignOfLife).store(clock::now().as_ns(), SeqCst);
     }
 }
 
@@ -124,20 +126,20 @@ impl SupervisorEnd<'_> {
         self.0.record_sign_of_life();
     }
 
-    /// Returns when the helper last completed a round of its work, in ns.
-    pub fn last_sign_of_life(self) -> u64 {
-        self.0.word(Word::SignOfLife).load(SeqCst)
+    /// Returns when the helper last completed a round of its work.
+    pub fn last_sign_of_life(self) -> MonotonicTime {
+        MonotonicTime::from_ns(self.0.word(Word::SignOfLife).load(SeqCst))
     }
 
-    /// Waits until the helper has tried its first connection to corosync, for `timeout` ns at most. Returns how that went,
+    /// Waits until the helper has tried its first connection to corosync, for `timeout` at most. Returns how that went,
     /// or `None` after the timeout.
-    pub fn wait_for_connection(self, timeout: u64) -> Option<Result<(), Refusal>> {
+    pub fn wait_for_connection(self, timeout: Duration) -> Option<Result<(), Refusal>> {
         let result = &self.0.0.futexes()[0];
         let deadline = clock::now() + timeout;
         loop {
-            let left = deadline.saturating_sub(clock::now());
+            let left = deadline.saturating_since(clock::now());
             match result.load(SeqCst) {
-                PENDING if left == 0 => return None,
+                PENDING if left.is_zero() => return None,
                 PENDING => futex::wait(result, PENDING, Some(left)),
                 CONNECTED => return Some(Ok(())),
                 LIBRARY_MISSING => return Some(Err(Refusal::Missing)),

@@ -1,37 +1,40 @@
-//! What a supervisor shows of itself, for sam-status: words in a page that is a memory file. They name the descriptor
-//! of the instance's board, which is a memory file of its own.
+//! The format of the status page, which the supervisor writes and sam-status reads.
+//!
+//! The page is a memory file among the supervisor's descriptors. It consists of words, and names the descriptor of the
+//! instance's control page, which is a memory file of its own.
 
 #![forbid(unsafe_code)]
 
-/// The name of the file in /proc.
+/// The name of a status page as a memory file, see memfd_create(2).
 pub const FILE: &std::ffi::CStr = c"sam-status";
 
-/// The name of the files of boards in /proc.
+/// The name of a control page as a memory file.
 pub const CONTROL_PAGE_FILE: &std::ffi::CStr = c"sam-control-page";
 
-/// What the first word is. Another layout has another number.
+/// The first word of the page. It changes with the layout.
 const MAGIC: u64 = u64::from_be_bytes(*b"sam-st 2");
 
-/// What happens to the instance.
+/// The state of the instance in the view of the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
-    /// It is being made.
+    /// The supervisor launches the instance, or looks for the process that continues as the instance.
     Launching,
-    /// It is watched, and there is nothing to object to.
+    /// The instance runs, and the supervisor has no reason to act.
     Watched,
-    /// It was warned, and is killed when the time has come.
+    /// The supervisor has sent the warning signal, and kills the instance when the time is over.
     Warned,
-    /// It was sent what ends it, and is gone when the time has come.
+    /// The supervisor has sent SIGKILL, or the hang signal with SIGKILL to follow when the time is over.
     Ending,
-    /// A debugger traces it, and nothing is done to it.
+    /// A debugger traces the instance, so the supervisor does not warn or kill it.
     Held,
-    /// There is none; the next is made when the time has come.
+    /// There is no instance. The supervisor launches the next one when the time is over.
     Pausing,
-    /// There is none, and there will be none.
+    /// There is no instance, and no other one follows.
     Over,
 }
 
 impl Activity {
+    /// All values, in the order of their numbers on the page.
     const ALL: [Activity; 7] = [
         Activity::Launching,
         Activity::Watched,
@@ -43,61 +46,65 @@ impl Activity {
     ];
 }
 
-/// Where a process that may look at the descriptors of a supervisor finds a page.
+/// The place of a page among the descriptors of a supervisor. Other processes open it there through /proc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLocation {
     /// The number of the descriptor.
     pub descriptor: i32,
-    /// The inode number of the file: the descriptor's number may have become another file's.
+    /// The inode number of the file. It shows whether the descriptor still belongs to the same file.
     pub inode: u64,
 }
 
-/// How it stands with a supervised program.
+/// The contents of a status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// The supervisor's pid, as itself sees it.
+    /// The supervisor's pid in its own PID namespace.
     pub supervisor: i32,
-    /// The recovery policy, as `sam_initialize` was told it.
+    /// The recovery policy that the application passed to `sam_initialize`.
     pub policy: u32,
-    /// The longest silence allowed, in ns; 0: no limit.
+    /// The longest allowed silence of the instance, in ns. 0 for no limit.
     pub interval: u64,
-    /// Where the instance's board is.
+    /// The place of the instance's control page, if it is a file.
     pub control_page: Option<PageLocation>,
-    /// The number of the instance, or of the last one.
+    /// The instance id of the current instance, or else of the last one.
     pub id: u32,
-    /// Its pid, as the supervisor sees it; 0: there is none.
+    /// The pid of the instance as fork(2) returned it to the supervisor. 0 if there is no instance.
     pub pid: i32,
-    /// How many instances were made after the first.
+    /// The number of instances after the first one.
     pub restarts: u64,
-    /// What happens to it.
+    /// The state of the instance.
     pub activity: Activity,
-    /// Until when, in ns of the monotonic clock; 0: there is no limit.
+    /// The time of CLOCK_MONOTONIC, in ns, at which `activity` ends. 0 for no limit.
     pub until: u64,
-    /// When the last thing of note happened, in ns since 1970; 0: nothing did.
+    /// The time of the last logged event, in ns since 1970. 0 if there was none.
     pub last_at: u64,
-    /// What it was.
+    /// The text of the last logged event.
     pub last: String,
-    /// The program was told to end: no restart follows the end of its instance.
+    /// `true` if the program got a termination signal, so that no restart follows the end of its instance.
     pub end_is_final: bool,
     /// The program's name.
     pub program: String,
 }
 
-/// Where each word is on the page.
+/// The index of the word with the sequence number.
 pub(crate) const SEQUENCE: usize = 1;
+/// The index of the first word after the sequence number.
 pub(crate) const FIRST: usize = 2;
+/// The index of the first word of the program's name.
 const PROGRAM: usize = 16;
+/// The index of the first word of the last event.
 const LAST: usize = 32;
 
-/// The words of texts: their length in bytes, then they themselves.
+/// The number of words for the program's name. As in each text, the first word is the length in bytes.
 const PROGRAM_WORDS: usize = LAST - PROGRAM;
+/// The number of words for the last event.
 const LAST_WORDS: usize = 40;
 
-/// The words of a page.
+/// The words of a status page.
 pub type Words = [u64; LAST + LAST_WORDS];
 
 impl Status {
-    /// As words. The sequence is 0.
+    /// Returns the words of the page. The sequence number is 0. Texts are cut off if they do not fit.
     pub fn words(&self) -> Words {
         let mut words = [0; LAST + LAST_WORDS];
         words[0] = MAGIC;
@@ -121,7 +128,7 @@ impl Status {
         words
     }
 
-    /// From words that may be anything.
+    /// Reads the words of a page. A hostile process may have written them. Returns `None` if they are not valid.
     pub fn read(words: &Words) -> Option<Status> {
         let [
             supervisor,
@@ -160,14 +167,18 @@ impl Status {
     }
 }
 
-/// The sequence of words that were read: even, and another after every change.
+/// Returns the sequence number of a page. The number is odd while the supervisor writes. It is different after each
+/// change.
+///
+/// A reader that finds the same even number before and after it reads the page has read one complete status.
 pub fn sequence(words: &Words) -> u64 {
     words[SEQUENCE]
 }
 
+/// Stores a text: its length in bytes in the first word, then the bytes that fit.
 fn put_text(words: &mut [u64], text: &str) {
-    let room = (words.len() - 1) * size_of::<u64>();
-    let text = &text.as_bytes()[..text.len().min(room)];
+    let capacity = (words.len() - 1) * size_of::<u64>();
+    let text = &text.as_bytes()[..text.len().min(capacity)];
     words[0] = text.len() as u64;
     for (word, bytes) in words[1..].iter_mut().zip(text.chunks(size_of::<u64>())) {
         let mut whole = [0; size_of::<u64>()];
@@ -176,7 +187,9 @@ fn put_text(words: &mut [u64], text: &str) {
     }
 }
 
-/// Fit for a line on a terminal, whoever wrote it.
+/// Reads a text. Returns `None` if its length is not valid.
+///
+/// Control characters are replaced, because the text may come from a hostile process and is printed to a terminal.
 fn text(words: &[u64]) -> Option<String> {
     let bytes: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
     let bytes = bytes.get(..usize::try_from(words[0]).ok()?)?;
@@ -207,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn status_is_read_as_it_was_written() {
         for activity in Activity::ALL {
             for control_page in [None, Some(PageLocation { descriptor: 0, inode: 0 }), status().control_page]
             {
@@ -221,15 +234,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_drives_a_terminal_is_read() {
+    fn control_characters_are_replaced_when_text_is_read() {
         let odd = Status { program: "a\x1b[2Jb\nc\u{85}".to_owned(), ..status() };
         assert_eq!(Status::read(&odd.words()).unwrap().program, "a?[2Jb?c?");
     }
 
     proptest! {
         #[test]
-        fn rubbish_is_read_or_refused(rubbish in prop::collection::vec(any::<u64>(), LAST + LAST_WORDS), magic: bool) {
-            let mut words: Words = *rubbish.first_chunk().unwrap();
+        fn random_words_are_read_or_refused_without_panic(
+            random_words in prop::collection::vec(any::<u64>(), LAST + LAST_WORDS),
+            magic: bool,
+        ) {
+            let mut words: Words = *random_words.first_chunk().unwrap();
             if magic {
                 words[0] = MAGIC;
                 words[FIRST + 8] %= 8;

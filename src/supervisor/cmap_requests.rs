@@ -1,64 +1,70 @@
-//! What cmap is to show, and when it is worth telling corosync.
+//! What cmap is to show, and when a heartbeat is worth publishing there.
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use crate::shared::cmap_record::{CmapRecord, CmapState};
+use crate::time::MonotonicTime;
 
-/// The longest interval, in ns, for which corosync's watchdog service looks at the heartbeats in the rhythm of the
-/// process itself: beyond it would give a healthy one up.
-const LONGEST: u64 = 120_000 * 1_000_000;
+/// The longest interval for which heartbeats are published. corosync's watchdog service looks at a process once per interval
+/// up to this limit, and every 6 s beyond it (measured with corosync 3.1.10). Then it would take a healthy process for failed.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(120_000);
 
-/// The shortest pause between two heartbeats that are published, in ns. The watchdog service looks twice a second
-/// at most.
-const LEAST_PAUSE: u64 = 125 * 1_000_000;
+/// The shortest pause between two heartbeats that are published. corosync's watchdog service looks twice per second at most,
+/// so four times as often is enough.
+const LEAST_PAUSE: Duration = Duration::from_millis(125);
 
-/// What is known of the keys.
+/// What the supervisor has requested of cmap, and what cmap shows.
 #[derive(Debug, Clone, Hash)]
 pub struct CmapRequests {
-    /// The interval in ns, where heartbeats are worth publishing.
-    interval: Option<u64>,
+    /// The interval, if heartbeats are published.
+    interval: Option<Duration>,
     requested: Option<CmapRecord>,
-    /// The state that can be read.
+    /// The state that cmap shows. `None` if that is not known.
     pub published: Option<CmapState>,
-    due: Option<u64>,
+    due: Option<MonotonicTime>,
 }
 
 impl CmapRequests {
-    /// Nothing was published yet. The interval is in ns.
-    pub fn new(interval: u64) -> CmapRequests {
-        let interval = (1..=LONGEST).contains(&interval).then_some(interval);
+    /// Returns the requests of a supervisor with this interval, which has requested nothing yet.
+    pub fn new(interval: Option<Duration>) -> CmapRequests {
+        let interval = interval.filter(|&interval| interval <= LONGEST_INTERVAL);
         CmapRequests { interval, requested: None, published: None, due: None }
     }
 
-    /// When to be asked for the next heartbeat.
-    pub fn due(&self) -> Option<u64> {
+    /// Returns when to call `publish` again, for the next heartbeat.
+    pub fn due(&self) -> Option<MonotonicTime> {
         self.due
     }
 
-    /// The state that is wanted can be read.
+    /// Returns `true` if cmap shows the state that was requested last.
     pub fn is_done(&self) -> bool {
         self.published.is_some() && self.published == self.requested.map(|requested| requested.state)
     }
 
-    /// The process is in `state`, and its last heartbeat was at `heard`. What to publish, if it is time to.
-    pub fn publish(&mut self, now: u64, state: CmapState, last_heartbeat: u64) -> Option<CmapRecord> {
-        let last_updated = match (state, self.interval) {
-            (CmapState::Running, Some(_)) | (CmapState::Failed, _) => last_heartbeat,
-            // Nobody is to mind its age.
-            _ => 0,
-        };
-        let record = CmapRecord { state, last_updated };
+    /// Records that the process is in `state` and sent its last heartbeat at `last_heartbeat`. Returns the record that cmap
+    /// is to show from now on, if that is another one.
+    pub fn publish(
+        &mut self,
+        now: MonotonicTime,
+        state: CmapState,
+        last_heartbeat: Option<MonotonicTime>,
+    ) -> Option<CmapRecord> {
+        // In all other cases the watchdog is not to look at the age of the heartbeat.
+        let has_age = state == CmapState::Failed || state == CmapState::Running && self.interval.is_some();
+        let record = CmapRecord { state, last_updated: last_heartbeat.filter(|_| has_age) };
         let changed = self.requested.is_none_or(|requested| requested.state != state);
         if !changed && self.due.is_none_or(|due| now < due) {
             return None;
         }
-        let pause = self.interval.filter(|_| state == CmapState::Running);
-        self.due = pause.map(|interval| now + (interval / 4).max(LEAST_PAUSE));
+        let interval = self.interval.filter(|_| state == CmapState::Running);
+        self.due = interval.map(|interval| now + (interval / 4).max(LEAST_PAUSE));
         if self.requested == Some(record) {
             return None;
         }
         if changed {
-            // Said again when it is found to be so.
+            // The cluster helper reports the new state when cmap shows it.
             self.published = None;
         }
         self.requested = Some(record);
@@ -70,10 +76,16 @@ impl CmapRequests {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1_000_000;
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn at(ms: u64) -> MonotonicTime {
+        MonotonicTime::from_ns(ms * 1_000_000)
+    }
 
     #[test]
-    fn only_a_running_process_with_a_limit_that_the_reader_knows_has_an_age() {
+    fn running_process_with_an_interval_that_the_watchdog_supports_has_an_age() {
         for (state, interval, aged) in [
             (CmapState::Stopped, 1000, false),
             (CmapState::Waiting, 1000, false),
@@ -85,43 +97,41 @@ mod tests {
             (CmapState::Failed, 0, true),
             (CmapState::Failed, 1000, true),
         ] {
-            let record = CmapRequests::new(interval * MS).publish(5000 * MS, state, 4900 * MS);
-            let last_updated = if aged { 4900 * MS } else { 0 };
-            assert_eq!(record, Some(CmapRecord { state, last_updated }), "{state:?}, {interval} ms");
+            let interval = (interval != 0).then_some(ms(interval));
+            let record = CmapRequests::new(interval).publish(at(5000), state, Some(at(4900)));
+            let last_updated = aged.then_some(at(4900));
+            assert_eq!(record, Some(CmapRecord { state, last_updated }), "{state:?}, {interval:?}");
         }
     }
 
     #[test]
-    fn a_state_is_published_at_once_and_once_and_heartbeats_four_times_per_interval() {
+    fn state_is_published_at_once_and_once_and_heartbeats_four_times_per_interval() {
         for (interval, pause) in [(1000, 250), (10_000, 2500), (100, 125)] {
-            let mut requests = CmapRequests::new(interval * MS);
-            assert!(requests.publish(1, CmapState::Stopped, 0).is_some());
-            assert!(requests.publish(2, CmapState::Stopped, 2).is_none());
-            let begin = 1000 * MS;
+            let mut requests = CmapRequests::new(Some(ms(interval)));
+            assert!(requests.publish(at(1), CmapState::Stopped, None).is_some());
+            assert!(requests.publish(at(2), CmapState::Stopped, Some(at(2))).is_none());
             let mut published = vec![];
-            for now in (begin..begin + 4 * pause * MS).step_by(5 * MS as usize) {
-                published.extend(
-                    requests.publish(now, CmapState::Running, now - 1).map(|record| record.last_updated),
-                );
+            for now in (1000..1000 + 4 * pause).step_by(5) {
+                let record = requests.publish(at(now), CmapState::Running, Some(at(now - 1)));
+                published.extend(record.and_then(|record| record.last_updated));
             }
-            let expected: Vec<u64> = (0..4).map(|beat| begin + beat * pause * MS - 1).collect();
-            assert_eq!(published, expected);
-            assert_eq!(requests.due(), Some(begin + 4 * pause * MS));
+            assert_eq!(published, [0, 1, 2, 3].map(|beat| at(1000 + beat * pause - 1)));
+            let due = 1000 + 4 * pause;
+            assert_eq!(requests.due(), Some(at(due)));
             // A heartbeat that is not new is not published, and is asked for again.
-            let due = begin + 4 * pause * MS;
-            assert!(requests.publish(due, CmapState::Running, expected[3]).is_none());
-            assert_eq!(requests.due(), Some(due + pause * MS));
-            assert!(requests.publish(due + 1, CmapState::Stopped, due).is_some());
+            assert!(requests.publish(at(due), CmapState::Running, published.last().copied()).is_none());
+            assert_eq!(requests.due(), Some(at(due + pause)));
+            assert!(requests.publish(at(due + 1), CmapState::Stopped, Some(at(due))).is_some());
             assert_eq!(requests.due(), None);
         }
     }
 
     #[test]
-    fn a_state_is_done_when_it_is_shown_and_not_before() {
-        let mut requests = CmapRequests::new(0);
+    fn state_is_done_when_cmap_shows_it_and_not_before() {
+        let mut requests = CmapRequests::new(None);
         assert!(!requests.is_done());
         for state in [CmapState::Stopped, CmapState::Running, CmapState::Stopped] {
-            requests.publish(1, state, 1);
+            requests.publish(at(1), state, Some(at(1)));
             assert!(!requests.is_done());
             requests.published = Some(state);
             assert!(requests.is_done());

@@ -8,28 +8,32 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::Pid;
 
 use crate::sys::child_info::{self, ChildInfo};
 use crate::sys::descent_mark::DescentMark;
 use crate::sys::process;
 use crate::sys::signals;
 
-/// A process forked so shortly before the end of the instance, in ns, may be a daemon that goes on in its place.
-const FRESH: u64 = 2_000_000_000;
+/// A process that was forked this short time before the end of the instance may be a daemon that goes on in its place.
+/// daemon(3) exits right after its fork. Two seconds are enough for that on a busy machine, and a worker is seldom so young.
+const FRESH: Duration = Duration::from_secs(2);
 
-/// What was found in place of an instance that exited with 0.
+/// The processes that may go on in the place of an instance that exited with 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Candidates {
     /// No process that could go on in its place.
     None,
     /// This process has called the library, and can be supervised.
-    Caller(i32),
+    Caller(Pid),
     /// This process may call the library yet. No other can.
-    Only(i32),
+    Only(Pid),
     /// Several processes may call the library yet.
     Several,
     /// A process may go on that cannot be supervised: this one, where its pid is known.
-    OutOfReach(Option<i32>),
+    OutOfReach(Option<Pid>),
 }
 
 /// An instance that exited with 0.
@@ -37,13 +41,13 @@ pub enum Candidates {
 pub struct ExitedInstance {
     /// Its real user id.
     pub user: u32,
-    /// When it was forked, or earlier, in ns since boot.
-    pub born: u64,
-    /// When it ended, or later, in ns since boot.
-    pub ended: u64,
-    /// The pid that its page names.
-    pub named: Option<i32>,
-    /// Its page says that it has forked.
+    /// The time from the boot of the machine until it was forked, or until shortly before.
+    pub born: Duration,
+    /// The time from the boot of the machine until it ended, or until shortly after.
+    pub ended: Duration,
+    /// The pid that its control page names.
+    pub named: Option<Pid>,
+    /// Its control page says that it has forked.
     pub has_forked: bool,
     /// It was in another PID namespace: its orphans do not become children of the supervisor.
     pub was_apart: bool,
@@ -51,35 +55,56 @@ pub struct ExitedInstance {
     pub mark: Option<DescentMark>,
 }
 
-/// Looks for them. `others` are children of the supervisor that no instance left behind.
-pub fn find(exited: &ExitedInstance, others: &[i32]) -> Candidates {
+/// Looks for processes that may go on in the place of an instance. `others` are children of the supervisor that no instance
+/// left behind.
+pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     if exited.was_apart {
         return if exited.has_forked { Candidates::OutOfReach(None) } else { Candidates::None };
     }
-    let alive = |pid: i32| signals::send(pid, 0) != Err(nix::errno::Errno::ESRCH);
     let named = exited.named.filter(|pid| !others.contains(pid));
     if !process::has_children() {
         return named
-            .filter(|&pid| alive(pid))
+            .filter(|&pid| signals::exists(pid))
             .map_or(Candidates::None, |pid| Candidates::OutOfReach(Some(pid)));
     }
-    let children = process::children(Path::new("/proc/self"));
-    if children.is_empty() && exited.has_forked {
+    let read_children = || process::children(Path::new("/proc/self"));
+    if exited.has_forked && read_children().is_empty() {
         // /proc cannot be read.
         return Candidates::OutOfReach(exited.named);
     }
-    let children = children.into_iter().filter(|pid| !others.contains(pid));
-    let found: Vec<ChildInfo> = children.filter_map(ChildInfo::of).collect();
+    let mut found = living(read_children, ChildInfo::of);
+    found.retain(|child| !others.contains(&child.pid));
     let is_marked = |pid| exited.mark.is_none_or(|mark| mark.is_on(pid));
-    choose(exited, named, &found, alive, is_marked)
+    choose(exited, named, &found, signals::exists, is_marked)
+}
+
+/// Returns the living ones among the children that `read_children` lists. A child that ends after the list was read has left
+/// its own children to this process, and these are not in that list. So the list is read again until no child has ended
+/// in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
+fn living(read_children: impl Fn() -> Vec<Pid>, info: impl Fn(Pid) -> Option<ChildInfo>) -> Vec<ChildInfo> {
+    /// A program that forks and exits without end does not hold the supervisor up: it is looked at again later.
+    const MOST_READS: usize = 100;
+    let mut known_dead = Vec::new();
+    let mut living = Vec::new();
+    for _ in 0..MOST_READS {
+        let children = read_children();
+        living = children.iter().copied().filter_map(&info).collect();
+        let is_alive = |pid: &Pid| living.iter().any(|child: &ChildInfo| child.pid == *pid);
+        let dead: Vec<Pid> = children.into_iter().filter(|pid| !is_alive(pid)).collect();
+        if dead.iter().all(|pid| known_dead.contains(pid)) {
+            break;
+        }
+        known_dead = dead;
+    }
+    living
 }
 
 fn choose(
     exited: &ExitedInstance,
-    named: Option<i32>,
+    named: Option<Pid>,
     found: &[ChildInfo],
-    alive: impl Fn(i32) -> bool,
-    is_marked: impl Fn(i32) -> bool,
+    exists: impl Fn(Pid) -> bool,
+    is_marked: impl Fn(Pid) -> bool,
 ) -> Candidates {
     let is_left_by_it = |child: &&ChildInfo| {
         child.has_our_memory
@@ -91,7 +116,7 @@ fn choose(
     if let Some(caller) = left.iter().find(|child| Some(child.pid) == named) {
         return Candidates::Caller(caller.pid);
     }
-    if let Some(pid) = named.filter(|&pid| alive(pid)) {
+    if let Some(pid) = named.filter(|&pid| exists(pid)) {
         // It may be the grandchild of a process that is there, and become a child when that ends.
         return Candidates::OutOfReach(Some(pid));
     }
@@ -111,49 +136,77 @@ fn choose(
 mod tests {
     use super::*;
 
-    const S: u64 = 1_000_000_000;
     const LATE: ExitedInstance = ExitedInstance {
         user: 0,
-        born: 100 * S,
-        ended: 200 * S,
+        born: Duration::from_secs(100),
+        ended: Duration::from_secs(200),
         named: None,
         has_forked: true,
         was_apart: false,
         mark: None,
     };
 
-    fn child(pid: i32) -> ChildInfo {
-        ChildInfo { pid, has_our_memory: true, leads_session: false, started: 199 * S, users: [7, 7] }
+    fn pid(number: i32) -> Pid {
+        Pid::from_raw(number)
+    }
+
+    fn child(number: i32) -> ChildInfo {
+        ChildInfo {
+            pid: pid(number),
+            has_our_memory: true,
+            leads_session: false,
+            started: Duration::from_secs(199),
+            users: [7, 7],
+        }
     }
 
     fn chosen(exited: ExitedInstance, found: &[ChildInfo]) -> Candidates {
-        choose(&exited, exited.named, found, |pid| pid < 100, |pid| pid != 80)
+        choose(&exited, exited.named, found, |pid| pid.as_raw() < 100, |pid| pid.as_raw() != 80)
+    }
+
+    #[test]
+    fn child_of_a_child_that_ends_during_the_search_is_found() {
+        let reads = std::cell::Cell::new(0);
+        let read_children = || {
+            reads.set(reads.get() + 1);
+            // 70 ends after the first read, and leaves 71.
+            if reads.get() == 1 { vec![pid(70)] } else { vec![pid(70), pid(71)] }
+        };
+        let found = living(read_children, |pid| (pid.as_raw() != 70).then(|| child(pid.as_raw())));
+        assert_eq!((found, reads.get()), (vec![child(71)], 2));
+    }
+
+    #[test]
+    fn children_that_end_without_end_stop_the_search() {
+        let next = std::cell::Cell::new(0);
+        let read_children = || vec![pid(next.replace(next.get() + 1))];
+        assert_eq!(living(read_children, |_| None), []);
     }
 
     #[test]
     fn the_process_that_called_is_chosen_and_no_other() {
-        let named = ExitedInstance { named: Some(71), ..LATE };
-        assert_eq!(chosen(named, &[child(70), child(71), child(72)]), Candidates::Caller(71));
-        let old = ChildInfo { started: 150 * S, ..child(71) };
-        assert_eq!(chosen(named, &[old]), Candidates::Caller(71), "however long ago it was forked");
-        assert_eq!(chosen(named, &[child(70)]), Candidates::OutOfReach(Some(71)), "no child");
-        let dead = ExitedInstance { named: Some(171), ..LATE };
-        assert_eq!(chosen(dead, &[child(70)]), Candidates::Only(70));
+        let named = ExitedInstance { named: Some(pid(71)), ..LATE };
+        assert_eq!(chosen(named, &[child(70), child(71), child(72)]), Candidates::Caller(pid(71)));
+        let old = ChildInfo { started: Duration::from_secs(150), ..child(71) };
+        assert_eq!(chosen(named, &[old]), Candidates::Caller(pid(71)), "however long ago it was forked");
+        assert_eq!(chosen(named, &[child(70)]), Candidates::OutOfReach(Some(pid(71))), "no child");
+        let dead = ExitedInstance { named: Some(pid(171)), ..LATE };
+        assert_eq!(chosen(dead, &[child(70)]), Candidates::Only(pid(70)));
     }
 
     #[test]
     fn a_page_that_names_a_process_which_the_instance_could_not_signal_is_not_believed() {
-        let named = ExitedInstance { named: Some(71), user: 65534, ..LATE };
-        assert_eq!(chosen(named, &[child(71)]), Candidates::OutOfReach(Some(71)));
+        let named = ExitedInstance { named: Some(pid(71)), user: 65534, ..LATE };
+        assert_eq!(chosen(named, &[child(71)]), Candidates::OutOfReach(Some(pid(71))));
         for users in [[65534, 1], [1, 65534]] {
-            assert_eq!(chosen(named, &[ChildInfo { users, ..child(71) }]), Candidates::Caller(71));
+            assert_eq!(chosen(named, &[ChildInfo { users, ..child(71) }]), Candidates::Caller(pid(71)));
         }
-        let early = ChildInfo { started: 99 * S, ..child(71) };
+        let early = ChildInfo { started: Duration::from_secs(99), ..child(71) };
         let executed = ChildInfo { has_our_memory: false, ..child(71) };
         for other in [early, executed] {
             assert_eq!(
-                chosen(ExitedInstance { named: Some(71), ..LATE }, &[other]),
-                Candidates::OutOfReach(Some(71))
+                chosen(ExitedInstance { named: Some(pid(71)), ..LATE }, &[other]),
+                Candidates::OutOfReach(Some(pid(71)))
             );
             assert_eq!(chosen(LATE, &[other]), Candidates::None);
         }
@@ -161,11 +214,11 @@ mod tests {
 
     #[test]
     fn processes_like_daemons_are_waited_for_and_old_workers_are_not() {
-        let worker = ChildInfo { started: 150 * S, ..child(70) };
+        let worker = ChildInfo { started: Duration::from_secs(150), ..child(70) };
         assert_eq!(chosen(LATE, &[worker]), Candidates::None);
         let leader = ChildInfo { leads_session: true, ..worker };
-        assert_eq!(chosen(LATE, &[worker, leader]), Candidates::Only(70));
-        assert_eq!(chosen(LATE, &[worker, child(71)]), Candidates::Only(71));
+        assert_eq!(chosen(LATE, &[worker, leader]), Candidates::Only(pid(70)));
+        assert_eq!(chosen(LATE, &[worker, child(71)]), Candidates::Only(pid(71)));
         assert_eq!(chosen(LATE, &[leader, child(71)]), Candidates::Several);
         assert_eq!(chosen(LATE, &[]), Candidates::None);
         assert_eq!(
@@ -174,8 +227,8 @@ mod tests {
             "no descendant"
         );
         assert_eq!(
-            chosen(ExitedInstance { named: Some(80), ..LATE }, &[child(80)]),
-            Candidates::Caller(80),
+            chosen(ExitedInstance { named: Some(pid(80)), ..LATE }, &[child(80)]),
+            Candidates::Caller(pid(80)),
             "it has a page"
         );
     }

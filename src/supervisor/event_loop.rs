@@ -1,89 +1,91 @@
-//! What the kernel says becomes events for the machine; the machine's effects become system calls.
+//! The event loop of the supervisor: what the kernel reports becomes events for the machine, and the effects that the machine
+//! returns become system calls.
+
+#![deny(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::iter;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
+use super::backoff::Backoff;
 use super::daemonized::{self, Candidates, ExitedInstance};
+use super::helper_handle::HelperHandle;
 use super::kill_group::KillGroup;
-use super::log_event::LogEvent;
+use super::log_event::{Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
 use super::service_manager::ServiceManager;
 use super::status_writer::StatusWriter;
 use super::summary::Summary;
 use crate::cluster::Doorbell;
 use crate::error::{Error, Result};
-use crate::instance::forked_child::{ForkedChild, Instance};
+use crate::instance::forked_child::ForkedChild;
 use crate::log::Log;
 use crate::policy::Policy;
-use crate::shared::control_page::{ControlPage, InstanceEnd, SupervisorEnd};
+use crate::shared::control_page::{ControlPage, InstanceEnd, SupervisorEnd, View};
 use crate::shared::status_page::{Activity, Status};
-use crate::supervisor::helper_handle::HelperHandle;
 use crate::sys::child_info;
 use crate::sys::descent_mark::DescentMark;
 use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
-use crate::sys::process::{self, ChildChange, ExitStatus, Forked, Origin, Subreaper, TimerSlack};
-use crate::sys::signals::{self, ChildSignal, Received, SignalFd};
+use crate::sys::process::{self, ChildChange, ExitStatus, Origin, Subreaper, TimerSlack};
+use crate::sys::signals::{self, ChildSignal, Received, Signal, SignalFd};
 use crate::sys::{clock, program};
+use crate::time::{self, MonotonicTime};
 
-/// How much of a kind is taken at a time: an instance may make signals and children faster than they can be dealt
-/// with.
+/// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster than the
+/// supervisor can handle them, and the deadlines are checked once per round.
 const BATCH: usize = 1000;
 
-/// How long a spare may take to take over before the supervisor goes on, in ns.
-const TAKEOVER_TIMEOUT: u64 = 1_000_000;
+/// The wait for a spare that takes over. It needs some 50 us, and a supervisor that sleeps leaves the processor to it.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// How often to look at an instance that has no pidfd, in ns: a thread of the application may take the SIGCHLD that
-/// tells of its end.
-const NO_PIDFD_POLL: u64 = 250_000_000;
+/// The pause between two looks whether a spare has taken over for which signals wait. The first is as long as the wait before.
+const TAKEOVER_BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(1));
 
-/// The first pause before looking again whether a spare has taken over that is to be sent signals, and the longest,
-/// in ns.
-const TAKEOVER_PAUSES: (u64, u64) = (1_000_000, 1_000_000_000);
+/// The pause between two looks at an instance that has no pidfd. A thread of the application may take the SIGCHLD that tells
+/// of its end. Four wake-ups per second cost no measurable time.
+const NO_PIDFD_POLL: Duration = Duration::from_millis(250);
 
-/// How long to wait for the end of an instance that is exiting when a signal arrives that ends the program, in ns.
-const EXITING_TIMEOUT: u64 = 100_000_000;
+/// The pause between two looks at everything while the kernel refuses ppoll(2).
+const NO_POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long the supervisor waits at its end for the end of the spare that it has killed, in ns.
-const SPARE_END_TIMEOUT: u64 = 100_000_000;
+/// The wait for the end of an instance that is exiting when a signal arrives that ends the program. Long enough to free the
+/// memory of most programs. A longer end is noticed later.
+const EXITING_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What became of the calling process.
+/// The wait, at the end of the supervisor, for the end of the spare that it has killed. A spare has nothing of its own to free.
+const SPARE_END_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The role of the calling process when it leaves the event loop.
 #[derive(Debug)]
 pub enum Role {
-    /// It is a new instance: the first, or a later one.
-    Instance(Instance),
-    /// It is the supervisor, and has nothing left to do but to end like this.
+    /// The process was forked by the supervisor: it is the next instance, or the spare.
+    Child(ForkedChild),
+    /// The process is the supervisor, and has to end as this status says.
     Supervisor(ExitStatus),
 }
 
-/// Makes the first instance and supervises it and its successors. Returns in each instance, and in the
-/// supervisor at its end. All signals are blocked by the caller. After an error no instance was made, and the
-/// process is as it was. Calls `become_supervisor` in the supervisor once there is a first instance.
-pub fn supervise(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Role> {
-    Ok(match run(rules, warn_signal, become_supervisor)? {
-        Outcome::Forked(child) => Role::Instance(child.take_over()),
-        Outcome::Over(status) => Role::Supervisor(status),
-    })
-}
-
-/// What a process has become that was the supervisor, or was forked by it.
-enum Outcome {
-    Forked(ForkedChild),
-    Over(ExitStatus),
-}
-
-fn run(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<Outcome> {
+/// Makes the first instance, and supervises it and its successors. Returns in each process that was forked, and in the
+/// supervisor at its end. All signals are blocked by the caller. Calls `become_supervisor` in the supervisor when the first
+/// instance is made.
+///
+/// # Errors
+/// No instance was made, and the process is as it was.
+pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &dyn Fn()) -> Result<Role> {
     let mut supervisor = Supervisor::new(rules, warn_signal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
-        Ok(first) => first,
+        Ok(ControlFlow::Break(role)) => return Ok(role),
+        Ok(ControlFlow::Continue(launched)) => launched,
         Err(errno) => {
             lifeline.restore();
             if let Some(helper) = supervisor.helper.take() {
@@ -92,87 +94,71 @@ fn run(rules: Rules, warn_signal: i32, become_supervisor: &dyn Fn()) -> Result<O
             return Err(Error::System(errno as i32));
         }
     };
-    match first {
-        Launch::InChild(child) => Ok(Outcome::Forked(child)),
-        Launch::Made(launched) => {
-            become_supervisor();
-            let own_pid = process::own_pid();
-            let outcome = catch_unwind(AssertUnwindSafe(|| supervisor.run(launched)));
-            outcome.map_err(|_| Error::Internal).or_else(|error| {
-                if process::own_pid() != own_pid {
-                    return Err(error);
-                }
-                // Nothing may fail upward in the supervisor: the application must not go on here.
-                let _ = supervisor.child.as_ref().map(|child| child.send(libc::SIGKILL));
-                Ok(Outcome::Over(ExitStatus::Killed { signal: libc::SIGABRT, core: false }))
-            })
+    become_supervisor();
+    let own_pid = process::own_pid();
+    let role = catch_unwind(AssertUnwindSafe(|| supervisor.run(first)));
+    role.map_err(|_| Error::Internal).or_else(|error| {
+        if process::own_pid() != own_pid {
+            return Err(error);
         }
-    }
+        // No error may reach the caller in the supervisor: the application must not go on in this process.
+        let _ = supervisor.child.as_ref().map(|child| child.send(Signal::KILL));
+        Ok(Role::Supervisor(ExitStatus::Killed { signal: Signal::ABRT, core: false }))
+    })
 }
 
-/// What launch() has done.
-enum Launch {
-    /// This process is the new instance, or the spare.
-    InChild(ForkedChild),
-    /// It was made; to be told to the machine.
-    Made(Event),
-}
-
-/// What a fork with a control page has made of the calling process.
-enum Fork {
-    InChild(InstanceEnd),
-    /// With the pid of the child.
-    InParent(i32, SupervisorEnd),
-}
-
-/// The instance that lives, or the spare.
+/// The instance, or the spare.
 struct Child {
-    pid: i32,
+    pid: Pid,
     control_page: SupervisorEnd,
-    /// Tells its end even where a thread of the application takes SIGCHLD. None when no descriptor was left.
+    /// Reports the end of the child even if a thread of the application takes SIGCHLD. `None` if no descriptor was left.
     pidfd: Option<OwnedFd>,
-    /// Made in advance, and not seen to have taken over yet: it may end before, and throws signals away that reach it
-    /// before.
+    /// The child was forked as a spare, and is not known to have taken over. A spare discards signals.
     was_spare: bool,
-    /// When it became the instance, or earlier, in ns since boot.
-    born: u64,
+    /// The time from the boot of the machine until the child became the instance, or until shortly before.
+    born: Duration,
 }
 
-/// An instance that exited with 0, and may go on in another process.
+/// An instance that exited with 0, and in whose place another process may go on.
 struct Exited {
     child: Child,
     user: u32,
-    ended: u64,
+    /// The time from the boot of the machine until shortly after the exit.
+    ended: Duration,
 }
 
 impl Child {
-    fn new(pid: i32, control_page: SupervisorEnd, was_spare: bool, born: u64) -> Child {
+    fn new(pid: Pid, control_page: SupervisorEnd, was_spare: bool, born: Duration) -> Child {
         Child { pid, control_page, pidfd: None, was_spare, born }
     }
 
-    /// Sends it a signal. Where it has a pidfd, no other process gets the signal, even if a thread of the application
-    /// has reaped the child and its pid was used again.
-    fn send(&self, number: i32) -> nix::Result<()> {
+    /// Sends the child a signal. With a pidfd no other process gets the signal, even if a thread of the application has reaped
+    /// the child and the kernel has given its pid to another process.
+    fn send(&self, signal: Signal) -> nix::Result<()> {
         match &self.pidfd {
-            Some(pidfd) => signals::send_through(pidfd.as_fd(), self.pid, number),
-            None => signals::send(self.pid, number),
+            Some(pidfd) => signals::kill_through(pidfd.as_fd(), self.pid, signal),
+            None => signals::kill(self.pid, signal),
         }
     }
 
-    /// Passes a signal on to it.
     fn forward(&self, received: Received) -> nix::Result<()> {
         if received.value.is_some() {
             signals::forward(self.pid, received)
         } else {
-            self.send(received.number)
+            self.send(received.signal)
         }
     }
 
-    /// Returns `true` once it is known to keep the signals that it is sent.
+    /// Returns `true` if the child does not discard signals.
     fn accepts_signals(&mut self) -> bool {
-        // What it says later is not asked for any more.
+        // A hostile instance may take its word back later, so the page is not read again.
         self.was_spare = self.was_spare && !self.control_page.took_over();
         !self.was_spare
+    }
+
+    /// Returns the event for the end of the child.
+    fn ended(&mut self, status: ExitStatus) -> Event {
+        if self.accepts_signals() { Event::Died(status) } else { Event::SpareDied(status) }
     }
 }
 
@@ -182,45 +168,44 @@ struct Supervisor {
     _child_signal: ChildSignal,
     slack: TimerSlack,
     log: Log,
-    /// What is to be said when there is nothing more urgent to do.
+    /// Events that are logged when nothing more urgent is left to do.
     pending_log: Vec<LogEvent>,
     summary: Summary,
-    /// What sam-status shows.
+    /// The status that sam-status shows.
     status: Status,
     status_writer: StatusWriter,
-    /// Where the administrator asks for it.
+    /// The connection to systemd, with SAM_NOTIFY.
     service_manager: Option<ServiceManager>,
-    /// Where the administrator asks for it.
+    /// The processes that instances leave behind, with SAM_KILL_GROUP.
     group: Option<KillGroup>,
     child: Option<Child>,
-    /// Signals for a spare that has not taken over yet, in order, and the pause before the next look at it, in ns.
+    /// Signals for a spare that has not taken over yet, in order.
     unsent_signals: Vec<Received>,
-    takeover_pause: u64,
+    takeover: Backoff,
     /// While there is no `child`: the instance that was, as long as it may go on in another process.
     exited: Option<Exited>,
     /// Children from before `sam_register`.
-    earlier_children: Vec<i32>,
-    /// What instances and their descendants have, and descendants of other children do not.
+    earlier_children: Vec<Pid>,
+    /// The mark of instances and their descendants. Descendants of other children do not have it.
     descent_mark: DescentMark,
-    /// What an instance leaves behind becomes a child of the supervisor.
+    /// Processes that an instance leaves behind become children of the supervisor.
     _adopts: Subreaper,
     /// Instances are in another PID namespace.
     instances_in_other_pid_namespace: bool,
     /// The first child is process 1 of a new PID namespace.
     first_child_is_init: bool,
-    /// Those that have ended: what is left of them is put away when there is nothing more urgent to do.
+    /// Instances that have ended. Their resources are freed when nothing more urgent is left to do.
     ended: Vec<Child>,
-    /// The next instance, waiting.
     spare: Option<Child>,
-    /// The page of the next instance, made while there is memory. No instance has ever had it: it is made after
-    /// their forks, and gone before the next of them goes on.
+    /// The page of the next instance, made while there is memory. No instance can access it: it is made after the fork of the
+    /// one instance, and the next fork hands it over.
     next_control_page: Option<ControlPage>,
-    /// Where the policy asks for quorum or cmap.
+    /// The cluster helper, if the policy needs quorum or cmap.
     helper: Option<HelperHandle>,
 }
 
 impl Supervisor {
-    fn new(rules: Rules, warn_signal: i32) -> Result<Supervisor> {
+    fn new(rules: Rules, warn_signal: Option<Signal>) -> Result<Supervisor> {
         let refused = |errno: Errno| Error::System(errno as i32);
         let settings = rules.settings;
         let service_manager = || ServiceManager::open(program::variable, process::own_pid());
@@ -229,7 +214,7 @@ impl Supervisor {
         let _adopts = Subreaper::become_one().map_err(refused)?;
         let earlier_children =
             if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
-        let descent_mark = DescentMark::new(clock::now() ^ process::own_pid() as u64);
+        let descent_mark = DescentMark::new(clock::now().as_ns() ^ process::own_pid().as_raw() as u64);
         let group = settings.kill_group.then(|| KillGroup::new(descent_mark, &earlier_children));
         let first_child_is_init = process::next_child_is_init();
         let helper = match rules.quorum || rules.cmap {
@@ -250,7 +235,7 @@ impl Supervisor {
             service_manager: if settings.notify { service_manager() } else { None },
             child: None,
             unsent_signals: Vec::new(),
-            takeover_pause: TAKEOVER_PAUSES.0,
+            takeover: TAKEOVER_BACKOFF,
             exited: None,
             earlier_children,
             descent_mark,
@@ -264,195 +249,24 @@ impl Supervisor {
         })
     }
 
-    /// Makes an instance: the spare takes over if one waits, else one is forked.
-    fn launch(&mut self, id: u32, warn_signal: i32) -> nix::Result<Launch> {
-        let born = clock::since_boot();
-        if let Some(spare) = self.spare.take() {
-            if process::is_alive(spare.pid) {
-                spare.control_page.hold_lifeline();
-                spare.control_page.release(id, warn_signal);
-                // It may have been woken on this processor, and there is much to do here.
-                spare.control_page.wait_for_takeover(TAKEOVER_TIMEOUT);
-                return Ok(self.watch(Child { born, ..spare }));
-            }
-        }
-        let supervisor = process::own_pid();
-        let control_page =
-            self.next_control_page.take().map_or_else(|| self.status_writer.control_page(), Ok)?;
-        control_page.set_warn_signal(warn_signal);
-        // Before the fork: a supervisor that is killed right after it must not go unnoticed.
-        control_page.hold_lifeline();
-        Ok(match self.fork(control_page)? {
-            Fork::InChild(control_page) => {
-                Launch::InChild(ForkedChild::new(supervisor, id, control_page, self.take_doorbell()))
-            }
-            Fork::InParent(pid, control_page) => self.watch(Child::new(pid, control_page, false, born)),
-        })
-    }
-
-    /// Makes `pid`, which was found to go on in the place of the instance, the instance.
-    fn adopt(&mut self, pid: i32) -> Option<Event> {
-        let exited = self.exited.take()?;
-        let pidfd = process::pidfd(pid).ok();
-        // After the descriptor was opened: a child that is not reaped is the process that was found.
-        if process::is_reaped_by_another(pid) {
-            self.exited = Some(exited);
-            return Some(Event::DaemonSearched(Candidates::None));
-        }
-        exited.child.control_page.set_adopted(pid);
-        self.child = Some(Child { pid, pidfd, was_spare: false, ..exited.child });
-        Some(Event::Adopted { pid })
-    }
-
-    /// Forks a spare: the next instance, which waits here until it is to take over.
-    fn make_spare(&mut self) -> nix::Result<Launch> {
-        let supervisor = process::own_pid();
-        let origin = Origin::current();
-        let control_page = self.status_writer.control_page()?;
-        Ok(match self.fork(control_page)? {
-            Fork::InChild(control_page) => {
-                Launch::InChild(ForkedChild::spare(supervisor, &origin, control_page, self.take_doorbell()))
-            }
-            Fork::InParent(pid, control_page) => {
-                self.spare = Some(Child::new(pid, control_page, true, 0));
-                Launch::Made(Event::SpareMade)
-            }
-        })
-    }
-
-    /// Forks a process that alone shares `control_page` with this one.
-    fn fork(&self, control_page: ControlPage) -> nix::Result<Fork> {
-        // Children inherit it.
-        self.slack.set();
-        match process::fork() {
-            Ok(Forked::Child) => {
-                self.descent_mark.set();
-                Ok(Fork::InChild(control_page.into_instance_end()))
-            }
-            parent => {
-                TimerSlack::LEAST.set();
-                let Forked::Parent(pid) = parent? else { return Err(Errno::ECHILD) };
-                Ok(Fork::InParent(pid, control_page.into_supervisor_end()))
-            }
-        }
-    }
-
-    fn take_doorbell(&mut self) -> Option<Doorbell> {
-        self.helper.take().map(HelperHandle::into_doorbell)
-    }
-
-    fn watch(&mut self, child: Child) -> Launch {
-        let pid = child.pid;
-        self.unsent_signals.clear();
-        self.takeover_pause = TAKEOVER_PAUSES.0;
-        self.child = Some(Child { pidfd: process::pidfd(pid).ok(), ..child });
-        Launch::Made(Event::Launched { pid })
-    }
-
-    /// Until the end of the supervisor, or in a new instance.
-    fn run(&mut self, first: Event) -> Outcome {
+    /// Runs until the end of the supervisor, or until the calling process is a new child.
+    fn run(&mut self, first: Event) -> Role {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
         }
-        // No instance has inherited them.
+        // After the fork: an instance does not inherit timers (fork(2)), so these are for this process.
         signals::disarm_timers();
         if let Some(service_manager) = &mut self.service_manager {
             service_manager.set_status(self.summary.to_string());
         }
         let mut events = VecDeque::from([first]);
+        let mut effects = Vec::with_capacity(machine::MAX_EFFECTS);
         loop {
             while let Some(event) = events.pop_front() {
-                for effect in self.step(event) {
-                    match effect {
-                        Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
-                            Ok(Launch::InChild(child)) => return Outcome::Forked(child),
-                            Ok(Launch::Made(event)) => events.push_front(event),
-                            Err(Errno::ENOMEM) if self.first_child_is_init => {
-                                events.push_front(Event::LaunchImpossible)
-                            }
-                            Err(errno) => events.push_front(Event::LaunchFailed(errno as i32)),
-                        },
-                        Effect::FindDaemon => {
-                            let found = self
-                                .exited
-                                .as_ref()
-                                .map_or(Candidates::None, |exited| self.daemon_candidates(exited));
-                            events.push_front(Event::DaemonSearched(found));
-                        }
-                        Effect::Adopt(pid) => {
-                            self.adopt(pid).into_iter().for_each(|adopted| events.push_front(adopted));
-                        }
-                        Effect::MakeSpare => match self.make_spare() {
-                            Ok(Launch::InChild(child)) => return Outcome::Forked(child),
-                            Ok(Launch::Made(event)) => events.push_back(event),
-                            Err(_) => events.push_back(Event::SpareLost),
-                        },
-                        Effect::Send(number) => {
-                            // SIGKILL ends a spare, too, that does not take over.
-                            let received = Received::of_our_own(number);
-                            let refused = if number == libc::SIGKILL {
-                                self.deliver(received)
-                            } else {
-                                self.forward(received)
-                            };
-                            refused.into_iter().for_each(|refused| events.push_front(refused));
-                        }
-                        Effect::Forward(received) => {
-                            self.forward(received).into_iter().for_each(|refused| events.push_front(refused));
-                        }
-                        Effect::Inspect => {
-                            if let Some(child) = &self.child {
-                                events.push_front(Event::Inspected(Inspection::of(child.pid)));
-                            }
-                        }
-                        Effect::KillGroup(id) => {
-                            let spare = self.spare.as_ref().map(|spare| spare.pid);
-                            let helper = self.helper.as_ref().and_then(HelperHandle::pid);
-                            let others: Vec<i32> = [spare, helper].into_iter().flatten().collect();
-                            let group = self.group.as_mut();
-                            let (ended, left) = group.map_or((0, 0), |group| group.end(&others));
-                            if (ended, left) != (0, 0) {
-                                self.pending_log.push(LogEvent::GroupEnded { id, ended, left });
-                            }
-                        }
-                        Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
-                        Effect::GrantStart(since) => {
-                            if let Some(child) = &self.child {
-                                child.control_page.grant_start(since);
-                            }
-                        }
-                        Effect::AckPublished(since) => {
-                            if let Some(child) = &self.child {
-                                child.control_page.ack_published(since);
-                            }
-                        }
-                        Effect::Publish(record) => {
-                            if let Some(helper) = &self.helper {
-                                helper.publish(record);
-                                // It may be shown already: there will be no news of it then.
-                                events.push_back(Event::Corosync(helper.report()));
-                            }
-                        }
-                        Effect::Log(event) => self.pending_log.push(event),
-                        Effect::Finish(status) => {
-                            // What arrived for a program that has ended is not for its exit handlers.
-                            self.arrived().for_each(drop);
-                            if let Some(spare) =
-                                self.spare.take().filter(|spare| process::is_alive(spare.pid))
-                            {
-                                let _ = signals::send(spare.pid, libc::SIGKILL);
-                                // In another PID namespace, process 1 cannot end before this one is reaped.
-                                process::reap_until(
-                                    spare.pid,
-                                    clock::now().saturating_add(SPARE_END_TIMEOUT),
-                                );
-                            }
-                            self.write_log();
-                            if let Some(helper) = self.helper.take() {
-                                helper.close();
-                            }
-                            return Outcome::Over(status);
-                        }
+                self.handle(event, &mut effects);
+                for effect in effects.drain(..) {
+                    if let ControlFlow::Break(role) = self.apply(effect, &mut events) {
+                        return role;
                     }
                 }
             }
@@ -466,26 +280,216 @@ impl Supervisor {
         }
     }
 
-    /// Asks the machine. The page is read before the clock: see ControlPage::view.
-    fn step(&mut self, event: Event) -> Vec<Effect> {
+    /// Tells the machine of an event, and adds what is to be done to `effects`.
+    fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         let Some(child) = self.child.as_ref().or(self.exited.as_ref().map(|exited| &exited.child)) else {
-            return self.machine.step(clock::now(), event, &crate::shared::control_page::View::NO_INSTANCE);
+            return self.machine.handle(clock::now(), event, &View::NO_INSTANCE, effects);
         };
+        // The page is read before the clock, see SupervisorEnd::view.
         let view = child.control_page.view();
-        let sought = event == Event::MayHaveDaemonized || self.machine.searches_daemon();
-        let effects = self.machine.step(clock::now(), event, &view);
+        let searched = event == Event::MayHaveDaemonized || self.machine.searches_daemon();
+        self.machine.handle(clock::now(), event, &view, effects);
         let mut ended = None;
         if matches!(event, Event::Died(_) | Event::SpareDied(_)) {
-            // Its pid may soon be another's; and the next instance never has its page.
             ended = self.child.take();
-        } else if sought && self.child.is_none() && !self.machine.searches_daemon() {
+        } else if searched && self.child.is_none() && !self.machine.searches_daemon() {
             ended = self.exited.take().map(|exited| exited.child);
         }
         if let Some(child) = ended {
             child.control_page.close();
             self.ended.push(child);
         }
-        effects
+    }
+
+    /// Carries out what the machine asks for. An event that answers the effect goes to the front of `events`, because it happened
+    /// before the others are handled. Returns `Break` in a new child, and at the end of the supervisor.
+    fn apply(&mut self, effect: Effect, events: &mut VecDeque<Event>) -> ControlFlow<Role> {
+        let answer = match effect {
+            Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
+                Ok(launched) => Some(launched?),
+                Err(Errno::ENOMEM) if self.first_child_is_init => Some(Event::LaunchImpossible),
+                Err(errno) => Some(Event::LaunchFailed(errno)),
+            },
+            Effect::MakeSpare => {
+                events.push_back(match self.make_spare() {
+                    Ok(made) => made?,
+                    Err(_) => Event::SpareLost,
+                });
+                None
+            }
+            Effect::FindDaemon => {
+                let exited = self.exited.as_ref();
+                let found = exited.map_or(Candidates::None, |exited| self.daemon_candidates(exited));
+                Some(Event::DaemonSearched(found))
+            }
+            Effect::Adopt(pid) => self.adopt(pid),
+            // SIGKILL also ends a spare that does not take over.
+            Effect::Send(Signal::KILL) => self.deliver(Received::sent_by_supervisor(Signal::KILL)),
+            Effect::Send(signal) => self.forward(Received::sent_by_supervisor(signal)),
+            Effect::Forward(received) => self.forward(received),
+            Effect::Inspect => self.child.as_ref().map(|child| Event::Inspected(Inspection::of(child.pid))),
+            Effect::KillGroup(id) => {
+                self.kill_group(id);
+                None
+            }
+            Effect::Suspend => {
+                signals::send_to_self(Signal::STOP);
+                None
+            }
+            Effect::GrantStart(since) => {
+                let _ = self.child.as_ref().map(|child| child.control_page.grant_start(since));
+                None
+            }
+            Effect::AckPublished(since) => {
+                let _ = self.child.as_ref().map(|child| child.control_page.ack_published(since));
+                None
+            }
+            Effect::Publish(record) => {
+                if let Some(helper) = &self.helper {
+                    helper.publish(record);
+                    // If cmap shows the record already, the helper does not wake the supervisor.
+                    events.push_back(Event::Corosync(helper.report()));
+                }
+                None
+            }
+            Effect::Log(event) => {
+                self.pending_log.push(event);
+                None
+            }
+            Effect::Finish(status) => {
+                self.finish();
+                return ControlFlow::Break(Role::Supervisor(status));
+            }
+        };
+        answer.into_iter().for_each(|answer| events.push_front(answer));
+        ControlFlow::Continue(())
+    }
+
+    /// Makes an instance: the spare takes over if there is one, else an instance is forked. Returns the event that tells the
+    /// machine, or `Break` in the new instance.
+    fn launch(&mut self, id: u32, warn_signal: Option<Signal>) -> nix::Result<ControlFlow<Role, Event>> {
+        let born = clock::since_boot();
+        let warn_number = warn_signal.map_or(0, Signal::number);
+        if let Some(spare) = self.spare.take() {
+            if process::is_alive(spare.pid) {
+                spare.control_page.hold_lifeline();
+                spare.control_page.release(id, warn_number);
+                // The kernel may have placed the spare on this processor, and the supervisor has much to do now.
+                spare.control_page.wait_for_takeover(TAKEOVER_TIMEOUT);
+                return Ok(ControlFlow::Continue(self.watch(Child { born, ..spare })));
+            }
+        }
+        let supervisor = process::own_pid();
+        let control_page =
+            self.next_control_page.take().map_or_else(|| self.status_writer.control_page(), Ok)?;
+        control_page.set_warn_signal(warn_number);
+        // Before the fork, so that the instance notices a supervisor that is killed right after it.
+        control_page.hold_lifeline();
+        Ok(match self.fork(control_page)? {
+            ControlFlow::Break(control_page) => {
+                let child = ForkedChild::new(supervisor, id, control_page, self.take_doorbell());
+                ControlFlow::Break(Role::Child(child))
+            }
+            ControlFlow::Continue((pid, control_page)) => {
+                ControlFlow::Continue(self.watch(Child::new(pid, control_page, false, born)))
+            }
+        })
+    }
+
+    /// Forks a spare, which waits until it is to take over. Returns the event that tells the machine, or `Break` in the spare.
+    fn make_spare(&mut self) -> nix::Result<ControlFlow<Role, Event>> {
+        let supervisor = process::own_pid();
+        let origin = Origin::current();
+        let control_page = self.status_writer.control_page()?;
+        Ok(match self.fork(control_page)? {
+            ControlFlow::Break(control_page) => {
+                let child = ForkedChild::spare(supervisor, &origin, control_page, self.take_doorbell());
+                ControlFlow::Break(Role::Child(child))
+            }
+            ControlFlow::Continue((pid, control_page)) => {
+                self.spare = Some(Child::new(pid, control_page, true, Duration::ZERO));
+                ControlFlow::Continue(Event::SpareMade)
+            }
+        })
+    }
+
+    /// Forks a process that shares `control_page` with this one alone. Returns `Break` in the child.
+    fn fork(&self, control_page: ControlPage) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
+        // The child inherits the slack.
+        self.slack.set();
+        // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator, which
+        // fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
+        #[allow(unsafe_code)]
+        match unsafe { process::fork() } {
+            Ok(None) => {
+                self.descent_mark.set();
+                Ok(ControlFlow::Break(control_page.into_instance_end()))
+            }
+            Ok(Some(pid)) => {
+                TimerSlack::LEAST.set();
+                Ok(ControlFlow::Continue((pid, control_page.into_supervisor_end())))
+            }
+            Err(errno) => {
+                TimerSlack::LEAST.set();
+                Err(errno)
+            }
+        }
+    }
+
+    fn take_doorbell(&mut self) -> Option<Doorbell> {
+        self.helper.take().map(HelperHandle::into_doorbell)
+    }
+
+    fn watch(&mut self, child: Child) -> Event {
+        let pid = child.pid;
+        self.unsent_signals.clear();
+        self.takeover.reset();
+        self.child = Some(Child { pidfd: process::pidfd(pid).ok(), ..child });
+        Event::Launched { pid }
+    }
+
+    /// Makes `pid`, which was found to go on in the place of the instance, the instance.
+    fn adopt(&mut self, pid: Pid) -> Option<Event> {
+        let exited = self.exited.take()?;
+        let pidfd = process::pidfd(pid).ok();
+        // After the descriptor was opened: a child that is not reaped now is the process that was found.
+        if process::is_reaped_by_another(pid) {
+            self.exited = Some(exited);
+            return Some(Event::DaemonSearched(Candidates::None));
+        }
+        exited.child.control_page.set_adopted(pid.as_raw());
+        self.child = Some(Child { pid, pidfd, was_spare: false, ..exited.child });
+        Some(Event::Adopted { pid })
+    }
+
+    /// Kills the processes that the instance `id` left behind.
+    fn kill_group(&mut self, id: u32) {
+        let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
+        let others: Vec<Pid> = others.into_iter().flatten().collect();
+        let (ended, left) = self.group.as_mut().map_or((0, 0), |group| group.end(&others));
+        if (ended, left) != (0, 0) {
+            let kind = Kind::GroupEnded { ended, left };
+            self.pending_log.push(LogEvent { id: Some(id), pid: None, kind });
+        }
+    }
+
+    fn helper_pid(&self) -> Option<Pid> {
+        self.helper.as_ref().and_then(HelperHandle::pid)
+    }
+
+    /// Ends the spare and the helper, at the end of the supervisor.
+    fn finish(&mut self) {
+        // Discard pending signals, so that the exit handlers of the application do not receive them.
+        self.arrived().for_each(drop);
+        if let Some(spare) = self.spare.take().filter(|spare| process::is_alive(spare.pid)) {
+            let _ = signals::kill(spare.pid, Signal::KILL);
+            // In another PID namespace, process 1 cannot end before the spare is reaped (pid_namespaces(7)).
+            process::reap_until(spare.pid, clock::now() + SPARE_END_TIMEOUT);
+        }
+        self.write_log();
+        if let Some(helper) = self.helper.take() {
+            helper.close();
+        }
     }
 
     fn write_log(&mut self) {
@@ -505,22 +509,25 @@ impl Supervisor {
 
     fn update_status(&mut self) {
         let (activity, until) = self.machine.activity();
-        (self.status.activity, self.status.until) = (activity, until);
+        self.status.activity = activity;
+        self.status.until = until.map_or(0, MonotonicTime::as_ns);
         self.status.id = self.machine.id();
-        self.status.pid = self.summary.pid().unwrap_or(0);
+        self.status.pid = self.summary.pid().map_or(0, Pid::as_raw);
         self.status.control_page = self.child.as_ref().and_then(|child| child.control_page.location());
         self.status.restarts = self.summary.restarts();
         self.status.end_is_final = self.machine.end_is_final();
-        if let Some((last, time)) = self.summary.last().filter(|(_, time)| *time != self.status.last_at) {
-            (self.status.last, self.status.last_at) = (last.to_owned(), time);
+        let last = self.summary.last().map(|(last, since_1970)| (last, time::ns(since_1970)));
+        if let Some((last, last_at)) = last.filter(|(_, last_at)| *last_at != self.status.last_at) {
+            (self.status.last, self.status.last_at) = (last.to_owned(), last_at);
         }
         self.status_writer.write(&self.status);
     }
 
-    /// Sends the instance a signal, as soon as it keeps those that it is sent. Returns the event if it is refused.
+    /// Sends the instance a signal, or keeps the signal until the instance accepts signals. Returns an event if the kernel
+    /// refuses to send the signal.
     fn forward(&mut self, received: Received) -> Option<Event> {
         if self.child.as_mut().is_some_and(|child| !child.accepts_signals()) {
-            // As in the kernel there is a limit to them.
+            // The kernel limits the number of pending signals too (RLIMIT_SIGPENDING in getrlimit(2)).
             self.unsent_signals.extend((self.unsent_signals.len() < BATCH).then_some(received));
             return None;
         }
@@ -528,13 +535,12 @@ impl Supervisor {
     }
 
     fn deliver(&self, received: Received) -> Option<Event> {
-        let refused = self.child.as_ref()?.forward(received).err()?;
-        // A child that another thread has reaped is found to be dead, see collect().
-        let signal = received.number;
-        (refused != Errno::ESRCH).then_some(Event::Refused { signal, errno: refused as i32 })
+        let errno = self.child.as_ref()?.forward(received).err()?;
+        // If another thread has reaped the instance, `collect` finds that it has ended.
+        (errno != Errno::ESRCH).then_some(Event::Refused { signal: received.signal, errno })
     }
 
-    /// Sends what waits for a spare to take over, if it has.
+    /// Sends the signals that wait for a spare to take over, if it has.
     fn deliver_unsent(&mut self, events: &mut VecDeque<Event>) {
         if self.unsent_signals.is_empty() {
             return;
@@ -543,112 +549,48 @@ impl Supervisor {
             let unsent_signals = std::mem::take(&mut self.unsent_signals);
             events.extend(unsent_signals.into_iter().filter_map(|received| self.deliver(received)));
         } else {
-            self.takeover_pause = (self.takeover_pause * 2).min(TAKEOVER_PAUSES.1);
+            self.takeover.advance();
         }
     }
 
-    /// Sleeps until the kernel has something to say, or it is time to look at the instance. Returns `true` if the
-    /// instance may have ended.
+    /// Sleeps until the kernel reports something, or it is time to look at the instance. Returns `true` if the instance may
+    /// have ended.
     fn wait(&self) -> bool {
-        let mut timeout = self.wake_at().map(|at| at.saturating_sub(clock::now()));
-        if !self.unsent_signals.is_empty() {
-            timeout = Some(timeout.unwrap_or(self.takeover_pause).min(self.takeover_pause));
-        }
-        let is_unseen = self.child.is_some() && self.pidfd().is_none();
-        if is_unseen {
-            timeout = Some(timeout.unwrap_or(NO_PIDFD_POLL).min(NO_PIDFD_POLL));
-        }
+        let pidfd = self.child.as_ref().and_then(|child| child.pidfd.as_ref());
+        let is_unseen = self.child.is_some() && pidfd.is_none();
+        let due = self.wake_at().map(|at| at.saturating_since(clock::now()));
+        let takeover = (!self.unsent_signals.is_empty()).then(|| self.takeover.pause());
+        let poll = is_unseen.then_some(NO_PIDFD_POLL);
+        // One by one: valgrind takes what the compiler makes of an array of options for a use of uninitialised memory.
+        let timeout = due.into_iter().chain(takeover).chain(poll).min();
         let mut fds = vec![PollFd::new(self.signal_fd.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.pidfd().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        fds.extend(pidfd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.helper.as_ref().map(|helper| PollFd::new(helper.fd(), PollFlags::POLLIN)));
-        let until = timeout.map(|ns| TimeSpec::from_duration(std::time::Duration::from_nanos(ns)));
-        if ppoll(&mut fds, until, None).is_err() {
-            // The limit of descriptors was lowered below what poll(2) is given: look again and again instead.
-            const PAUSE: u64 = 10_000_000;
-            let pause = timeout.unwrap_or(PAUSE).min(PAUSE);
-            std::thread::sleep(std::time::Duration::from_nanos(pause));
+        if ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None).is_err() {
+            // The limit of descriptors (RLIMIT_NOFILE) was lowered below the number that poll(2) is given.
+            std::thread::sleep(timeout.unwrap_or(NO_POLL_PAUSE).min(NO_POLL_PAUSE));
             return true;
         }
-        is_unseen || self.pidfd().is_some() && fds[1].any() == Some(true)
+        is_unseen || pidfd.is_some() && fds[1].any() == Some(true)
     }
 
-    fn wake_at(&self) -> Option<u64> {
-        // One by one: what the compiler makes of an array of options, valgrind takes for a use of what was never set.
-        let mut wake_at = self.machine.wake_at();
-        if let Some(helper) = &self.helper {
-            wake_at = wake_at.into_iter().chain([helper.wake_at()]).min();
-        }
-        if let Some(service_manager) = &self.service_manager {
-            wake_at = wake_at.into_iter().chain(service_manager.due()).min();
-        }
-        wake_at
-    }
-
-    fn pidfd(&self) -> Option<&OwnedFd> {
-        self.child.as_ref()?.pidfd.as_ref()
+    fn wake_at(&self) -> Option<MonotonicTime> {
+        let helper = self.helper.as_ref().and_then(HelperHandle::wake_at);
+        let service_manager = self.service_manager.as_ref().and_then(ServiceManager::due);
+        self.machine.wake_at().into_iter().chain(helper).chain(service_manager).min()
     }
 
     fn arrived(&self) -> impl Iterator<Item = Received> {
         iter::from_fn(|| self.signal_fd.take()).take(BATCH)
     }
 
-    /// What has happened. Signals come first: who told the program to end must be known before it ends.
+    /// Turns what the kernel reports into events. Signals come first: the machine has to know that the program was told to end
+    /// before it learns of the end.
     fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
-        let earlier = events.len();
-        for received in self.arrived() {
-            if received.number != libc::SIGCHLD {
-                let shared = received.by_kernel && self.shares_terminal(received.number);
-                events.push_back(Event::Signal { received, shared });
-            }
-        }
-        let is_last_word = |event: &Event| matches!(event, Event::Signal { received, .. } if machine::ends_program(received.number));
-        if let Some(child) = &self.child {
-            if events.iter().skip(earlier).any(is_last_word) && child_info::is_exiting(child.pid) {
-                // The signal came too late for the instance. A process that it has forked may go on in its place.
-                process::await_end(child.pid, EXITING_TIMEOUT);
-            }
-        }
-        let mut instance_ended = false;
-        // Other children than the instance are the application's, from before it registered, or were handed to
-        // this process as the first of a container: they are reaped and forgotten.
-        for (pid, user, change) in iter::from_fn(process::next_change).take(BATCH) {
-            if let Some(child) = self.child.as_mut().filter(|child| child.pid == pid) {
-                instance_ended |= matches!(change, ChildChange::Ended(_));
-                let event = match change {
-                    ChildChange::Ended(status) => child_ended(child, status),
-                    ChildChange::Stopped(signal) => Event::Stopped(signal),
-                };
-                events.push_back(match event {
-                    Event::Died(ExitStatus::Exited(0)) if self.leave(user) => Event::MayHaveDaemonized,
-                    event => event,
-                });
-            } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
-                if matches!(change, ChildChange::Ended(_)) {
-                    self.lose_spare(events);
-                }
-            } else if let ChildChange::Ended(_) = change {
-                self.earlier_children.retain(|&earlier_children| earlier_children != pid);
-                if let Some(helper) = &mut self.helper {
-                    helper.ended(pid);
-                }
-                if let Some(group) = &mut self.group {
-                    group.forget(pid);
-                }
-            }
-        }
-        // A thread that the application left in this process may reap any child: their ends are not told then.
-        if may_have_ended && !instance_ended {
-            if let Some(child) = &mut self.child {
-                if process::is_reaped_by_another(child.pid) {
-                    instance_ended = true;
-                    events.push_back(child_ended(child, ExitStatus::Unknown));
-                } else if child.pidfd.is_none() {
-                    child.pidfd = process::pidfd(child.pid).ok();
-                }
-            }
-        }
-        if instance_ended {
-            self.note_missed(earlier, events);
+        self.collect_signals(events);
+        let has_ended = self.collect_children(events) || may_have_ended && self.find_reaped_instance(events);
+        if has_ended {
+            self.note_missed(events);
         } else {
             self.deliver_unsent(events);
         }
@@ -665,18 +607,78 @@ impl Supervisor {
         events.push_back(Event::Tick);
     }
 
+    fn collect_signals(&self, events: &mut VecDeque<Event>) {
+        let mut ends_program = false;
+        for received in self.arrived().filter(|received| received.signal != Signal::CHLD) {
+            let shared = received.by_kernel && self.shares_terminal(received.signal);
+            ends_program |= machine::ends_program(received.signal);
+            events.push_back(Event::Signal { received, shared });
+        }
+        if let Some(child) = self.child.as_ref().filter(|_| ends_program) {
+            if child_info::is_exiting(child.pid) {
+                // The signal came too late for the instance. A process that it has forked may go on in its place.
+                process::await_end(child.pid, EXITING_TIMEOUT);
+            }
+        }
+    }
+
+    /// Reaps children. Returns `true` if the instance has ended.
+    fn collect_children(&mut self, events: &mut VecDeque<Event>) -> bool {
+        let mut instance_ended = false;
+        for (pid, user, change) in iter::from_fn(process::next_change).take(BATCH) {
+            if let Some(child) = self.child.as_mut().filter(|child| child.pid == pid) {
+                instance_ended |= matches!(change, ChildChange::Ended(_));
+                let event = match change {
+                    ChildChange::Ended(status) => child.ended(status),
+                    ChildChange::Stopped(signal) => Event::Stopped(signal),
+                };
+                events.push_back(match event {
+                    Event::Died(ExitStatus::Exited(0)) if self.leave(user) => Event::MayHaveDaemonized,
+                    event => event,
+                });
+            } else if matches!(change, ChildChange::Stopped(_)) {
+                // Another child than the instance.
+            } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
+                self.lose_spare(events);
+            } else {
+                // A child of the application from before sam_register, the helper, or an orphan.
+                self.earlier_children.retain(|&earlier_child| earlier_child != pid);
+                if let Some(helper) = &mut self.helper {
+                    helper.ended(pid);
+                }
+                if let Some(group) = &mut self.group {
+                    group.forget(pid);
+                }
+            }
+        }
+        instance_ended
+    }
+
+    /// Returns `true` if another thread has reaped the instance. A thread that the application left in this process may reap any
+    /// child, and the kernel does not report the end of that child again.
+    fn find_reaped_instance(&mut self, events: &mut VecDeque<Event>) -> bool {
+        let Some(child) = &mut self.child else { return false };
+        let is_reaped = process::is_reaped_by_another(child.pid);
+        if is_reaped {
+            events.push_back(child.ended(ExitStatus::Unknown));
+        } else if child.pidfd.is_none() {
+            child.pidfd = process::pidfd(child.pid).ok();
+        }
+        is_reaped
+    }
+
     fn lose_spare(&mut self, events: &mut VecDeque<Event>) {
         self.spare = None;
         events.push_back(Event::SpareLost);
     }
 
-    /// The instance has ended: signals among the events from `earlier` on, and those that it was not sent yet, may not have
-    /// reached it. What tells the program to end is known before its end all the same, unless another process may go on
-    /// in its place: that one is to be told.
-    fn note_missed(&mut self, earlier: usize, events: &mut VecDeque<Event>) {
+    /// Marks the signals that may not have reached the instance, which has ended: those among `events`, and those that were not
+    /// sent yet. A signal that ends the program counts as received, unless another process may go on in the place of the
+    /// instance: that process has to get the signal.
+    fn note_missed(&mut self, events: &mut VecDeque<Event>) {
         let goes_on = self.exited.is_some();
-        let is_missed = |received: &Received| goes_on || !machine::ends_program(received.number);
-        for event in events.iter_mut().skip(earlier) {
+        let is_missed = |received: &Received| goes_on || !machine::ends_program(received.signal);
+        for event in events.iter_mut() {
             match *event {
                 Event::Signal { received, shared: false } if is_missed(&received) => {
                     *event = Event::Missed(received);
@@ -685,15 +687,16 @@ impl Supervisor {
             }
         }
         for received in self.unsent_signals.drain(..).filter(is_missed).rev() {
-            events.insert(earlier, Event::Missed(received));
+            events.push_front(Event::Missed(received));
         }
     }
 
-    /// The instance, a process of `user`, exited with 0. Returns `true` if it may go on in another process.
+    /// Sets an instance aside that exited with 0. Returns `true` if the instance, a process of `user`, may go on in another
+    /// process.
     fn leave(&mut self, user: u32) -> bool {
         let Some(child) = self.child.take() else { return false };
-        // A thread that the application left in this process may have reaped them.
-        self.earlier_children.retain(|&earlier_children| !process::is_reaped_by_another(earlier_children));
+        // A thread that the application left in this process may have reaped some of them.
+        self.earlier_children.retain(|&earlier_child| !process::is_reaped_by_another(earlier_child));
         let exited = Exited { child, user, ended: clock::since_boot() };
         if self.daemon_candidates(&exited) == Candidates::None {
             self.child = Some(exited.child);
@@ -704,47 +707,51 @@ impl Supervisor {
     }
 
     fn daemon_candidates(&self, exited: &Exited) -> Candidates {
-        let exited = ExitedInstance {
+        let control_page = &exited.child.control_page;
+        let instance = ExitedInstance {
             user: exited.user,
             born: exited.child.born,
             ended: exited.ended,
-            named: exited.child.control_page.claimant(),
-            has_forked: exited.child.control_page.has_forked(),
+            named: control_page.claimant().map(Pid::from_raw),
+            has_forked: control_page.has_forked(),
             was_apart: self.instances_in_other_pid_namespace,
             mark: Some(self.descent_mark).filter(|mark| mark.can_be_set()),
         };
-        let spare = self.spare.as_ref().map(|spare| spare.pid);
-        let helper = self.helper.as_ref().and_then(HelperHandle::pid);
-        let others: Vec<i32> =
-            [spare, helper].into_iter().flatten().chain(self.earlier_children.iter().copied()).collect();
-        daemonized::find(&exited, &others)
+        let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
+        let others: Vec<Pid> =
+            others.into_iter().flatten().chain(self.earlier_children.iter().copied()).collect();
+        daemonized::find(&instance, &others)
     }
 
-    /// Whether a terminal that sends this signal sends it to the instance as well.
-    fn shares_terminal(&self, number: i32) -> bool {
-        use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
-        if [SIGHUP, SIGCONT].contains(&number) && process::leads_session() {
+    /// Returns `true` if a terminal that sends this signal sends it to the instance as well.
+    fn shares_terminal(&self, signal: Signal) -> bool {
+        if [Signal::HUP, Signal::CONT].contains(&signal) && process::leads_session() {
             // The terminal hung up: these two go to the leader of its session alone (tty_io.c of Linux,
             // tty_signal_session_leader()).
             return false;
         }
-        [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH].contains(&number)
+        let of_terminals = [
+            Signal::CONT,
+            Signal::HUP,
+            Signal::INT,
+            Signal::QUIT,
+            Signal::TSTP,
+            Signal::TTIN,
+            Signal::TTOU,
+            Signal::WINCH,
+        ];
+        of_terminals.contains(&signal)
             && self.child.as_ref().is_some_and(|child| process::shares_group_with(child.pid))
     }
 }
 
-/// Returns the event that tells of the end of the instance.
-fn child_ended(child: &mut Child, status: ExitStatus) -> Event {
-    if child.accepts_signals() { Event::Died(status) } else { Event::SpareDied(status) }
-}
-
-/// Of a supervisor that has done nothing yet.
+/// Returns the status of a supervisor that has done nothing yet.
 fn status(rules: Rules) -> Status {
     let Rules { recovery, quorum, cmap, interval, .. } = rules;
     Status {
-        supervisor: process::own_pid(),
+        supervisor: process::own_pid().as_raw(),
         policy: Policy { recovery, quorum, cmap }.bits(),
-        interval,
+        interval: interval.map_or(0, time::ns),
         control_page: None,
         id: 1,
         pid: 0,

@@ -1,11 +1,15 @@
-//! The supervisor's end: starts the side process, and starts it anew when it dies or stalls. Never waits for it.
+//! The cluster helper as the supervisor sees it: starts the helper, and starts it again when it has ended or corosync blocks
+//! it. The supervisor never waits for the helper.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::log_event::LogEvent;
+use nix::unistd::Pid;
+
+use super::backoff::Backoff;
+use super::log_event::{Kind, LogEvent};
 use super::machine::Rules;
 use crate::cluster::{Channels, Doorbell, Subject, helper};
 use crate::error::{Error, Result};
@@ -13,42 +17,52 @@ use crate::policy::Policy;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::shared::mailbox::ClusterReport;
 use crate::sys::client_library::Refusal;
-use crate::sys::process::{self, Forked, Origin};
-use crate::sys::{self, clock, hidden_process, signals};
+use crate::sys::process::{self, Origin};
+use crate::sys::signals::{self, Signal};
+use crate::sys::{self, clock, hidden_process};
+use crate::time::MonotonicTime;
 
-/// How long a call waits for corosync's first answer, in ns: beyond that nobody would believe that it returns.
-const CONNECT_TIMEOUT: u64 = 5_000_000_000;
+/// The longest wait of `sam_initialize` and `sam_register` for corosync's first answer. A corosync that starts or that changes
+/// its membership answers within two seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A side process that gives no sign of life for so long, in ns, is killed. Several times what a busy machine and
-/// a change of the membership take.
-const STALL_TIMEOUT: u64 = 5_000_000_000;
+/// The longest wait of a supervisor that could not make its first instance for the removal of its keys.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The first pause before a side process is made anew, and the longest, in ns.
-const RESTART_PAUSES: (u64, u64) = (100_000_000, 5_000_000_000);
+/// A helper without a sign of life for this time is killed. It is several times as long as a busy machine and a change of
+/// corosync's membership take.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the side process is up to.
+/// The pause before a helper is started again. A helper that corosync blocks at once is started twelve times per minute in the
+/// end, which a machine does not notice.
+const RESTART_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// What is known of the helper process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelperState {
-    /// It runs; looked at when `look_at` has come.
-    Running { pid: i32, look_at: u64 },
-    /// It was killed because it stalled.
-    Killed { pid: i32 },
-    /// It is made anew when this has come.
-    Pausing { until: u64 },
+    /// The helper runs. Its next sign of life is due at `check_at`.
+    Running { pid: Pid, check_at: MonotonicTime },
+    /// The supervisor has killed the helper because it gave no sign of life.
+    Killed { pid: Pid },
+    /// The helper has ended, and is started again at `until`.
+    Pausing { until: MonotonicTime },
 }
 
-/// The supervisor's end.
+/// The cluster helper of a supervisor.
 #[derive(Debug)]
 pub struct HelperHandle {
     channels: Channels,
     subject: Subject,
     state: HelperState,
-    pause: u64,
+    backoff: Backoff,
     corosync_was_lost: bool,
 }
 
-/// Asks for `sam_initialize` whether corosync's quorum service can be reached at all. A child asks, which is ended when
-/// the answer is there. Its parent is a process that the application does not see, so the application sees neither.
+/// Connects to corosync's quorum service once, for `sam_initialize`. A child process does so, and ends then. Its parent is a
+/// process that the application cannot see, so the application sees neither of them.
+///
+/// # Errors
+/// The quorum service cannot be reached, or the library for it is not installed.
 pub fn probe() -> Result<()> {
     let channels = Channels::new()?;
     let failed = hidden_process::run(|| match fork(&channels, |channels, _| helper::probe(channels)) {
@@ -62,7 +76,7 @@ pub fn probe() -> Result<()> {
     if failed != 0 {
         return Err(Error::System(failed.into()));
     }
-    let connection_result = channels.mailbox.supervisor_end().wait_for_connection(0);
+    let connection_result = channels.mailbox.supervisor_end().wait_for_connection(Duration::ZERO);
     /// `CS_ERR_TIMEOUT`.
     const TIMEOUT: i32 = 5;
     match connection_result {
@@ -73,13 +87,16 @@ pub fn probe() -> Result<()> {
     }
 }
 
-/// Runs `body` in a child that shares nothing with the application but its memory.
-fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<i32> {
+/// Runs `body` in a child process that shares nothing with the application but its memory. Returns the pid of the child.
+fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<Pid> {
     let origin = Origin::current();
     channels.mailbox.supervisor_end().expect_new_helper();
-    match process::fork()? {
-        Forked::Parent(pid) => Ok(pid),
-        Forked::Child => process::run_and_exit(|| {
+    // SAFETY: the child takes no lock of the application: it uses the allocator, which fork(3) keeps usable, its own copy of
+    // the library's memory, and corosync's libraries, which it opens itself. The caller has all signals blocked.
+    #[allow(unsafe_code)]
+    match unsafe { process::fork() }? {
+        Some(pid) => Ok(pid),
+        None => process::run_and_exit(|| {
             if origin.has_ended() {
                 return;
             }
@@ -96,32 +113,36 @@ fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Resu
     }
 }
 
-/// Ends a child.
-fn end(pid: i32) {
-    // Another thread may have reaped it, and its pid may be another's by now.
+/// Kills and reaps a child.
+fn end(pid: Pid) {
+    // If another thread of the application has reaped the child, the pid may be another process's by now.
     if process::is_alive(pid) {
-        let _ = signals::send(pid, libc::SIGKILL);
+        let _ = signals::kill(pid, Signal::KILL);
     }
     process::reap(pid);
 }
 
 impl HelperHandle {
-    /// Starts the side process. With CMAP, only when it reaches corosync and has shown that the process is registered.
+    /// Starts the helper. With CMAP, waits until cmap shows that the process is registered.
+    ///
+    /// # Errors
+    /// The kernel refused memory, descriptors or the process. With CMAP also: corosync cannot be reached, or the library for it
+    /// is not installed.
     pub fn new(rules: Rules) -> Result<HelperHandle> {
         let Rules { recovery, quorum, cmap, interval, .. } = rules;
         let policy = Policy { recovery, quorum, cmap };
-        let subject = Subject { policy, interval: interval / 1_000_000, pid: process::own_pid() };
+        let subject = Subject { policy, interval, pid: process::own_pid() };
         let channels = Channels::new()?;
         if cmap {
             channels
                 .mailbox
                 .supervisor_end()
-                .request(CmapRecord { state: CmapState::Stopped, last_updated: 0 });
+                .request(CmapRecord { state: CmapState::Stopped, last_updated: None });
         }
         let pid = fork(&channels, |channels, supervisor| helper::serve(channels, supervisor, subject))?;
-        let state = HelperState::Running { pid, look_at: clock::now() + STALL_TIMEOUT };
+        let state = HelperState::Running { pid, check_at: clock::now() + STALL_TIMEOUT };
         let handle =
-            HelperHandle { channels, subject, state, pause: RESTART_PAUSES.0, corosync_was_lost: false };
+            HelperHandle { channels, subject, state, backoff: RESTART_BACKOFF, corosync_was_lost: false };
         if cmap {
             let refused = match handle.channels.mailbox.supervisor_end().wait_for_connection(CONNECT_TIMEOUT)
             {
@@ -135,20 +156,19 @@ impl HelperHandle {
         Ok(handle)
     }
 
-    /// The supervisor ends. A side process that could not show yet how it ended goes on until it could, or corosync
-    /// is gone.
+    /// Ends the helper, because the supervisor ends. A helper that has still to show in cmap how the supervisor ended goes on
+    /// until it has done so, or corosync has ended.
     pub fn close(self) {
         if !self.channels.mailbox.owes_final_state() {
             self.end_helper();
         }
     }
 
-    /// There will be no supervisor: takes back what is shown, if that can be done soon, and ends the side process.
+    /// Ends the helper, because there will be no supervisor. Removes the keys from cmap before, if that is possible soon.
     pub fn withdraw(self) {
-        const CONNECT_TIMEOUT: u64 = 1_000_000_000;
         if self.subject.policy.cmap {
-            self.publish(CmapRecord { state: CmapState::Gone, last_updated: 0 });
-            let deadline = clock::now() + CONNECT_TIMEOUT;
+            self.publish(CmapRecord { state: CmapState::Gone, last_updated: None });
+            let deadline = clock::now() + WITHDRAW_TIMEOUT;
             while self.channels.mailbox.owes_final_state() && clock::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -156,85 +176,83 @@ impl HelperHandle {
         self.end_helper();
     }
 
-    /// Ends the side process.
+    /// Kills the helper.
     fn end_helper(self) {
         if let Some(pid) = self.pid() {
             end(pid);
         }
     }
 
-    /// In an instance: all of the link that it needs.
+    /// Returns the part that an instance needs. To be called in the instance.
     pub fn into_doorbell(self) -> Doorbell {
         self.channels.doorbell
     }
 
-    /// Becomes readable when there is something to see.
+    /// Returns the descriptor that becomes readable when the helper has stored a new report.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.channels.supervisor_waker.as_fd()
     }
 
-    /// Has cmap show this as soon as corosync takes it.
+    /// Requests that cmap shows `record`, and wakes the helper.
     pub fn publish(&self, record: CmapRecord) {
         self.channels.mailbox.supervisor_end().request(record);
         self.channels.helper_waker.wake();
     }
 
-    /// What there is to see.
+    /// Returns the report of the helper.
     pub fn report(&self) -> ClusterReport {
         self.channels.supervisor_waker.drain();
         self.channels.mailbox.report()
     }
 
-    /// The child `pid` ended. Whether it was the side process.
-    pub fn ended(&mut self, pid: i32) -> bool {
+    /// Records the end of the child `pid`, if that is the helper.
+    pub fn ended(&mut self, pid: Pid) {
         match self.state {
             HelperState::Running { pid: ours, .. } | HelperState::Killed { pid: ours } if ours == pid => {
-                self.state = HelperState::Pausing { until: clock::now() + self.pause };
-                self.pause = (self.pause * 2).min(RESTART_PAUSES.1);
-                true
+                self.state = HelperState::Pausing { until: clock::now() + self.backoff.advance() };
             }
-            _ => false,
+            _ => {}
         }
     }
 
-    /// The side process, if there is one.
-    pub fn pid(&self) -> Option<i32> {
+    /// Returns the pid of the helper, if it has not ended.
+    pub fn pid(&self) -> Option<Pid> {
         match self.state {
             HelperState::Running { pid, .. } | HelperState::Killed { pid } => Some(pid),
             HelperState::Pausing { .. } => None,
         }
     }
 
-    /// When to call check().
-    pub fn wake_at(&self) -> u64 {
+    /// Returns when to call `check` at the latest.
+    pub fn wake_at(&self) -> Option<MonotonicTime> {
         match self.state {
-            HelperState::Running { look_at, .. } => look_at,
-            HelperState::Killed { .. } => u64::MAX,
-            HelperState::Pausing { until } => until,
+            HelperState::Running { check_at, .. } => Some(check_at),
+            HelperState::Killed { .. } => None,
+            HelperState::Pausing { until } => Some(until),
         }
     }
 
-    /// Sees to the side process, and says what there is to say about it.
+    /// Kills a helper that gives no sign of life, and starts one again that has ended. Returns what is to be logged.
     pub fn check(&mut self) -> Option<LogEvent> {
         let now = clock::now();
         match self.state {
-            HelperState::Running { pid, look_at } if now >= look_at => {
-                let alive = self.channels.mailbox.supervisor_end().last_sign_of_life();
-                if now >= alive.saturating_add(STALL_TIMEOUT) {
-                    let _ = signals::send(pid, libc::SIGKILL);
+            HelperState::Running { pid, check_at } if now >= check_at => {
+                let last_sign = self.channels.mailbox.supervisor_end().last_sign_of_life();
+                if now >= last_sign + STALL_TIMEOUT {
+                    let _ = signals::kill(pid, Signal::KILL);
                     self.state = HelperState::Killed { pid };
-                    return Some(LogEvent::CorosyncStalled { silent: now - alive });
+                    let silent = now.saturating_since(last_sign);
+                    return Some(LogEvent::of_cluster(Kind::CorosyncStalled { silent }));
                 }
-                // It works: it may be made anew at once when it dies.
-                self.pause = RESTART_PAUSES.0;
-                self.state = HelperState::Running { pid, look_at: alive.min(now) + STALL_TIMEOUT };
+                self.backoff.reset();
+                self.state = HelperState::Running { pid, check_at: last_sign.min(now) + STALL_TIMEOUT };
             }
             HelperState::Pausing { until } if now >= until => {
                 let subject = self.subject;
                 let serve = |channels: &_, supervisor: &_| helper::serve(channels, supervisor, subject);
                 self.state = match fork(&self.channels, serve) {
-                    Ok(pid) => HelperState::Running { pid, look_at: now + STALL_TIMEOUT },
-                    Err(_) => HelperState::Pausing { until: now + self.pause },
+                    Ok(pid) => HelperState::Running { pid, check_at: now + STALL_TIMEOUT },
+                    Err(_) => HelperState::Pausing { until: now + self.backoff.pause() },
                 };
             }
             _ => {}
@@ -244,6 +262,6 @@ impl HelperHandle {
             return None;
         }
         self.corosync_was_lost = lost;
-        Some(if lost { LogEvent::CorosyncLost } else { LogEvent::CorosyncBack })
+        Some(LogEvent::of_cluster(if lost { Kind::CorosyncLost } else { Kind::CorosyncBack }))
     }
 }

@@ -1,59 +1,63 @@
-//! What a dead instance left behind of its own children, and its end.
+//! Ends the processes that a dead instance left behind.
 
 #![forbid(unsafe_code)]
 
 use std::path::Path;
+use std::time::Duration;
 
+use nix::unistd::Pid;
+
+use crate::sys::clock;
 use crate::sys::descent_mark::DescentMark;
 use crate::sys::process;
-use crate::sys::{clock, signals};
+use crate::sys::signals::{self, Signal};
 
-/// How long to wait for processes that were killed, in ns. What the kernel holds for longer cannot be ended.
-const END_TIMEOUT: u64 = 1_000_000_000;
+/// The longest wait for processes that were killed. A process that takes longer is held by the kernel, such as by a disk
+/// that does not answer, and may stay for ever.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn children() -> Vec<i32> {
-    process::children(Path::new("/proc/self"))
-}
-
-/// The children of the supervisor, which is a subreaper. The kernel hands it those of its instances when their parents have died, and those
-/// of other children, which are no business of the supervisor.
+/// Tells the processes that instances left behind from the other children of the supervisor.
+///
+/// The supervisor is a subreaper, so the kernel makes it the parent of orphans among its descendants. These are descendants of
+/// its instances, and of children from before `sam_register`, which it leaves alone.
 #[derive(Debug)]
 pub struct KillGroup {
-    /// What every descendant of an instance has.
+    /// The mark of every descendant of an instance.
     mark: DescentMark,
-    /// Children that no instance has left, or that cannot be ended.
-    spared: Vec<i32>,
+    /// Children that no instance left behind, or that cannot be ended.
+    spared: Vec<Pid>,
 }
 
 impl KillGroup {
-    /// Of a supervisor that is about to make its first instance: its children so far, `early`, are not touched.
-    pub fn new(mark: DescentMark, earlier_children: &[i32]) -> KillGroup {
+    /// Returns the group of a supervisor that is about to make its first instance, and has `earlier_children`.
+    pub fn new(mark: DescentMark, earlier_children: &[Pid]) -> KillGroup {
         KillGroup { mark, spared: earlier_children.to_vec() }
     }
 
-    /// `pid` is reaped: others may get its number.
-    pub fn forget(&mut self, pid: i32) {
+    /// Records that the child `pid` is reaped. The kernel may give the pid to another process.
+    pub fn forget(&mut self, pid: Pid) {
         self.spared.retain(|&spared| spared != pid);
     }
 
-    /// Ends all that an instance has left, but not these; a child of one that was ended is the supervisor's then. How many were ended, and how many
-    /// could not be.
-    pub fn end(&mut self, others: &[i32]) -> (usize, usize) {
-        let until = clock::now().saturating_add(END_TIMEOUT);
+    /// Kills all processes that an instance left behind, but not `others`. Returns how many have ended, and how many could not
+    /// be ended.
+    pub fn end(&mut self, others: &[Pid]) -> (usize, usize) {
+        let deadline = clock::now() + END_TIMEOUT;
         let (mut ended, mut left) = (0, 0);
+        // The children of a process that has ended become children of the supervisor, and are found in the next round.
         loop {
-            let mut found = children();
+            let mut found = process::children(Path::new("/proc/self"));
             found.retain(|pid| !self.spared.contains(pid) && !others.contains(pid) && self.mark.is_on(*pid));
-            if found.is_empty() || clock::now() >= until {
+            if found.is_empty() || clock::now() >= deadline {
                 return (ended, left + found.len());
             }
             let killed: Vec<bool> =
-                found.iter().map(|&pid| signals::send(pid, libc::SIGKILL).is_ok()).collect();
+                found.iter().map(|&pid| signals::kill(pid, Signal::KILL).is_ok()).collect();
             for (pid, killed) in found.into_iter().zip(killed) {
-                if killed && process::reap_until(pid, until) {
+                if killed && process::reap_until(pid, deadline) {
                     ended += 1;
                 } else {
-                    // Not to be waited for again.
+                    // The next round does not wait for it again.
                     left += 1;
                     self.spared.push(pid);
                 }

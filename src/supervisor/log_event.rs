@@ -1,524 +1,365 @@
-//! What the supervisor tells the operator: one line per recovery step.
+//! What the supervisor tells the administrator: one line per recovery step.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::log::{Entry, Priority};
 use crate::settings::RestartLimit;
 use crate::sys::process::ExitStatus;
+use crate::sys::signals::Signal;
+use crate::time::MonotonicTime;
 
-/// Why an instance was lost, when it was the supervisor's doing.
+/// The reason why the supervisor warned or ended an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It was silent for too long.
+    /// The instance was silent for too long.
     Silent,
-    /// Its health check said that it is not well.
+    /// The health check of the instance returned "unhealthy".
     Unhealthy,
     /// Quorum was lost.
     NoQuorum,
 }
 
-/// How a signal that the supervisor got came to the instance.
+/// How a signal that the supervisor received gets to the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// The supervisor passed it on.
+    /// The supervisor passed the signal on.
     Forwarded,
-    /// The terminal sent it to both.
+    /// The terminal sent the signal to both.
     ByTerminal,
-    /// Not by the supervisor: SAM_FORWARD_SIGNALS is 0.
+    /// The supervisor did not pass the signal on, because SAM_FORWARD_SIGNALS is 0.
     Withheld,
 }
 
-/// One step of a recovery. Times in ns.
+/// One step of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogEvent {
-    /// The instance was silent for too long and was sent `signal` (0: none).
+pub struct LogEvent {
+    /// The id of the instance that the event is about, if there is one.
+    pub id: Option<u32>,
+    /// The pid of that instance, where it is known.
+    pub pid: Option<Pid>,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What happened in one step of a recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The instance was silent for too long and was sent the warning signal, if it has one.
     Warned {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// How long it was silent.
-        silent: u64,
-        /// How long it may be.
-        limit: u64,
-        /// The signal.
-        signal: i32,
+        /// The length of the silence.
+        silent: Duration,
+        /// The longest silence allowed.
+        limit: Duration,
+        /// The warning signal.
+        signal: Option<Signal>,
     },
-    /// The instance's own callback said that it is not well, and it warned itself.
-    Unhealthy {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-    },
+    /// The callback of the instance returned "unhealthy", and the instance warned itself.
+    Unhealthy,
     /// A heartbeat came after the warning.
     Recovered {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// How long it was silent.
-        silent: u64,
-        /// When it had been warned.
-        at: u64,
+        /// The length of the silence.
+        silent: Duration,
+        /// The time of the warning.
+        at: MonotonicTime,
     },
-    /// The warning did not help; it was sent `signal`, SIGKILL or the one for a hang.
+    /// No heartbeat came after the warning. The instance was sent SIGKILL, or the signal for a hang.
     Killed {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// How long it was silent.
-        silent: u64,
+        /// The length of the silence.
+        silent: Duration,
         /// The signal.
-        signal: i32,
+        signal: Signal,
     },
-    /// It did not end in time after the signal for a hang; it was sent SIGKILL.
+    /// The instance did not end in time after the signal for a hang, and was sent SIGKILL.
     KilledAfterHangSignal {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// Its core file was still being written.
+        /// The kernel was still writing the core file.
         dumping: bool,
     },
-    /// A debugger began to trace it, or left it.
+    /// A debugger began to trace the instance, or detached from it.
     Traced {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// It began.
+        /// The debugger began to trace.
         traced: bool,
     },
-    /// The kernel did not let the supervisor send the instance a signal; errno.
+    /// The kernel refused to send the instance a signal.
     SignalRefused {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
         /// The signal.
-        signal: i32,
-        /// Why.
-        errno: i32,
+        signal: Signal,
+        /// The error.
+        errno: Errno,
     },
-    /// The program was told to end by `signal`: no restart follows the end of this instance.
+    /// The program was told to end by a signal: no restart follows the end of this instance.
     ToldToEnd {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
         /// The signal.
-        signal: i32,
-        /// How it came to the instance.
+        signal: Signal,
+        /// How the signal gets to the instance.
         delivery: Delivery,
     },
     /// A signal that arrived while there was no instance was never passed on.
     SignalDropped {
-        /// Number of the instance that it was held for.
-        id: u32,
         /// The signal.
-        signal: i32,
+        signal: Signal,
     },
-    /// What a dead instance left behind of its own children was ended.
+    /// Processes that a dead instance left behind were ended.
     GroupEnded {
-        /// Number of the instance.
-        id: u32,
-        /// So many were ended.
+        /// The number of processes that have ended.
         ended: usize,
-        /// So many could not be.
+        /// The number of processes that could not be ended.
         left: usize,
     },
-    /// The instance was started when quorum was lost, and was sent `signal` (0: none).
+    /// Quorum was lost while the instance was started. The instance was sent the warning signal, if it has one.
     QuorumWarning {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// The signal.
-        signal: i32,
+        /// The warning signal.
+        signal: Option<Signal>,
     },
-    /// It neither stopped nor ended in time; it was sent SIGKILL.
-    KilledForQuorum {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-    },
+    /// The instance neither stopped nor ended in time after the loss of quorum, and was sent SIGKILL.
+    KilledForQuorum,
     /// The cluster partition is not quorate any more.
     QuorumLost,
-    /// It is quorate again.
+    /// The cluster partition is quorate again.
     QuorumBack,
     /// corosync cannot be reached any more.
     CorosyncLost,
-    /// It can be reached again.
+    /// corosync can be reached again.
     CorosyncBack,
-    /// The process that talks to corosync has not got on with its work for so long: corosync blocks it. It was
-    /// killed, and will be made anew.
+    /// corosync blocked the cluster helper for too long. The helper was killed, and will be started again.
     CorosyncStalled {
-        /// Since its last sign of life.
-        silent: u64,
+        /// The time since the last sign of life of the helper.
+        silent: Duration,
     },
-    /// The instance is gone.
+    /// The instance has ended.
     Lost {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// How it ended.
+        /// How the instance ended.
         status: ExitStatus,
-        /// What the supervisor had against it.
+        /// The reason why the supervisor had warned or ended the instance.
         reason: Option<Reason>,
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.
-    MayHaveDaemonized {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-    },
-    /// The instance exited with 0, and a process that it forked is the instance from now on.
+    MayHaveDaemonized,
+    /// The instance exited with 0, and a process that it forked is the instance from now on. The pid of the event is that
+    /// of the process.
     Adopted {
-        /// Number of the instance.
-        id: u32,
-        /// The pid of that process.
-        pid: i32,
-        /// The pid of the instance so far.
-        before: i32,
+        /// The pid of the instance that exited.
+        before: Pid,
     },
-    /// The instance exited with 0, and the program goes on in a process that cannot be supervised.
-    OutOfReach {
-        /// Number of the instance.
-        id: u32,
-        /// The pid of that process; 0: not known.
-        pid: i32,
-    },
+    /// The instance exited with 0, and the program goes on in a process that cannot be supervised. The pid of the event is
+    /// that of the process.
+    OutOfReach,
     /// The next instance cannot be made, because the first process of the PID namespace of the instances has ended.
-    NoMoreProcesses {
-        /// Number of the next instance.
-        id: u32,
-    },
+    NoMoreProcesses,
     /// The next instance was made.
     Restarted {
-        /// Number of the instance.
-        id: u32,
-        /// Its pid.
-        pid: i32,
-        /// From the news of the loss.
-        took: u64,
+        /// The time since the supervisor noticed the loss.
+        took: Duration,
     },
-    /// The next instance could not be made; errno. The next try follows after `pause`.
+    /// The next instance could not be made.
     LaunchFailed {
-        /// Number of the instance.
-        id: u32,
-        /// Why.
-        errno: i32,
-        /// Until the next try.
-        pause: u64,
+        /// The error.
+        errno: Errno,
+        /// The pause before the next try.
+        pause: Duration,
     },
     /// The next instance is made after a pause.
     Delayed {
-        /// Number of the next instance.
-        id: u32,
         /// The pause.
-        pause: u64,
+        pause: Duration,
     },
-    /// There were too many restarts: the supervisor gives up.
+    /// The supervisor gives up, because there were too many restarts.
     LimitReached {
-        /// Number of the last instance.
-        id: u32,
-        /// What was allowed.
+        /// The limit.
         limit: RestartLimit,
     },
 }
 
 impl LogEvent {
-    /// As an entry of the log.
+    /// Returns an event that is about no instance.
+    pub const fn of_cluster(kind: Kind) -> LogEvent {
+        LogEvent { id: None, pid: None, kind }
+    }
+
+    /// Returns the event as an entry of the log.
     pub fn entry(&self) -> Entry {
-        let mut fields = vec![("STEP", self.step().to_owned())];
-        fields.extend(self.instance().map(|id| ("INSTANCE", id.to_string())));
-        fields.extend(self.pid().map(|pid| ("PID", pid.to_string())));
-        fields.extend(self.reason().map(|reason| ("REASON", reason.to_owned())));
-        Entry { priority: self.priority(), text: self.to_string(), fields }
+        let (priority, step, reason) = self.kind.class();
+        let mut fields = vec![("STEP", step.to_owned())];
+        fields.extend(self.id.map(|id| ("INSTANCE", id.to_string())));
+        fields.extend(self.pid.map(|pid| ("PID", pid.to_string())));
+        fields.extend(reason.map(|reason| ("REASON", reason.to_owned())));
+        Entry { priority, text: self.to_string(), fields }
     }
+}
 
-    fn priority(&self) -> Priority {
+impl Kind {
+    /// Returns how much the event matters, and the values of the journal fields SAM_STEP and SAM_REASON.
+    fn class(&self) -> (Priority, &'static str, Option<&'static str>) {
+        use Priority::{Error, Info, Notice, Warning};
         match self {
-            LogEvent::Lost { status: ExitStatus::Exited(0), reason: None, .. } => Priority::Info,
-            LogEvent::Recovered { .. }
-            | LogEvent::Restarted { .. }
-            | LogEvent::MayHaveDaemonized { .. }
-            | LogEvent::Adopted { .. }
-            | LogEvent::Delayed { .. }
-            | LogEvent::Traced { .. }
-            | LogEvent::GroupEnded { left: 0, .. }
-            | LogEvent::ToldToEnd { .. }
-            | LogEvent::QuorumBack
-            | LogEvent::CorosyncBack => Priority::LogEvent,
-            LogEvent::Warned { .. }
-            | LogEvent::Unhealthy { .. }
-            | LogEvent::GroupEnded { .. }
-            | LogEvent::SignalDropped { .. }
-            | LogEvent::QuorumWarning { .. }
-            | LogEvent::QuorumLost
-            | LogEvent::CorosyncLost
-            | LogEvent::CorosyncStalled { .. } => Priority::Warning,
-            LogEvent::Killed { .. }
-            | LogEvent::KilledAfterHangSignal { .. }
-            | LogEvent::KilledForQuorum { .. }
-            | LogEvent::SignalRefused { .. }
-            | LogEvent::Lost { .. }
-            | LogEvent::LaunchFailed { .. }
-            | LogEvent::OutOfReach { .. }
-            | LogEvent::NoMoreProcesses { .. }
-            | LogEvent::LimitReached { .. } => Priority::Error,
-        }
-    }
-
-    fn step(&self) -> &'static str {
-        match self {
-            LogEvent::Warned { .. } | LogEvent::Unhealthy { .. } | LogEvent::QuorumWarning { .. } => "warned",
-            LogEvent::Recovered { .. } => "recovered",
-            LogEvent::Killed { .. }
-            | LogEvent::KilledAfterHangSignal { .. }
-            | LogEvent::KilledForQuorum { .. } => "killed",
-            LogEvent::QuorumLost => "quorum-lost",
-            LogEvent::QuorumBack => "quorum-back",
-            LogEvent::CorosyncLost | LogEvent::CorosyncStalled { .. } => "corosync-lost",
-            LogEvent::CorosyncBack => "corosync-back",
-            LogEvent::Traced { traced: true, .. } => "held",
-            LogEvent::Traced { traced: false, .. } => "traced_until",
-            LogEvent::GroupEnded { .. } => "group-ended",
-            LogEvent::SignalRefused { .. } => "refused",
-            LogEvent::ToldToEnd { .. } => "final",
-            LogEvent::SignalDropped { .. } => "signal-dropped",
-            LogEvent::Lost { .. } => "lost",
-            LogEvent::Restarted { .. } => "restarted",
-            LogEvent::LaunchFailed { .. } | LogEvent::Delayed { .. } => "delayed",
-            LogEvent::MayHaveDaemonized { .. } => "left",
-            LogEvent::Adopted { .. } => "adopted",
-            LogEvent::LimitReached { .. }
-            | LogEvent::OutOfReach { .. }
-            | LogEvent::NoMoreProcesses { .. } => "gave-up",
-        }
-    }
-
-    fn instance(&self) -> Option<u32> {
-        match *self {
-            LogEvent::Warned { id, .. }
-            | LogEvent::Unhealthy { id, .. }
-            | LogEvent::Recovered { id, .. }
-            | LogEvent::Killed { id, .. }
-            | LogEvent::KilledAfterHangSignal { id, .. }
-            | LogEvent::Traced { id, .. }
-            | LogEvent::GroupEnded { id, .. }
-            | LogEvent::SignalRefused { id, .. }
-            | LogEvent::ToldToEnd { id, .. }
-            | LogEvent::SignalDropped { id, .. }
-            | LogEvent::Lost { id, .. }
-            | LogEvent::Restarted { id, .. }
-            | LogEvent::LaunchFailed { id, .. }
-            | LogEvent::Delayed { id, .. }
-            | LogEvent::LimitReached { id, .. }
-            | LogEvent::MayHaveDaemonized { id, .. }
-            | LogEvent::Adopted { id, .. }
-            | LogEvent::OutOfReach { id, .. }
-            | LogEvent::NoMoreProcesses { id }
-            | LogEvent::QuorumWarning { id, .. }
-            | LogEvent::KilledForQuorum { id, .. } => Some(id),
-            LogEvent::QuorumLost
-            | LogEvent::QuorumBack
-            | LogEvent::CorosyncLost
-            | LogEvent::CorosyncBack
-            | LogEvent::CorosyncStalled { .. } => None,
-        }
-    }
-
-    fn pid(&self) -> Option<i32> {
-        match *self {
-            LogEvent::Warned { pid, .. }
-            | LogEvent::Unhealthy { pid, .. }
-            | LogEvent::Recovered { pid, .. }
-            | LogEvent::Killed { pid, .. }
-            | LogEvent::KilledAfterHangSignal { pid, .. }
-            | LogEvent::Traced { pid, .. }
-            | LogEvent::SignalRefused { pid, .. }
-            | LogEvent::ToldToEnd { pid, .. }
-            | LogEvent::Lost { pid, .. }
-            | LogEvent::Restarted { pid, .. }
-            | LogEvent::MayHaveDaemonized { pid, .. }
-            | LogEvent::Adopted { pid, .. }
-            | LogEvent::QuorumWarning { pid, .. }
-            | LogEvent::KilledForQuorum { pid, .. } => Some(pid),
-            LogEvent::OutOfReach { pid, .. } => Some(pid).filter(|&pid| pid != 0),
-            _ => None,
-        }
-    }
-
-    fn reason(&self) -> Option<&'static str> {
-        match self {
-            LogEvent::Warned { .. } | LogEvent::Killed { .. } | LogEvent::KilledAfterHangSignal { .. } => {
-                Some("silent")
-            }
-            LogEvent::Traced { .. } => Some("debugger"),
-            LogEvent::Unhealthy { .. } => Some("unhealthy"),
-            LogEvent::Lost { status, reason, .. } => Some(match (reason, status) {
-                (Some(Reason::Silent), _) => "silent",
-                (Some(Reason::Unhealthy), _) => "unhealthy",
-                (Some(Reason::NoQuorum), _) => "no-quorum",
-                (None, ExitStatus::Exited(_)) => "exited",
-                (None, ExitStatus::Killed { .. }) => "signal",
-                (None, ExitStatus::Unknown) => "unknown",
-            }),
-            LogEvent::ToldToEnd { .. } | LogEvent::SignalDropped { .. } => Some("signal"),
-            LogEvent::LaunchFailed { .. } => Some("fork"),
-            LogEvent::LimitReached { .. } => Some("restart-limit"),
-            LogEvent::OutOfReach { .. } => Some("not-a-child"),
-            LogEvent::NoMoreProcesses { .. } => Some("pid-namespace"),
-            LogEvent::QuorumWarning { .. } | LogEvent::KilledForQuorum { .. } => Some("no-quorum"),
-            _ => None,
+            Kind::Warned { .. } => (Warning, "warned", Some("silent")),
+            Kind::Unhealthy => (Warning, "warned", Some("unhealthy")),
+            Kind::QuorumWarning { .. } => (Warning, "warned", Some("no-quorum")),
+            Kind::Recovered { .. } => (Notice, "recovered", None),
+            Kind::Killed { .. } | Kind::KilledAfterHangSignal { .. } => (Error, "killed", Some("silent")),
+            Kind::KilledForQuorum => (Error, "killed", Some("no-quorum")),
+            Kind::Traced { traced: true } => (Notice, "held", Some("debugger")),
+            Kind::Traced { traced: false } => (Notice, "released", Some("debugger")),
+            Kind::SignalRefused { .. } => (Error, "refused", None),
+            Kind::ToldToEnd { .. } => (Notice, "final", Some("signal")),
+            Kind::SignalDropped { .. } => (Warning, "signal-dropped", Some("signal")),
+            Kind::GroupEnded { left: 0, .. } => (Notice, "group-ended", None),
+            Kind::GroupEnded { .. } => (Warning, "group-ended", None),
+            Kind::QuorumLost => (Warning, "quorum-lost", None),
+            Kind::QuorumBack => (Notice, "quorum-back", None),
+            Kind::CorosyncLost | Kind::CorosyncStalled { .. } => (Warning, "corosync-lost", None),
+            Kind::CorosyncBack => (Notice, "corosync-back", None),
+            Kind::Lost { status: ExitStatus::Exited(0), reason: None } => (Info, "lost", Some("exited")),
+            Kind::Lost { status, reason } => (Error, "lost", Some(cause(*status, *reason))),
+            Kind::MayHaveDaemonized => (Notice, "left", None),
+            Kind::Adopted { .. } => (Notice, "adopted", None),
+            Kind::OutOfReach => (Error, "gave-up", Some("not-a-child")),
+            Kind::NoMoreProcesses => (Error, "gave-up", Some("pid-namespace")),
+            Kind::Restarted { .. } => (Notice, "restarted", None),
+            Kind::LaunchFailed { .. } => (Error, "delayed", Some("fork")),
+            Kind::Delayed { .. } => (Notice, "delayed", None),
+            Kind::LimitReached { .. } => (Error, "gave-up", Some("restart-limit")),
         }
     }
 }
 
-/// ns as ms.
-fn ms(ns: u64) -> u64 {
-    ns / 1_000_000
+/// Returns the value of SAM_REASON for the end of an instance.
+fn cause(status: ExitStatus, reason: Option<Reason>) -> &'static str {
+    match (reason, status) {
+        (Some(Reason::Silent), _) => "silent",
+        (Some(Reason::Unhealthy), _) => "unhealthy",
+        (Some(Reason::NoQuorum), _) => "no-quorum",
+        (None, ExitStatus::Exited(_)) => "exited",
+        (None, ExitStatus::Killed { .. }) => "signal",
+        (None, ExitStatus::Unknown) => "unknown",
+    }
 }
 
 impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            LogEvent::Warned { id, pid, silent, limit, signal } => {
-                write!(f, "instance {id} (pid {pid}) silent for {} ms (limit {}), ", ms(silent), ms(limit))?;
-                if signal == 0 {
-                    f.write_str("no warning wanted")
-                } else {
-                    write!(f, "sent {}", SignalName(signal))
-                }
+        let subject = Subject(self.id, self.pid);
+        let id_alone = Subject(self.id, None);
+        match self.kind {
+            Kind::Warned { silent, limit, signal } => {
+                let (silent, limit) = (silent.as_millis(), limit.as_millis());
+                write!(f, "{subject} silent for {silent} ms (limit {limit}), {}", Warning(signal))
             }
-            LogEvent::Unhealthy { id, pid } => {
-                write!(f, "instance {id} (pid {pid}) failed its health check and warned itself")
+            Kind::Unhealthy => write!(f, "{subject} failed its health check and warned itself"),
+            Kind::Recovered { silent, .. } => {
+                write!(f, "{subject} recovered, silent for {} ms at most", silent.as_millis())
             }
-            LogEvent::Recovered { id, pid, silent, .. } => {
-                write!(f, "instance {id} (pid {pid}) recovered, silent for {} ms at most", ms(silent))
+            Kind::Killed { silent, signal } => {
+                write!(f, "{subject} silent for {} ms in spite of the warning, ", silent.as_millis())?;
+                if signal == Signal::KILL { f.write_str("killed") } else { write!(f, "sent {signal}") }
             }
-            LogEvent::Killed { id, pid, silent, signal } => {
-                let silent = ms(silent);
-                write!(f, "instance {id} (pid {pid}) silent for {silent} ms in spite of the warning, ")?;
-                if signal == libc::SIGKILL {
-                    f.write_str("killed")
-                } else {
-                    write!(f, "sent {}", SignalName(signal))
-                }
-            }
-            LogEvent::KilledAfterHangSignal { id, pid, dumping } => {
+            Kind::KilledAfterHangSignal { dumping } => {
                 let dumped = if dumping { ", its core file cut short" } else { "" };
-                write!(f, "instance {id} (pid {pid}) did not end in time, killed{dumped}")
+                write!(f, "{subject} did not end in time, killed{dumped}")
             }
-            LogEvent::Traced { id, pid, traced: true } => {
-                write!(f, "instance {id} (pid {pid}) is traced by a debugger, health checks held")
+            Kind::Traced { traced: true } => {
+                write!(f, "{subject} is traced by a debugger, health checks held")
             }
-            LogEvent::Traced { id, pid, traced: false } => {
-                write!(f, "instance {id} (pid {pid}) is traced no more, health checks go on")
+            Kind::Traced { traced: false } => write!(f, "{subject} is traced no more, health checks go on"),
+            Kind::SignalRefused { signal, errno } => {
+                let again = if signal == Signal::KILL { ", tried again" } else { "" };
+                write!(f, "{subject} cannot be sent {signal}: {}{again}", errno.desc())
             }
-            LogEvent::SignalRefused { id, pid, signal, errno } => {
-                let why = nix::errno::Errno::from_raw(errno).desc();
-                write!(f, "instance {id} (pid {pid}) cannot be sent {}: {why}", SignalName(signal))?;
-                if signal == libc::SIGKILL { f.write_str(", tried again") } else { Ok(()) }
-            }
-            LogEvent::ToldToEnd { id, pid, signal, delivery } => {
-                let name = SignalName(signal);
+            Kind::ToldToEnd { signal, delivery } => {
                 match delivery {
-                    Delivery::Forwarded => write!(f, "{name} passed on to instance {id} (pid {pid})"),
-                    Delivery::ByTerminal => {
-                        write!(f, "{name} sent to instance {id} (pid {pid}) by the terminal")
-                    }
-                    Delivery::Withheld => write!(f, "{name} not passed on to instance {id} (pid {pid})"),
+                    Delivery::Forwarded => write!(f, "{signal} passed on to {subject}"),
+                    Delivery::ByTerminal => write!(f, "{signal} sent to {subject} by the terminal"),
+                    Delivery::Withheld => write!(f, "{signal} not passed on to {subject}"),
                 }?;
                 f.write_str(", no restart will follow")
             }
-            LogEvent::SignalDropped { id, signal } => {
-                write!(
-                    f,
-                    "{} for instance {id} dropped, it arrived while there was no instance",
-                    SignalName(signal)
-                )
+            Kind::SignalDropped { signal } => {
+                write!(f, "{signal} for {subject} dropped, it arrived while there was no instance")
             }
-            LogEvent::GroupEnded { id, ended, left } => {
+            Kind::GroupEnded { ended, left } => {
                 let processes = |number| if number == 1 { "process" } else { "processes" };
-                write!(f, "ended {ended} {} that instance {id} left behind", processes(ended))?;
+                write!(f, "ended {ended} {} that {subject} left behind", processes(ended))?;
                 if left > 0 {
                     write!(f, ", {left} {} could not be ended", processes(left))?;
                 }
                 Ok(())
             }
-            LogEvent::QuorumWarning { id, pid, signal } => {
-                write!(f, "instance {id} (pid {pid}) must not run without quorum, ")?;
-                if signal == 0 {
-                    f.write_str("no warning wanted")
-                } else {
-                    write!(f, "sent {}", SignalName(signal))
-                }
+            Kind::QuorumWarning { signal } => {
+                write!(f, "{subject} must not run without quorum, {}", Warning(signal))
             }
-            LogEvent::KilledForQuorum { id, pid } => {
-                write!(f, "instance {id} (pid {pid}) ran on without quorum, killed")
+            Kind::KilledForQuorum => write!(f, "{subject} ran on without quorum, killed"),
+            Kind::QuorumLost => f.write_str("quorum lost"),
+            Kind::QuorumBack => f.write_str("quorum regained"),
+            Kind::CorosyncLost => f.write_str("corosync lost"),
+            Kind::CorosyncBack => f.write_str("corosync is back"),
+            Kind::CorosyncStalled { silent } => {
+                write!(f, "corosync has not answered for {} ms, asked anew", silent.as_millis())
             }
-            LogEvent::QuorumLost => f.write_str("quorum lost"),
-            LogEvent::QuorumBack => f.write_str("quorum regained"),
-            LogEvent::CorosyncLost => f.write_str("corosync lost"),
-            LogEvent::CorosyncBack => f.write_str("corosync is back"),
-            LogEvent::CorosyncStalled { silent } => {
-                write!(f, "corosync has not answered for {} ms, asked anew", ms(silent))
+            Kind::Lost { status, reason } => {
+                let after = match reason {
+                    None => "",
+                    Some(Reason::Silent) => " after its silence",
+                    Some(Reason::NoQuorum) => " for want of quorum",
+                    Some(Reason::Unhealthy) => " after it failed its health check",
+                };
+                write!(f, "{subject} {status}{after}")
             }
-            LogEvent::Lost { id, pid, status, reason } => {
-                write!(f, "instance {id} (pid {pid}) {status}")?;
-                match reason {
-                    None => Ok(()),
-                    Some(Reason::Silent) => f.write_str(" after its silence"),
-                    Some(Reason::NoQuorum) => f.write_str(" for want of quorum"),
-                    Some(Reason::Unhealthy) => f.write_str(" after it failed its health check"),
-                }
+            Kind::MayHaveDaemonized => {
+                write!(f, "{subject} exited 0, a process that it forked may go on in its place")
             }
-            LogEvent::MayHaveDaemonized { id, pid } => {
-                write!(
-                    f,
-                    "instance {id} (pid {pid}) exited 0, a process that it forked may go on in its place"
-                )
+            Kind::Adopted { before } => {
+                let (before, pid) = (Subject(self.id, Some(before)), self.pid.map_or(0, Pid::as_raw));
+                write!(f, "{before} exited 0 and goes on in pid {pid}, which it forked")
             }
-            LogEvent::Adopted { id, pid, before } => {
-                write!(f, "instance {id} (pid {before}) exited 0 and goes on in pid {pid}, which it forked")
-            }
-            LogEvent::OutOfReach { id, pid } => {
-                write!(f, "instance {id} exited 0 and goes on in a process that cannot be supervised")?;
-                if pid != 0 {
+            Kind::OutOfReach => {
+                write!(f, "{id_alone} exited 0 and goes on in a process that cannot be supervised")?;
+                if let Some(pid) = self.pid {
                     write!(f, " (pid {pid})")?;
                 }
                 f.write_str(", giving up")
             }
-            LogEvent::NoMoreProcesses { id } => {
-                write!(
-                    f,
-                    "instance {id} cannot be started: process 1 of its PID namespace has ended, giving up"
-                )
+            Kind::NoMoreProcesses => {
+                write!(f, "{subject} cannot be started: process 1 of its PID namespace has ended, giving up")
             }
-            LogEvent::Restarted { id, pid, took } => {
-                let tenths = took / 100_000;
-                write!(f, "restarted as instance {id} (pid {pid}) in {}.{} ms", tenths / 10, tenths % 10)
+            Kind::Restarted { took } => {
+                let tenths = took.as_micros() / 100;
+                write!(f, "restarted as {subject} in {}.{} ms", tenths / 10, tenths % 10)
             }
-            LogEvent::LaunchFailed { id, errno, pause } => {
-                let why = nix::errno::Errno::from_raw(errno).desc();
-                write!(f, "instance {id} could not be started: {why}, next try in {} ms", ms(pause))
+            Kind::LaunchFailed { errno, pause } => {
+                let (why, pause) = (errno.desc(), pause.as_millis());
+                write!(f, "{subject} could not be started: {why}, next try in {pause} ms")
             }
-            LogEvent::Delayed { id, pause } => {
-                write!(f, "instance {id} follows in {} ms", ms(pause))
+            Kind::Delayed { pause } => write!(f, "{subject} follows in {} ms", pause.as_millis()),
+            Kind::LimitReached { limit } => {
+                let (restarts, seconds) = (limit.restarts, limit.window.as_secs());
+                write!(f, "restart limit reached ({restarts} within {seconds} s), giving up")
             }
-            LogEvent::LimitReached { limit, .. } => {
-                let seconds = limit.window / 1_000_000_000;
-                write!(f, "restart limit reached ({} within {seconds} s), giving up", limit.restarts)
-            }
+        }
+    }
+}
+
+/// The instance in a log line: `instance 4 (pid 456)`.
+struct Subject(Option<u32>, Option<Pid>);
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instance {}", self.0.unwrap_or(0))?;
+        self.1.map_or(Ok(()), |pid| write!(f, " (pid {pid})"))
+    }
+}
+
+/// The warning signal in a log line.
+struct Warning(Option<Signal>);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(signal) => write!(f, "sent {signal}"),
+            None => f.write_str("no warning wanted"),
         }
     }
 }
@@ -528,21 +369,9 @@ impl fmt::Display for ExitStatus {
         match *self {
             ExitStatus::Exited(code) => write!(f, "exited {code}"),
             ExitStatus::Killed { signal, core } => {
-                write!(f, "died of {}{}", SignalName(signal), if core { " (core dumped)" } else { "" })
+                write!(f, "died of {signal}{}", if core { " (core dumped)" } else { "" })
             }
             ExitStatus::Unknown => f.write_str("ended, its exit status is unknown"),
-        }
-    }
-}
-
-/// A signal by its name, SIGTERM and the like.
-struct SignalName(i32);
-
-impl fmt::Display for SignalName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::sys::signal::Signal::try_from(self.0) {
-            Ok(signal) => f.write_str(signal.as_str()),
-            Err(_) => write!(f, "signal {}", self.0),
         }
     }
 }

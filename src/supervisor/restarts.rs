@@ -1,36 +1,47 @@
-//! How often instances are restarted, and after what pause.
+//! The limit on restarts, and the delay before each.
 
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use super::backoff::Backoff;
 use crate::settings::{RestartDelay, RestartLimit};
+use crate::time::MonotonicTime;
 
-/// An instance that has run this many times as long as the pause before it has done well.
-const RECOVERED: u64 = 10;
+/// An instance that has run for this many times the delay before it has recovered: the next delay is the first one again.
+/// SAM_RESTART_DELAY is documented so in sam_overview(3).
+const RECOVERED: u32 = 10;
 
-/// The restarts of a supervisor so far, and what was said about them.
+/// The restarts of a supervisor so far.
 #[derive(Debug, Clone, Hash)]
 pub struct Restarts {
     limit: Option<RestartLimit>,
-    delay: Option<RestartDelay>,
-    /// When the latest ones were, as many as the limit allows.
-    latest: VecDeque<u64>,
-    /// The pause before the last one; 0: there was none.
-    pause: u64,
+    delay: Option<Backoff>,
+    /// The times of the latest restarts, as many as the limit allows.
+    latest: VecDeque<MonotonicTime>,
+    /// The delay before the last restart.
+    last_delay: Duration,
 }
 
 impl Restarts {
-    /// No restarts yet.
+    /// Returns a record of no restarts.
     pub fn new(limit: Option<RestartLimit>, delay: Option<RestartDelay>) -> Restarts {
-        Restarts { limit, delay, latest: VecDeque::new(), pause: 0 }
+        Restarts {
+            limit,
+            delay: delay.map(|delay| Backoff::new(delay.first, delay.last)),
+            latest: VecDeque::with_capacity(limit.map_or(0, |limit| limit.restarts)),
+            last_delay: Duration::ZERO,
+        }
     }
 
-    /// One more at `now`, of an instance that ran for `ran` ns: the pause before it in ns, or the limit that it
-    /// would go beyond.
-    pub fn next(&mut self, now: u64, ran: u64) -> Result<u64, RestartLimit> {
+    /// Records a restart at `now`, after an instance that ran for the time `ran`. Returns the delay before the restart.
+    ///
+    /// # Errors
+    /// The limit, if this restart would exceed it.
+    pub fn next(&mut self, now: MonotonicTime, ran: Duration) -> Result<Duration, RestartLimit> {
         if let Some(limit) = self.limit {
-            while self.latest.front().is_some_and(|&at| now - at >= limit.window) {
+            while self.latest.front().is_some_and(|&at| now.saturating_since(at) >= limit.window) {
                 self.latest.pop_front();
             }
             if self.latest.len() >= limit.restarts {
@@ -38,11 +49,13 @@ impl Restarts {
             }
             self.latest.push_back(now);
         }
-        if let Some(delay) = self.delay {
-            let did_well = self.pause == 0 || ran / RECOVERED >= self.pause;
-            self.pause = if did_well { delay.first } else { (self.pause * 2).min(delay.last) };
+        if let Some(delay) = &mut self.delay {
+            if ran / RECOVERED >= self.last_delay {
+                delay.reset();
+            }
+            self.last_delay = delay.advance();
         }
-        Ok(self.pause)
+        Ok(self.last_delay)
     }
 }
 
@@ -50,53 +63,61 @@ impl Restarts {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1_000_000;
-    const S: u64 = 1_000_000_000;
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn at(seconds: u64) -> MonotonicTime {
+        MonotonicTime::from_ns(0) + Duration::from_secs(seconds)
+    }
 
     #[test]
-    fn without_limit_and_delay_restarts_come_at_once_for_ever() {
+    fn restarts_without_limit_and_delay_come_at_once_for_ever() {
         let mut restarts = Restarts::new(None, None);
-        assert!((1..100_000).all(|now| restarts.next(now, 1) == Ok(0)));
+        assert!((1..100_000).all(|now| restarts.next(at(now), Duration::ZERO) == Ok(Duration::ZERO)));
     }
 
     #[test]
-    fn more_than_the_limit_within_the_window_is_too_many() {
-        let limit = RestartLimit { restarts: 3, window: 10 * S };
+    fn restart_beyond_the_limit_within_the_window_is_refused() {
+        let limit = RestartLimit { restarts: 3, window: Duration::from_secs(10) };
         let mut restarts = Restarts::new(Some(limit), None);
-        let mut at = |seconds: u64| restarts.next(seconds * S, 0).is_ok();
-        assert_eq!([at(100), at(105), at(109)], [true; 3]);
+        let mut is_restarted = |seconds| restarts.next(at(seconds), Duration::ZERO).is_ok();
+        assert_eq!([is_restarted(100), is_restarted(105), is_restarted(109)], [true; 3]);
         // The first has just left the window; three are in it then.
-        assert_eq!([at(110), at(114)], [true, false]);
+        assert_eq!([is_restarted(110), is_restarted(114)], [true, false]);
         // Giving up is for ever in the supervisor; the window itself slides on.
-        assert_eq!([at(115), at(118), at(119), at(120)], [true, false, true, true]);
-        assert_eq!([at(124), at(1000)], [false, true]);
-        assert_eq!(restarts.next(1000 * S, 0), Ok(0));
-        assert_eq!(restarts.next(1000 * S, 0), Ok(0));
-        assert_eq!(restarts.next(1000 * S, 0), Err(limit));
+        assert_eq!(
+            [is_restarted(115), is_restarted(118), is_restarted(119), is_restarted(120)],
+            [true, false, true, true]
+        );
+        assert_eq!([is_restarted(124), is_restarted(1000)], [false, true]);
+        assert_eq!(restarts.next(at(1000), Duration::ZERO), Ok(Duration::ZERO));
+        assert_eq!(restarts.next(at(1000), Duration::ZERO), Ok(Duration::ZERO));
+        assert_eq!(restarts.next(at(1000), Duration::ZERO), Err(limit));
     }
 
     #[test]
-    fn the_pause_doubles_up_to_the_longest() {
-        let delay = RestartDelay { first: 100 * MS, last: 500 * MS };
+    fn delay_doubles_up_to_the_longest() {
+        let delay = RestartDelay { first: ms(100), last: ms(500) };
         let mut restarts = Restarts::new(None, Some(delay));
-        let pauses: Vec<u64> = (0..6).map(|now| restarts.next(now, 0).unwrap() / MS).collect();
-        assert_eq!(pauses, [100, 200, 400, 500, 500, 500]);
+        let pauses = [0; 6].map(|_| restarts.next(at(0), Duration::ZERO).unwrap());
+        assert_eq!(pauses, [100, 200, 400, 500, 500, 500].map(ms));
     }
 
     #[test]
-    fn a_run_of_ten_pauses_brings_the_first_pause_back() {
-        let delay = RestartDelay { first: 100 * MS, last: 1600 * MS };
+    fn run_of_ten_delays_brings_the_first_delay_back() {
+        let delay = RestartDelay { first: ms(100), last: ms(1600) };
         let mut restarts = Restarts::new(None, Some(delay));
-        let mut after = |ran: u64| restarts.next(0, ran * MS).unwrap() / MS;
+        let mut after = |ran| restarts.next(at(0), ms(ran)).unwrap().as_millis();
         assert_eq!([after(0), after(999), after(1999)], [100, 200, 400]);
         assert_eq!(after(4000), 100, "ten times 400");
         assert_eq!([after(999), after(2000)], [200, 100]);
     }
 
     #[test]
-    fn a_single_pause_stays_as_it_is() {
-        let delay = RestartDelay { first: 70 * MS, last: 70 * MS };
+    fn delay_without_a_range_stays_as_it_is() {
+        let delay = RestartDelay { first: ms(70), last: ms(70) };
         let mut restarts = Restarts::new(None, Some(delay));
-        assert!((0..5).all(|now| restarts.next(now, 0) == Ok(70 * MS)));
+        assert!((0..5).all(|now| restarts.next(at(now), Duration::ZERO) == Ok(ms(70))));
     }
 }

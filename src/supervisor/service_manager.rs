@@ -1,5 +1,5 @@
-//! systemd's notification protocol, see sd_notify(3): what the supervisor supervises, and that it is itself alive.
-//! Never waits: what does not get through now is tried again with the next word.
+//! systemd's notification protocol (sd_notify(3)): tells the service manager what is supervised, and that the supervisor is
+//! alive. Never waits: a status that the service manager cannot take now is sent again with the next message.
 
 #![forbid(unsafe_code)]
 
@@ -7,61 +7,67 @@ use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use nix::unistd::Pid;
 
 use crate::log;
+use crate::time::MonotonicTime;
 
 /// A connection to the service manager.
 #[derive(Debug)]
 pub struct ServiceManager {
     address: SocketAddr,
-    /// None when there was no descriptor: to be tried again.
+    /// `None` if no descriptor was left. The next message tries again.
     socket: Option<UnixDatagram>,
-    /// What it does not know yet.
-    pending_log: Option<String>,
+    /// The status that the service manager does not know yet.
+    pending_status: Option<String>,
     watchdog: Option<Watchdog>,
 }
 
-/// The service manager wants a sign of life, by `due` ns the next.
+/// The service manager's watchdog (WATCHDOG_USEC in sd_watchdog_enabled(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Watchdog {
-    period: u64,
-    due: u64,
+    /// The time between two signs of life.
+    period: Duration,
+    /// The time of the next sign of life. `None`: at once.
+    due: Option<MonotonicTime>,
 }
 
 impl ServiceManager {
-    /// For the process `own_pid`; None where no service manager asks for notifications. `variable` is the
-    /// environment.
-    pub fn open(variable: impl Fn(&str) -> Option<Vec<u8>>, own_pid: i32) -> Option<ServiceManager> {
+    /// Opens the connection of the supervisor `own_pid`. Returns `None` if no service manager asks for notifications. `variable`
+    /// returns the value of an environment variable.
+    pub fn open(variable: impl Fn(&str) -> Option<Vec<u8>>, own_pid: Pid) -> Option<ServiceManager> {
         let address = address(&variable("NOTIFY_SOCKET")?)?;
         let number = |name| String::from_utf8(variable(name)?).ok()?.parse::<u64>().ok();
-        let is_ours =
-            variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == u64::try_from(own_pid).ok();
+        let is_ours = variable("WATCHDOG_PID").is_none()
+            || number("WATCHDOG_PID") == u64::try_from(own_pid.as_raw()).ok();
         let limit = number("WATCHDOG_USEC").filter(|&limit| is_ours && limit > 1);
-        // Twice as often as it has to be.
-        let watchdog = limit.map(|limit| Watchdog { period: limit.saturating_mul(1000) / 2, due: 0 });
-        Some(ServiceManager { address, socket: log::datagram_socket(), pending_log: None, watchdog })
+        // sd_watchdog_enabled(3) recommends half of the limit.
+        let watchdog = limit.map(|limit| Watchdog { period: Duration::from_micros(limit) / 2, due: None });
+        Some(ServiceManager { address, socket: log::datagram_socket(), pending_status: None, watchdog })
     }
 
-    /// The service manager shall know how it stands.
+    /// Sets the status that the next `send_due` sends.
     pub fn set_status(&mut self, status: String) {
-        self.pending_log = Some(status);
+        self.pending_status = Some(status);
     }
 
-    /// When to call send_due(), in ns.
-    pub fn due(&self) -> Option<u64> {
-        self.watchdog.map(|watchdog| watchdog.due)
+    /// Returns when to call `send_due` at the latest.
+    pub fn due(&self) -> Option<MonotonicTime> {
+        self.watchdog?.due
     }
 
-    /// Sends what is to be sent at `now` ns.
-    pub fn send_due(&mut self, now: u64) {
-        if let Some(status) = self.pending_log.take() {
+    /// Sends the status if it has changed, and a sign of life if that is due.
+    pub fn send_due(&mut self, now: MonotonicTime) {
+        if let Some(status) = self.pending_status.take() {
             if !self.send(&format!("STATUS={status}\n")) {
-                self.pending_log = Some(status);
+                self.pending_status = Some(status);
             }
         }
-        if let Some(watchdog) = self.watchdog.filter(|watchdog| now >= watchdog.due) {
+        if let Some(watchdog) = self.watchdog.filter(|watchdog| watchdog.due.is_none_or(|due| now >= due)) {
             self.send("WATCHDOG=1\n");
-            self.watchdog = Some(Watchdog { due: now.saturating_add(watchdog.period), ..watchdog });
+            self.watchdog = Some(Watchdog { due: Some(now + watchdog.period), ..watchdog });
         }
     }
 
@@ -74,7 +80,7 @@ impl ServiceManager {
     }
 }
 
-/// A path, or `@` and the name of an abstract socket.
+/// Returns the address in NOTIFY_SOCKET: a path, or `@` and the name of an abstract socket.
 fn address(text: &[u8]) -> Option<SocketAddr> {
     match text {
         [b'/', _, ..] => SocketAddr::from_pathname(OsStr::from_bytes(text)).ok(),
@@ -89,11 +95,14 @@ mod tests {
 
     fn open(variables: &[(&str, &str)]) -> Option<ServiceManager> {
         let found = |name: &str| variables.iter().find(|(variable, _)| *variable == name);
-        ServiceManager::open(|name| found(name).map(|(_, value)| value.as_bytes().to_vec()), 4711)
+        ServiceManager::open(
+            |name| found(name).map(|(_, value)| value.as_bytes().to_vec()),
+            Pid::from_raw(4711),
+        )
     }
 
     #[test]
-    fn sockets_are_paths_or_abstract() {
+    fn notify_socket_is_a_path_or_an_abstract_name() {
         assert!(open(&[("NOTIFY_SOCKET", "/run/systemd/notify")]).is_some());
         assert!(open(&[("NOTIFY_SOCKET", "@/org/systemd/notify")]).is_some());
         for address in ["", "@", "/", "run/notify", "vsock:2:1234", &format!("/{}", "x".repeat(200))] {
@@ -103,14 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_for_the_process_that_it_names_and_fed_at_half_its_time() {
+    fn watchdog_that_names_this_process_is_fed_twice_per_period() {
         let period = |variables: &[(&str, &str)]| {
             let socket = [("NOTIFY_SOCKET", "@test")];
             open(&[&socket, variables].concat()).unwrap().watchdog.map(|watchdog| watchdog.period)
         };
         assert_eq!(period(&[]), None);
-        assert_eq!(period(&[("WATCHDOG_USEC", "30000000")]), Some(15_000_000_000));
-        assert_eq!(period(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "4711")]), Some(15_000_000_000));
+        assert_eq!(period(&[("WATCHDOG_USEC", "30000000")]), Some(Duration::from_secs(15)));
+        assert_eq!(
+            period(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "4711")]),
+            Some(Duration::from_secs(15))
+        );
         assert_eq!(period(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "4712")]), None);
         assert_eq!(period(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "")]), None);
         for limit in ["", "0", "-1", "soon"] {

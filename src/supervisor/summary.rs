@@ -1,69 +1,65 @@
-//! How it stands with a supervised program, on one line.
+//! The state of a supervised program on one line.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::time::Duration;
 
-use super::log_event::LogEvent;
+use nix::unistd::Pid;
 
-/// The instance of the moment, and how it came to be.
+use super::log_event::{Kind, LogEvent};
+
+/// The instance of the moment, and the last event.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// Number and pid of the instance that lives.
-    instance: Option<(u32, i32)>,
+    /// Id and pid of the instance that lives.
+    instance: Option<(u32, Pid)>,
     launches: u64,
-    /// The last thing of note that happened to an instance, and when in ns since 1970.
-    last: Option<(String, u64)>,
-    /// What is being waited for while there is no instance.
+    /// The last event that the summary names, and the time since 1970.
+    last: Option<(String, Duration)>,
+    /// What the supervisor waits for while there is no instance.
     awaited: Option<LogEvent>,
 }
 
 impl Summary {
-    /// Instance `id` was made.
-    pub fn launched(&mut self, id: u32, pid: i32) {
+    /// Records that an instance was made.
+    pub fn launched(&mut self, id: u32, pid: Pid) {
         self.instance = Some((id, pid));
         self.launches += 1;
         self.awaited = None;
     }
 
-    /// Takes note of what happened at `time` ns since 1970.
-    pub fn note(&mut self, event: LogEvent, time: u64) {
-        match event {
-            LogEvent::Restarted { id, pid, .. } => self.launched(id, pid),
-            LogEvent::GroupEnded { .. } => {}
-            LogEvent::Adopted { id, pid, .. } => {
-                self.instance = Some((id, pid));
-                self.awaited = None;
-                self.last = Some((event.to_string(), time));
+    /// Records an event of the time `since_1970`.
+    pub fn note(&mut self, event: LogEvent, since_1970: Duration) {
+        let instance = event.id.zip(event.pid);
+        match event.kind {
+            Kind::Restarted { .. } => self.launches += 1,
+            Kind::GroupEnded { .. } | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {}
+            Kind::MayHaveDaemonized | Kind::LimitReached { .. } => {}
+            _ => self.last = Some((event.to_string(), since_1970)),
+        }
+        match event.kind {
+            Kind::Restarted { .. } | Kind::Adopted { .. } => (self.instance, self.awaited) = (instance, None),
+            Kind::MayHaveDaemonized | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {
+                (self.instance, self.awaited) = (None, Some(event));
             }
-            LogEvent::MayHaveDaemonized { .. } => {
-                self.instance = None;
-                self.awaited = Some(event);
-            }
-            LogEvent::Delayed { .. } | LogEvent::LaunchFailed { .. } => {
-                self.instance = None;
-                self.awaited = Some(event);
-            }
-            LogEvent::LimitReached { .. } => self.awaited = Some(event),
-            LogEvent::Lost { .. } => {
-                self.instance = None;
-                self.last = Some((event.to_string(), time));
-            }
-            _ => self.last = Some((event.to_string(), time)),
+            Kind::LimitReached { .. } => self.awaited = Some(event),
+            Kind::Lost { .. } => self.instance = None,
+            _ => {}
         }
     }
 
-    /// The pid of the instance that lives.
-    pub fn pid(&self) -> Option<i32> {
+    /// Returns the pid of the instance that lives.
+    pub fn pid(&self) -> Option<Pid> {
         self.instance.map(|(_, pid)| pid)
     }
 
-    /// The last thing of note that happened to an instance, and when in ns since 1970.
-    pub fn last(&self) -> Option<(&str, u64)> {
+    /// Returns the last event that the summary names, and its time since 1970.
+    pub fn last(&self) -> Option<(&str, Duration)> {
         self.last.as_ref().map(|(last, time)| (last.as_str(), *time))
     }
 
-    /// How many instances were made after the first.
+    /// Returns how many instances were made after the first.
     pub fn restarts(&self) -> u64 {
         self.launches.saturating_sub(1)
     }
@@ -90,22 +86,28 @@ mod tests {
     use crate::sys::process::ExitStatus;
 
     #[test]
-    fn it_names_the_instance_its_predecessors_and_what_happened_last() {
+    fn summary_names_the_instance_the_restarts_and_the_last_event() {
+        let pid = |number| Some(Pid::from_raw(number));
         let mut summary = Summary::default();
-        summary.launched(1, 70);
+        summary.launched(1, Pid::from_raw(70));
         assert_eq!(summary.to_string(), "instance 1 (pid 70), 0 restarts");
-        summary.note(LogEvent::Lost { id: 1, pid: 70, status: ExitStatus::Exited(3), reason: None }, 1);
+        let mut after = |id, pid, kind| {
+            summary.note(LogEvent { id: Some(id), pid, kind }, Duration::from_secs(1));
+            summary.to_string()
+        };
+        let lost = Kind::Lost { status: ExitStatus::Exited(3), reason: None };
         assert_eq!(
-            summary.to_string(),
+            after(1, pid(70), lost),
             "no instance, 0 restarts, last: instance 1 (pid 70) exited 3",
             "while the next is made"
         );
-        summary.note(LogEvent::Delayed { id: 2, pause: 250_000_000 }, 1);
         assert_eq!(
-            summary.to_string(),
+            after(2, None, Kind::Delayed { pause: Duration::from_millis(250) }),
             "instance 2 follows in 250 ms, 0 restarts, last: instance 1 (pid 70) exited 3"
         );
-        summary.note(LogEvent::Restarted { id: 2, pid: 71, took: 1 }, 1);
-        assert_eq!(summary.to_string(), "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3");
+        assert_eq!(
+            after(2, pid(71), Kind::Restarted { took: Duration::from_nanos(1) }),
+            "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3"
+        );
     }
 }

@@ -48,7 +48,7 @@ pub fn generation() -> u32 {
 /// The C library calls it in the new process, before fork(3) returns there.
 unsafe extern "C" fn in_child() {
     PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
-    OWN.store(process::own_pid(), Ordering::Relaxed);
+    OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
     FORKED.store(true, Ordering::Relaxed);
     GENERATION.fetch_add(1, Ordering::Relaxed);
     if let Some(note) = NOTE.get() {
@@ -58,7 +58,7 @@ unsafe extern "C" fn in_child() {
 
 /// The calling process is the instance from now on.
 pub fn become_instance() {
-    OWN.store(process::own_pid(), Ordering::Relaxed);
+    OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
     FORKED.store(false, Ordering::Relaxed);
 }
 
@@ -68,19 +68,19 @@ pub fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Waits until the process that forked the calling one has ended, for `patience` ns at most. Returns at once where that
-/// process is in another PID namespace.
-pub fn await_end_of_parent(patience: u64) {
+/// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that process is
+/// in another PID namespace.
+pub fn await_end_of_parent(timeout: Duration) {
     /// The time between two looks.
     const PAUSE: Duration = Duration::from_millis(1);
-    let until = clock::now().saturating_add(patience);
-    while process::parent() != 0 && !is_orphan() && clock::now() < until {
+    let deadline = clock::now() + timeout;
+    while process::parent().is_some() && !is_orphan() && clock::now() < deadline {
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Returns `true` if the process that forked the calling one has ended. Where that was in another PID namespace,
-/// getppid(2) says 0, and the answer is `false`.
+/// Returns `true` if the process that forked the calling one has ended, and `false` if the parent of the calling process is
+/// in another PID namespace.
 pub fn is_orphan() -> bool {
-    ![0, PARENT.load(Ordering::Relaxed)].contains(&process::parent())
+    process::parent().is_some_and(|parent| parent.as_raw() != PARENT.load(Ordering::Relaxed))
 }

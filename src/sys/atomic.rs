@@ -1,3 +1,4 @@
-//! The atomic words of shared memory. The models in `loom/` put loom's in their place.
+//! The atomic types that shared memory is made of. The loom models in `loom/` compile the same source with loom's types
+//! instead.
 
 pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
+use std::time::Duration;
+
+use nix::unistd::Pid;
 
 use super::process;
+use crate::time;
 
 /// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
@@ -12,13 +16,13 @@ const FORKED_WITHOUT_EXEC: u64 = 0x40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildInfo {
     /// Its pid.
-    pub pid: i32,
+    pub pid: Pid,
     /// It executed no program since it was forked, so it still has the library's memory.
     pub has_our_memory: bool,
     /// It leads a session, as daemon(3) makes it.
     pub leads_session: bool,
-    /// When it was forked, in ns since boot, rounded down to the kernel's clock tick.
-    pub started: u64,
+    /// The time from the boot of the machine until it was forked, rounded down to the kernel's clock tick.
+    pub started: Duration,
     /// Its real and its saved user id.
     pub users: [u32; 2],
 }
@@ -26,27 +30,28 @@ pub struct ChildInfo {
 impl ChildInfo {
     /// Returns what the kernel says of `pid`, a child of the calling process that is not reaped yet. `None` if that is
     /// no living child, or where /proc cannot be read.
-    pub fn of(pid: i32) -> Option<ChildInfo> {
+    pub fn of(pid: Pid) -> Option<ChildInfo> {
         let (mut stat, mut status) = ([0; 1024], [0; 4096]);
         let stat = read(pid, "stat", &mut stat)?;
         let status = read(pid, "status", &mut status)?;
         ChildInfo::in_text(pid, process::own_pid(), stat, status)
     }
 
-    fn in_text(pid: i32, parent: i32, stat: &str, status: &str) -> Option<ChildInfo> {
+    fn in_text(pid: Pid, parent: Pid, stat: &str, status: &str) -> Option<ChildInfo> {
         // The name may contain anything; what follows is numbers.
         let (_, fields) = stat.rsplit_once(") ")?;
         // proc_pid_stat(5) counts from 1, and the state is the third.
         let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3);
         let number = |place| field(place)?.parse::<u64>().ok();
-        let is_living_child = !matches!(field(3)?, "Z" | "X") && number(4)? == u64::try_from(parent).ok()?;
+        let is_living_child =
+            !matches!(field(3)?, "Z" | "X") && number(4)? == u64::try_from(parent.as_raw()).ok()?;
         let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         let user = |place| users.split_ascii_whitespace().nth(place)?.parse().ok();
         is_living_child.then_some(ChildInfo {
             pid,
-            leads_session: number(6)? == u64::try_from(pid).ok()?,
+            leads_session: number(6)? == u64::try_from(pid.as_raw()).ok()?,
             has_our_memory: number(9)? & FORKED_WITHOUT_EXEC != 0,
-            started: number(22)?.saturating_mul(tick()),
+            started: Duration::from_nanos(number(22)?.saturating_mul(time::ns(tick()))),
             users: [user(0)?, user(2)?],
         })
     }
@@ -56,7 +61,7 @@ impl ChildInfo {
 const EXITING: u64 = 0x4;
 
 /// Returns `true` if `process` is on its way out: it runs no code of its own any more. `false` where /proc cannot be read.
-pub fn is_exiting(process: i32) -> bool {
+pub fn is_exiting(process: Pid) -> bool {
     let mut room = [0; 1024];
     read(process, "stat", &mut room).is_some_and(has_exiting_flag)
 }
@@ -67,14 +72,14 @@ fn has_exiting_flag(stat: &str) -> bool {
     flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & EXITING != 0)
 }
 
-/// The kernel's clock tick, the unit of times in /proc, in ns.
-pub fn tick() -> u64 {
+/// Returns the kernel's clock tick, which is the unit of times in /proc.
+pub fn tick() -> Duration {
     // SAFETY: sysconf takes a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    1_000_000_000 / u64::try_from(per_second).unwrap_or(100).max(1)
+    Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(100).max(1)
 }
 
-fn read<'a>(pid: i32, name: &str, room: &'a mut [u8]) -> Option<&'a str> {
+fn read<'a>(pid: Pid, name: &str, room: &'a mut [u8]) -> Option<&'a str> {
     let mut path = String::with_capacity(32);
     let _ = write!(path, "/proc/{pid}/{name}");
     let length = std::fs::File::open(path).and_then(|mut file| file.read(room)).ok()?;
@@ -102,23 +107,40 @@ mod tests {
                 "71 (a) b) {state} 70 71 {session} 0 -1 {flags} 9 0 0 0 1 2 0 0 20 0 1 0 4500 1000 50 18446744073709551615"
             )
         };
-        let found = ChildInfo::in_text(71, 70, &stat("S", 71, 0x400040), STATUS);
+        let found =
+            ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(70), &stat("S", 71, 0x400040), STATUS);
         let expected = ChildInfo {
-            pid: 71,
+            pid: Pid::from_raw(71),
             has_our_memory: true,
             leads_session: true,
-            started: 4500 * tick(),
+            started: tick() * 4500,
             users: [10, 12],
         };
         assert_eq!(found, Some(expected));
-        let found = ChildInfo::in_text(71, 70, &stat("S", 60, 0x400000), STATUS);
+        let found =
+            ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(70), &stat("S", 60, 0x400000), STATUS);
         assert_eq!(found, Some(ChildInfo { has_our_memory: false, leads_session: false, ..expected }));
-        assert_eq!(ChildInfo::in_text(71, 70, &stat("Z", 71, 0x40), STATUS), None, "dead");
-        assert_eq!(ChildInfo::in_text(71, 69, &stat("S", 71, 0x40), STATUS), None, "another's child");
+        assert_eq!(
+            ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(70), &stat("Z", 71, 0x40), STATUS),
+            None,
+            "dead"
+        );
+        assert_eq!(
+            ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(69), &stat("S", 71, 0x40), STATUS),
+            None,
+            "another's child"
+        );
         for rubbish in ["", "71", "71 (x) ", "71 (x) S", "71 (x) S 70 x y z"] {
-            assert_eq!(ChildInfo::in_text(71, 70, rubbish, STATUS), None, "{rubbish:?}");
+            assert_eq!(
+                ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(70), rubbish, STATUS),
+                None,
+                "{rubbish:?}"
+            );
         }
-        assert_eq!(ChildInfo::in_text(71, 70, &stat("S", 71, 0x40), "Name:\tx\n"), None);
+        assert_eq!(
+            ChildInfo::in_text(Pid::from_raw(71), Pid::from_raw(70), &stat("S", 71, 0x40), "Name:\tx\n"),
+            None
+        );
     }
 
     #[test]
@@ -133,6 +155,6 @@ mod tests {
     #[test]
     fn a_forked_child_is_found_and_this_process_is_none() {
         assert_eq!(ChildInfo::of(process::own_pid()), None);
-        assert_eq!(ChildInfo::of(1 << 30), None);
+        assert_eq!(ChildInfo::of(Pid::from_raw(1 << 30)), None);
     }
 }

@@ -1,35 +1,44 @@
-//! The one clock: CLOCK_MONOTONIC, in ns. It stands still while the machine is suspended and ignores changes of
-//! the wall clock.
+//! The clocks of the system.
 
-/// Now, in ns. Through the vDSO: no system call on usual machines.
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::time::MonotonicTime;
+
+/// Returns the time that CLOCK_MONOTONIC shows. The C library reads it through the vDSO (vdso(7)), which is no system call
+/// on most machines.
 #[inline]
-pub fn now() -> u64 {
+pub fn now() -> MonotonicTime {
+    // CLOCK_MONOTONIC exists on every Linux.
+    MonotonicTime::from_ns(read(libc::CLOCK_MONOTONIC))
+}
+
+/// Returns the time since the machine was booted, suspended times included. /proc has the start times of processes on this
+/// clock.
+pub fn since_boot() -> Duration {
+    // CLOCK_BOOTTIME exists since Linux 2.6.39.
+    Duration::from_nanos(read(libc::CLOCK_BOOTTIME))
+}
+
+/// Returns what `clock` shows, in ns, or 0 if there is no such clock.
+#[inline]
+fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: time is writable; CLOCK_MONOTONIC exists on every Linux, so the call cannot fail.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    // SAFETY: the kernel writes to a structure that is ours.
+    unsafe { libc::clock_gettime(clock, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The time since the machine was booted, suspended times included, in ns: the clock of the start times in /proc.
-pub fn since_boot() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: time is writable; CLOCK_BOOTTIME exists on every Linux since 2.6.39.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+/// Returns the time since the beginning of 1970 (UTC).
+pub fn time_of_day() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The time of day, in ns since 1970.
-pub fn time_of_day() -> u64 {
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    time.map_or(0, |time| time.as_nanos() as u64)
+/// Returns a duration as the kernel's structure.
+pub(super) fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos() as _ }
 }
 
-/// ns as the kernel's structure.
-pub(super) fn timespec(ns: u64) -> libc::timespec {
-    libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ }
-}
-
-/// The local date and time as syslog has it: `Nov 22 04:05:06`.
+/// Returns the local date and time as syslog has it: `Nov 22 04:05:06`.
 pub fn local_date() -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
 
 /// The name of the limit in /proc/PID/limits.
 const NAME: &str = "Max file locks";
@@ -35,7 +36,7 @@ impl DescentMark {
     }
 
     /// Returns `true` if `process` has this mark.
-    pub fn is_on(self, process: i32) -> bool {
+    pub fn is_on(self, process: Pid) -> bool {
         let limits = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("limits"));
         limits.is_ok_and(|limits| DescentMark::in_limits(&limits) == Some(self))
     }
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn process_that_was_not_marked_has_no_mark() {
         for seed in [0, 1, u64::MAX] {
-            assert!(!DescentMark::new(seed).is_on(std::process::id() as i32));
+            assert!(!DescentMark::new(seed).is_on(Pid::this()));
         }
     }
 }

@@ -1,32 +1,36 @@
-//! One process wakes another that sleeps in poll(2).
+//! Wakes a process that sleeps in poll(2).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// An event descriptor, readable while it rings. Close-on-exec.
+/// An event descriptor, see eventfd(2). It is readable from [`wake`](EventFdWaker::wake) to
+/// [`drain`](EventFdWaker::drain). Close-on-exec.
 #[derive(Debug)]
 pub struct EventFdWaker(OwnedFd);
 
 impl EventFdWaker {
-    /// A silent one.
+    /// Makes an event descriptor that is not readable yet.
+    ///
+    /// # Errors
+    /// The error of eventfd(2) or fcntl(2), such as `EMFILE` if the process has no free descriptor.
     pub fn new() -> nix::Result<EventFdWaker> {
         let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         super::above_standard(fd.into()).map(EventFdWaker)
     }
 
-    /// Rings, until it is silenced.
+    /// Makes the descriptor readable, which wakes the process that polls it.
     pub fn wake(&self) {
-        // Fails only when it has rung 2^64 times.
+        // Fails only if the kernel's counter would exceed 2^64 - 2. The descriptor is readable then.
         let _ = nix::unistd::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Silences it.
+    /// Makes the descriptor unreadable again.
     pub fn drain(&self) {
         let _ = nix::unistd::read(&self.0, &mut [0; 8]);
     }
 
-    /// The descriptor's number.
+    /// Returns the number of the descriptor.
     pub fn number(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -1,55 +1,55 @@
-//! Ending the calling process as another one ended.
+//! Ends the supervisor with the exit status of its last instance.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::resource::{Resource, setrlimit};
 
 use super::process::ExitStatus;
-use super::signals;
+use super::signals::{self, Signal};
 
-/// The signal to die of when the exit handlers have run; 0: none.
-static LAST_SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// The signal that the process kills itself with after the exit handlers. 0 for none.
+static FINAL_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// The exit code of a supervisor whose instance ended in a way that is not known.
-const UNKNOWN: i32 = 255;
+/// The exit code of a supervisor that does not know how its instance ended.
+const UNKNOWN_STATUS_CODE: i32 = 255;
 
-/// Ends the calling process as `status` says: the same exit code, or the same signal, without a core file of its
-/// own. The application's exit handlers run first.
+/// Ends the calling process with `status`: with the same exit code, or by the same signal.
+///
+/// The application's exit handlers run first. A signal that dumps core leaves no second core file.
 pub fn exit_as(status: ExitStatus) -> ! {
     let code = match status {
         ExitStatus::Exited(code) => code,
-        ExitStatus::Unknown => UNKNOWN,
+        ExitStatus::Unknown => UNKNOWN_STATUS_CODE,
         ExitStatus::Killed { signal, .. } => {
-            LAST_SIGNAL.store(signal, Ordering::Relaxed);
-            // What a shell says of a process that died of the signal: seen where it cannot kill, as in the first
-            // process of a container.
-            128 + signal
+            FINAL_SIGNAL.store(signal.number(), Ordering::Relaxed);
+            // The code that a shell reports for a process killed by the signal (bash(1), EXIT STATUS). It is used where
+            // the signal does not kill: the first process of a PID namespace survives it (pid_namespaces(7)).
+            128 + signal.number()
         }
     };
-    // SAFETY: exit runs the handlers that the application registered, as it would have at its own end.
+    // SAFETY: exit(3) must not be called by an exit handler (POSIX), and this function is not. The application's
+    // handlers run in the same state as when the application itself calls exit(3).
     unsafe { libc::exit(code) }
 }
 
-/// Runs as the library's destructor, behind the program's own exit handlers.
-extern "C" fn die_of_last_signal() {
-    let signal = LAST_SIGNAL.load(Ordering::Relaxed);
-    if signal == 0 {
-        return;
-    }
+/// Kills the process with [`FINAL_SIGNAL`], if that is set. Runs as the library's destructor, after the application's
+/// exit handlers.
+extern "C" fn raise_final_signal() {
+    let Some(signal) = Signal::from_number(FINAL_SIGNAL.load(Ordering::Relaxed)) else { return };
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // SAFETY: prctl takes numbers; flushing and the default disposition run no code of the application; the set
-    // is initialised by sigemptyset before use.
+    // SAFETY: prctl takes numbers. fflush accepts NULL and flushes all streams. All zeros is a valid sigaction and a
+    // valid sigset_t, and the pointers to them are valid during the calls. The default disposition runs no handler.
     unsafe {
-        // A core_pattern that pipes to a program ignores the limit of 0.
+        // The limit does not apply to core dumps that core_pattern pipes to a program (core(5)).
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-        // exit(3) would flush the streams later than this.
+        // exit(3) flushes the streams after the destructors, and the signal prevents that.
         libc::fflush(std::ptr::null_mut());
         let mut default = std::mem::zeroed::<libc::sigaction>();
         default.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &default, std::ptr::null_mut());
+        libc::sigaction(signal.number(), &default, std::ptr::null_mut());
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, signal);
+        libc::sigaddset(&mut set, signal.number());
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
     }
     signals::send_to_self(signal);
@@ -57,4 +57,4 @@ extern "C" fn die_of_last_signal() {
 
 #[used]
 #[unsafe(link_section = ".fini_array")]
-static DESTRUCTOR: extern "C" fn() = die_of_last_signal;
+static DESTRUCTOR: extern "C" fn() = raise_final_signal;

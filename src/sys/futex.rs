@@ -1,15 +1,18 @@
-//! Waiting for a word to change, across processes.
+//! Waiting for a word in memory to change, also by another process, see futex(2).
 
 use std::ptr;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use super::clock;
 
-/// Sleeps while `word` is `expected`, until woken, interrupted by a signal, or `timeout` ns have passed. May
-/// also return for no reason: look at the word.
-pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<u64>) {
+/// Sleeps if `word` is `expected`, until [`wake_all`] is called, a signal arrives, or `timeout` has passed.
+///
+/// May also return without a reason (spurious wake-up), so the caller must check the word again.
+pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let timeout = timeout.map(clock::timespec);
-    // SAFETY: word is a live aligned u32; the timeout is NULL or points to a timespec that outlives the call.
+    // SAFETY: the reference guarantees that `word` is a valid and aligned u32. The timeout is NULL, or points to a
+    // timespec that is valid during the call.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -21,8 +24,8 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<u64>) {
     };
 }
 
-/// Wakes everybody who waits on `word`.
+/// Wakes all threads and processes that wait on `word`.
 pub fn wake_all(word: &AtomicU32) {
-    // SAFETY: word is a live aligned u32; waking reads no memory.
+    // SAFETY: the reference guarantees that `word` is a valid and aligned u32. The call does not change it.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }

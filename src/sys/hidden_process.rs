@@ -1,4 +1,4 @@
-//! A process that the application does not see.
+//! A child process that the application does not notice.
 
 use std::ffi::{c_int, c_void};
 use std::num::NonZeroUsize;
@@ -9,50 +9,59 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::process;
+use super::signals::Signal;
 
-/// Bytes of stack for `body`, in memory only where it is used. The C library runs the application's fork handlers
-/// there.
-const STACK: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
-
-/// Bytes below the stack that nobody may touch; a multiple of every page size in use.
-const GUARD: usize = 1 << 16;
-
-/// The exit status after a panic.
-const PANICKED: u8 = u8::MAX;
-
-/// Runs `body` in a process of its own, and returns what `body` returned; a panic is 255.
+/// The size of the stack of the process. The kernel allocates memory only for the pages that are used.
 ///
-/// The application sees neither a child nor a SIGCHLD. The process is cloned without a signal for its end, so only a
-/// call with `__WALL` or `__WCLONE` waits for it, see wait(2).
+/// The application's pthread_atfork(3) handlers run on this stack if `body` forks, so it is not small.
+const STACK_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
+
+/// The size of the guard below the stack, where any access is an error. A multiple of all page sizes of Linux.
+const GUARD_BYTES: usize = 1 << 16;
+
+/// The exit code of a process whose `body` panicked.
+const PANIC_CODE: u8 = u8::MAX;
+
+/// Runs `body` in a new process, and returns the value that `body` returned, or 255 if `body` panicked. The caller must
+/// have blocked all signals.
 ///
-/// The process shares the memory and the descriptors of the caller, and the calling thread sleeps until it has ended,
-/// as after vfork(2). `body` may use all of the C library, fork(2) included: the locks that other threads hold are
-/// released by these threads. A tracer or an emulator may make a copy of the memory instead, so `body` has to report
-/// by its return value or by memory mapped MAP_SHARED. The caller blocks all signals.
+/// The application notices neither a child nor a SIGCHLD. The process is made by clone(2) without a termination signal,
+/// so only calls with `__WALL` or `__WCLONE` wait for it, see wait(2).
+///
+/// The process shares the memory and the descriptors of the caller. As with vfork(2), the calling thread sleeps until
+/// the process has ended. The other threads of the application run on, and release the locks that they hold. So `body`
+/// may call any function of the C library, also fork(2).
+///
+/// A tracer or an emulator may copy the memory instead of sharing it. So the only results of `body` that reach the
+/// caller for certain are its return value and changes to memory that is mapped MAP_SHARED.
 ///
 /// # Errors
-/// Memory for the stack or the process was refused, or the process was killed (ECHILD).
+/// `ENOMEM` or `EAGAIN` if the kernel refuses the stack or the process. `ECHILD` if the process was killed.
 pub fn run(body: impl FnOnce() -> u8) -> nix::Result<u8> {
     let stack = Stack::new()?;
     let mut task = Some(body);
     clone_and_wait(&stack, &mut task)
 }
 
+/// Clones a process that runs `task` on `stack`, and waits for its end.
 fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix::Result<u8> {
     extern "C" fn start<F: FnOnce() -> u8>(task: *mut c_void) -> c_int {
-        process::signal_on_death_of_parent(libc::SIGKILL);
-        // SAFETY: clone_and_wait passed a task of this type, and its thread sleeps until this process has ended.
+        process::signal_on_death_of_parent(Some(Signal::KILL));
+        // SAFETY: clone_and_wait passed a pointer to a task of this type. It is the only user of the task, because the
+        // thread that owns it sleeps until this process has ended.
         let task = unsafe { &mut *task.cast::<Option<F>>() };
-        let done = catch_unwind(AssertUnwindSafe(|| task.take().map_or(PANICKED, |body| body())));
-        process::exit_now(done.unwrap_or(PANICKED).into())
+        let done = catch_unwind(AssertUnwindSafe(|| task.take().map_or(PANIC_CODE, |body| body())));
+        process::exit_now(done.unwrap_or(PANIC_CODE).into())
     }
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
-    // SAFETY: the stack is unused and outlives the process, because CLONE_VFORK holds the caller until then; the task
-    // does, too, and is of the type that start() expects. No other thread uses either.
+    // SAFETY: the pointer to the stack is the top of an unused mapping, as clone(2) demands. Stack and task are valid
+    // for the life of the process, because CLONE_VFORK suspends this thread until then. No other thread uses them. The
+    // task has the type that `start` expects. The process shares the thread-local variables of this thread, which does
+    // not run.
     let cloned = unsafe { libc::clone(start::<F>, stack.top(), flags, std::ptr::from_mut(task).cast()) };
     let pid = Errno::result(cloned)?;
     let mut status = 0;
-    // SAFETY: the status outlives the call.
+    // SAFETY: the pointer to the status is valid during the call, which writes there.
     while Errno::result(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }) != Ok(pid) {
         if Errno::last() != Errno::EINTR {
             return Err(Errno::ECHILD);
@@ -61,32 +70,32 @@ fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix
     if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status) as u8) } else { Err(Errno::ECHILD) }
 }
 
-/// A stack with a guard below it.
+/// A mapped stack with a guard below it.
 struct Stack(NonNull<c_void>);
 
 impl Stack {
-    const LENGTH: NonZeroUsize = NonZeroUsize::new(STACK.get() + GUARD).unwrap();
+    const LENGTH: NonZeroUsize = NonZeroUsize::new(STACK_BYTES.get() + GUARD_BYTES).unwrap();
 
     fn new() -> nix::Result<Stack> {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE | MapFlags::MAP_STACK;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
+        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
         let stack = Stack(unsafe { mmap_anonymous(None, Self::LENGTH, access, flags)? });
-        // SAFETY: the mapping was just made, and nobody uses it yet.
-        unsafe { mprotect(stack.0, GUARD, ProtFlags::PROT_NONE)? };
+        // SAFETY: the guard is a part of the new mapping, which nothing uses yet.
+        unsafe { mprotect(stack.0, GUARD_BYTES, ProtFlags::PROT_NONE)? };
         Ok(stack)
     }
 
-    /// The end of the mapping: stacks grow down on every architecture that Rust has.
+    /// Returns the end of the mapping, where the stack begins. Stacks grow down on all Linux targets of Rust.
     fn top(&self) -> *mut c_void {
-        // SAFETY: one past the last byte of the mapping.
+        // SAFETY: the result is one past the last byte of the mapping, which pointer arithmetic may reach.
         unsafe { self.0.as_ptr().byte_add(Self::LENGTH.get()) }
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by new(), and the process that ran on it has ended.
+        // SAFETY: `new` made the mapping with this length, and the process that used it has ended.
         let _ = unsafe { munmap(self.0, Self::LENGTH.get()) };
     }
 }
@@ -97,20 +106,20 @@ mod tests {
     use crate::sys::signals::Blocked;
 
     #[test]
-    fn body_runs_in_another_process_that_wait_does_not_find() {
+    fn body_runs_in_a_child_process_and_returns_its_value() {
         let _blocked = Blocked::all();
         let own = process::own_pid();
-        let parent = |_: &()| process::parent() == own && process::own_pid() != own;
+        let parent = |_: &()| process::parent() == Some(own) && process::own_pid() != own;
         assert_eq!(run(|| u8::from(parent(&()))), Ok(1));
         assert_eq!(run(|| 254), Ok(254));
     }
 
     #[test]
-    fn a_body_that_panics_or_is_killed_is_reported() {
+    fn panic_or_kill_of_body_is_reported() {
         let _blocked = Blocked::all();
-        assert_eq!(run(|| std::panic::resume_unwind(Box::new(()))), Ok(PANICKED));
+        assert_eq!(run(|| std::panic::resume_unwind(Box::new(()))), Ok(PANIC_CODE));
         let killed = run(|| {
-            crate::sys::signals::send_to_self(libc::SIGKILL);
+            crate::sys::signals::send_to_self(Signal::KILL);
             0
         });
         assert_eq!(killed, Err(Errno::ECHILD));

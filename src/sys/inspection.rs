@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Read;
 
+use nix::unistd::Pid;
+
 /// What a process is being put through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Inspection {
@@ -13,8 +15,8 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Of `process`. Where nothing can be found out, it is put through nothing.
-    pub fn of(process: i32) -> Inspection {
+    /// Looks at `process`. Returns the default if /proc cannot be read.
+    pub fn of(process: Pid) -> Inspection {
         let mut path = String::with_capacity(32);
         let _ = write!(path, "/proc/{process}/status");
         let mut text = [0; 4096];
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_process_like_any_other_is_put_through_nothing() {
-        assert_eq!(Inspection::of(1), Inspection::default());
-        assert_eq!(Inspection::of(-1), Inspection::default());
+        assert_eq!(Inspection::of(Pid::from_raw(1)), Inspection::default());
+        assert_eq!(Inspection::of(Pid::from_raw(-1)), Inspection::default());
     }
 }

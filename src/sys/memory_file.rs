@@ -168,7 +168,7 @@ impl MemoryFile {
                 Ok(()) => {}
                 Err(Errno::ENOMEM | Errno::ENOSPC) => return Err(Error::NoMemory),
                 Err(Errno::EFBIG) => {
-                    super::signals::forget_pending(libc::SIGXFSZ);
+                    super::signals::forget_pending(super::signals::Signal::XFSZ);
                     return Err(Error::NoMemory);
                 }
                 Err(errno) => return Err(errno.into()),

@@ -1,6 +1,7 @@
-//! The note that tells packagers which libraries are opened at run time: see "ELF Metadata for dlopen()"
-//! dependencies, <https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>.
+//! An ELF note that lists the libraries which are loaded at run time. Package builders turn it into dependencies, see
+//! "ELF Metadata for dlopen() Dependencies", <https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>.
 
+/// The text of the note: JSON, ended by a NUL byte.
 const TEXT: &[u8] = concat!(
     r#"[{"feature":"quorum","description":"Recovery policies with QUORUM","#,
     r#""priority":"recommended","soname":["libquorum.so.5"]},"#,
@@ -10,16 +11,17 @@ const TEXT: &[u8] = concat!(
 )
 .as_bytes();
 
-const ROOM: usize = TEXT.len().next_multiple_of(4);
+/// The size of the text in the note, which is a multiple of 4.
+const PADDED_TEXT_BYTES: usize = TEXT.len().next_multiple_of(4);
 
-/// An ELF note: lengths, type, name and text.
+/// The layout of an ELF note, see "Notes (Nhdr)" in elf(5).
 #[repr(C, align(4))]
 struct Note {
     name_length: u32,
     text_length: u32,
     kind: u32,
     name: [u8; 4],
-    text: [u8; ROOM],
+    text: [u8; PADDED_TEXT_BYTES],
 }
 
 #[used]
@@ -30,7 +32,7 @@ static NOTE: Note = Note {
     kind: 0x407c_0c0a,
     name: *b"FDO\0",
     text: {
-        let mut text = [0; ROOM];
+        let mut text = [0; PADDED_TEXT_BYTES];
         let mut at = 0;
         while at < TEXT.len() {
             text[at] = TEXT[at];

@@ -14,32 +14,29 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::clock;
+use super::signals::Signal;
+use crate::time::MonotonicTime;
 
-/// What fork(2) made of the calling process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forked {
-    /// This is the new process.
-    Child,
-    /// This is the old one; the child's pid.
-    Parent(i32),
-}
-
-/// Forks the calling thread's process.
+/// Forks the calling process. The child has the calling thread alone. Returns the pid of the child, or `None` in the child.
 ///
-/// Nothing is said here about locks that other threads hold: the callers hold their own, and glibc keeps its
-/// allocator usable in the child.
-pub fn fork() -> nix::Result<Forked> {
-    // SAFETY: fork copies the process; glibc's own locks are handled by it, ours are held by the calling thread.
-    match Errno::result(unsafe { libc::fork() })? {
-        0 => Ok(Forked::Child),
-        child => Ok(Forked::Parent(child)),
-    }
+/// # Safety
+/// The child has a copy of every lock that another thread holds at this moment, and no thread that unlocks it. So until it
+/// executes a program or ends, the child must take no lock that another thread of the caller may hold: the library's own are
+/// held by the calling thread or by none, and the C library (glibc 2.36, `fork(3)`) hands over its allocator and its streams
+/// unlocked. The calling thread has all signals blocked, so that no handler runs in the child before it is ready.
+///
+/// # Errors
+/// The errors of fork(2).
+pub unsafe fn fork() -> nix::Result<Option<Pid>> {
+    // SAFETY: the caller keeps to the conditions above.
+    let child = Errno::result(unsafe { libc::fork() })?;
+    Ok((child != 0).then_some(Pid::from_raw(child)))
 }
 
-/// A descriptor that becomes readable when `child` ends. Close-on-exec.
-pub fn pidfd(child: i32) -> nix::Result<OwnedFd> {
+/// Returns a descriptor that becomes readable when the process ends. Close-on-exec.
+pub fn pidfd(process: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: pidfd_open touches no memory.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) })?;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) })?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -52,8 +49,8 @@ pub enum ExitStatus {
     /// Killed by this signal.
     Killed {
         /// The signal.
-        signal: i32,
-        /// Whether a core file was written.
+        signal: Signal,
+        /// The kernel wrote a core file.
         core: bool,
     },
     /// In a way that is not known: another thread of the calling process has waited for it.
@@ -66,11 +63,11 @@ pub enum ChildChange {
     /// It ended, and is reaped.
     Ended(ExitStatus),
     /// This signal stopped it.
-    Stopped(i32),
+    Stopped(Signal),
 }
 
-/// News of any child, if there is some: its pid, its real user id, and what happened. Children that ended are reaped.
-pub fn next_change() -> Option<(i32, u32, ChildChange)> {
+/// Returns the pid and the real user id of a child that has changed, and how, if there is one. Reaps a child that ended.
+pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
     let (pid, user, status, code) = unsafe {
@@ -80,14 +77,16 @@ pub fn next_change() -> Option<(i32, u32, ChildChange)> {
         }
         (info.si_pid(), info.si_uid(), info.si_status(), info.si_code)
     };
-    let change = match code {
+    let change = match (code, Signal::from_number(status)) {
         _ if pid == 0 => return None,
-        libc::CLD_EXITED => ChildChange::Ended(ExitStatus::Exited(status)),
-        libc::CLD_KILLED => ChildChange::Ended(ExitStatus::Killed { signal: status, core: false }),
-        libc::CLD_DUMPED => ChildChange::Ended(ExitStatus::Killed { signal: status, core: true }),
-        _ => ChildChange::Stopped(status),
+        (libc::CLD_EXITED, _) => ChildChange::Ended(ExitStatus::Exited(status)),
+        (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => {
+            ChildChange::Ended(ExitStatus::Killed { signal, core: code == libc::CLD_DUMPED })
+        }
+        (libc::CLD_KILLED | libc::CLD_DUMPED, None) => ChildChange::Ended(ExitStatus::Unknown),
+        (_, signal) => ChildChange::Stopped(signal.unwrap_or(Signal::STOP)),
     };
-    Some((pid, user, change))
+    Some((Pid::from_raw(pid), user, change))
 }
 
 /// Returns `true` if the calling process has any child, dead ones that are not reaped among them.
@@ -100,13 +99,13 @@ pub fn has_children() -> bool {
     }
 }
 
-/// Whether `child`, which is not reaped yet, still lives.
-pub fn is_alive(child: i32) -> bool {
+/// Returns `true` if `child`, which is not reaped yet, still lives.
+pub fn is_alive(child: Pid) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
     unsafe {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_PID, child as libc::id_t, &mut info, options) == 0 && info.si_pid() == 0
+        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, options) == 0 && info.si_pid() == 0
     }
 }
 
@@ -122,54 +121,57 @@ pub fn has_dead_child() -> bool {
 
 /// Returns `true` if `child`, which the calling process has not reaped, is no child of it any more: another thread
 /// has reaped it.
-pub fn is_reaped_by_another(child: i32) -> bool {
+pub fn is_reaped_by_another(child: Pid) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: info is plain data that the kernel fills in.
     let done = unsafe {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_PID, child as libc::id_t, &mut info, options)
+        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, options)
     };
     Errno::result(done) == Err(Errno::ECHILD)
 }
 
-/// Waits until `child` has ended, or for `patience` ns at most. Does not reap it.
-pub fn await_end(child: i32, patience: u64) {
+/// Waits until `child` has ended, for `timeout` at most. Does not reap it.
+pub fn await_end(child: Pid, timeout: Duration) {
     let Ok(ending) = pidfd(child) else { return };
     let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
-    let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::from_nanos(patience))), None);
+    let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None);
 }
 
-/// Waits until `child` has ended and reaps it; false when it has not by `until`.
-pub fn reap_until(child: i32, until: u64) -> bool {
-    /// The pause between two looks where there is nothing to wait on.
-    const PAUSE: u64 = 1_000_000;
+/// Waits until `child` has ended and reaps it. Returns `false` if it has not ended by `deadline`.
+pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
+    /// The pause between two looks where no descriptor was left to wait on.
+    const PAUSE: Duration = Duration::from_millis(1);
     let ending = pidfd(child).ok();
     loop {
-        match waitpid(Pid::from_raw(child), Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => {}
             // Gone, or somebody else has reaped it.
             _ => return true,
         }
-        let left = until.saturating_sub(clock::now());
-        if left == 0 {
+        let left = deadline.saturating_since(clock::now());
+        if left.is_zero() {
             return false;
         }
         match &ending {
             Some(ending) => {
                 let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
-                let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::from_nanos(left))), None);
+                let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None);
             }
-            None => std::thread::sleep(Duration::from_nanos(left.min(PAUSE))),
+            None => std::thread::sleep(left.min(PAUSE)),
         }
     }
 }
 
 /// The pids of the children of a process, dead ones that are not reaped among them. `process` is its folder in /proc.
 /// Empty where the kernel does not say.
-pub fn children(process: &Path) -> Vec<i32> {
+pub fn children(process: &Path) -> Vec<Pid> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    let pids = |list: String| -> Vec<Pid> {
+        list.split(' ').filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+    };
+    lists.flat_map(pids).collect()
 }
 
 /// While it is there the calling process inherits the orphans among its descendants; then it is as before.
@@ -193,16 +195,17 @@ impl Drop for Subreaper {
     }
 }
 
-/// The pid of the process that made this one, or of the one that inherited it.
-pub fn parent() -> i32 {
-    nix::unistd::getppid().as_raw()
+/// Returns the pid of the parent of the calling process, or `None` if the parent is in another PID namespace.
+pub fn parent() -> Option<Pid> {
+    // getppid(2) returns 0 then.
+    Some(nix::unistd::getppid()).filter(|parent| parent.as_raw() != 0)
 }
 
 /// A process as the children that it forks know it: they can tell whether it has ended, also from another PID
 /// namespace.
 #[derive(Debug)]
 pub struct Origin {
-    pid: i32,
+    pid: Pid,
     /// `None` when no descriptor was left. Children in another PID namespace cannot tell then.
     pidfd: Option<OwnedFd>,
 }
@@ -216,12 +219,12 @@ impl Origin {
     /// Returns `true` if the process has ended. To be asked by its child.
     pub fn has_ended(&self) -> bool {
         match parent() {
-            // The parent is in another PID namespace. It stays 0 when that process has ended.
-            0 => self.pidfd.as_ref().is_some_and(|pidfd| {
+            // The parent is in another PID namespace, and that does not change when it has ended.
+            None => self.pidfd.as_ref().is_some_and(|pidfd| {
                 let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
                 matches!(ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::ZERO)), None), Ok(1))
             }),
-            parent => parent != self.pid,
+            Some(parent) => parent != self.pid,
         }
     }
 
@@ -240,29 +243,31 @@ pub fn next_child_is_init() -> bool {
         && namespace("pid_for_children").is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
 }
 
-/// The pid of the calling process.
-pub fn own_pid() -> i32 {
-    nix::unistd::getpid().as_raw()
+/// Returns the pid of the calling process.
+pub fn own_pid() -> Pid {
+    Pid::this()
 }
 
-/// Has the kernel send `signal` to the calling process when the thread that forked it ends; 0: none. Each thread has
-/// such a signal of its own, and the kernel sends all of them. Forgotten by the kernel when the thread changes its
-/// credentials, and not inherited by new threads.
-pub fn signal_on_death_of_parent(signal: i32) {
+/// Has the kernel send `signal` to the calling process when the thread that forked it ends. `None`: no signal.
+///
+/// Each thread has such a signal of its own, and the kernel sends all of them. The kernel forgets the signal of a thread that
+/// changes its credentials, and new threads do not inherit it (PR_SET_PDEATHSIG in prctl(2)).
+pub fn signal_on_death_of_parent(signal: Option<Signal>) {
+    let number = signal.map_or(0, Signal::number);
     // SAFETY: PR_SET_PDEATHSIG takes a number.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) };
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number as libc::c_ulong, 0, 0, 0) };
 }
 
-/// Returns the signal that the kernel would send when the thread that forked this process ends, as the calling thread
-/// has asked for; 0 if it has not, or if the thread's credentials have changed since.
-pub fn signal_on_death_of_parent_now() -> i32 {
+/// Returns the signal that the calling thread has last set by `signal_on_death_of_parent`. `None` if it has set none, or if
+/// its credentials have changed since.
+pub fn signal_on_death_of_parent_now() -> Option<Signal> {
     let mut signal = 0;
     // SAFETY: PR_GET_PDEATHSIG writes a number to a place that is ours.
     unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0) };
-    signal
+    Signal::from_number(signal)
 }
 
-/// How far the kernel may delay the timers of the calling thread, in ns.
+/// The time by which the kernel may delay the timers of the calling thread. In ns, as PR_SET_TIMERSLACK takes it (prctl(2)).
 #[derive(Debug, Clone, Copy)]
 pub struct TimerSlack(libc::c_ulong);
 
@@ -273,9 +278,9 @@ impl TimerSlack {
     /// What the thread began with: that of the thread which made it.
     pub const INHERITED: TimerSlack = TimerSlack(0);
 
-    /// So many ns; at least 1.
-    pub fn of(ns: u64) -> TimerSlack {
-        TimerSlack(libc::c_ulong::try_from(ns.max(1)).unwrap_or(libc::c_ulong::MAX))
+    /// Returns a slack of this length, of at least 1 ns.
+    pub fn of(slack: Duration) -> TimerSlack {
+        TimerSlack(libc::c_ulong::try_from(slack.as_nanos().max(1)).unwrap_or(libc::c_ulong::MAX))
     }
 
     /// What is in force.
@@ -301,14 +306,14 @@ pub fn children_are_apart() -> bool {
 
 /// Puts the calling process into a group of its own, away from what is sent to the whole group.
 pub fn leave_group() {
-    let this = nix::unistd::Pid::from_raw(0);
+    let this = Pid::from_raw(0);
     let _ = nix::unistd::setpgid(this, this);
 }
 
 /// Puts the calling process into the group of `process`.
-pub fn join_group_of(process: i32) {
-    if let Ok(group) = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) {
-        let _ = nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), group);
+pub fn join_group_of(process: Pid) {
+    if let Ok(group) = nix::unistd::getpgid(Some(process)) {
+        let _ = nix::unistd::setpgid(Pid::from_raw(0), group);
     }
 }
 
@@ -318,9 +323,9 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Whether `process` is in the process group of the calling one, and so gets the same signals of a terminal.
-pub fn shares_group_with(process: i32) -> bool {
-    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(process))) == Ok(nix::unistd::getpgrp())
+/// Returns `true` if `process` is in the process group of the calling process, and so gets the same signals of a terminal.
+pub fn shares_group_with(process: Pid) -> bool {
+    nix::unistd::getpgid(Some(process)) == Ok(nix::unistd::getpgrp())
 }
 
 /// Returns `true` if the calling process is the leader of its session.
@@ -368,8 +373,7 @@ fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// Waits for the end of a child. Returns at once when somebody else has waited for it.
-pub fn reap(child: i32) {
-    let child = nix::unistd::Pid::from_raw(child);
-    while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
+/// Waits for the end of a child and reaps it. Returns at once if another thread has reaped it.
+pub fn reap(child: Pid) {
+    while waitpid(child, None) == Err(Errno::EINTR) {}
 }

@@ -1,4 +1,4 @@
-//! What the calling process was started as, and with.
+//! The name and the environment of the program.
 
 use std::ffi::{CStr, CString, c_char};
 
@@ -7,9 +7,11 @@ unsafe extern "C" {
     fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
-/// The name of the program, without its folder, fit for a line of text.
+/// Returns the file name of the program, without directories. Control characters are replaced by `?`, so that the name
+/// fits in one line of text.
 pub fn name() -> String {
-    // SAFETY: the C library points it to a text before main, and leaves it alone afterwards.
+    // SAFETY: the C library sets the pointer to a C string before main (program_invocation_name(3)). A program that
+    // changes the pointer must set it to a C string as well, because error(3) and others print it.
     let name = unsafe {
         match program_invocation_short_name {
             name if name.is_null() => c"",
@@ -19,11 +21,13 @@ pub fn name() -> String {
     name.to_string_lossy().replace(char::is_control, "?")
 }
 
-/// A variable of the environment; None in a program that runs with more privileges than its caller.
+/// Returns the value of an environment variable, or `None` if it is not set. Always `None` in a program that runs with
+/// more privileges than the user who started it, see secure_getenv(3).
 pub fn variable(name: &str) -> Option<Vec<u8>> {
     let name = CString::new(name).ok()?;
-    // SAFETY: name is a C string. The value is copied before anything else runs in this thread; that no other
-    // thread changes the environment meanwhile is what every user of getenv(3) hopes for.
+    // SAFETY: `name` is a C string, and so is the value that the C library returns. It is valid until another thread
+    // changes the environment. The application must not do that during a call of this library, as with every caller of
+    // getenv(3).
     unsafe {
         let value = secure_getenv(name.as_ptr());
         (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())

@@ -1,4 +1,4 @@
-//! libquorum: whether the cluster partition of this machine is quorate.
+//! The part of corosync's libquorum that this library uses, see quorum_overview(3).
 
 use std::ffi::{c_int, c_uint};
 use std::os::fd::BorrowedFd;
@@ -8,14 +8,14 @@ use libloading::os::unix::Library;
 
 use super::client_library::{self, Refusal, TRY_AGAIN, answer};
 
-/// The library's file.
+/// The file name of the library.
 pub const FILE: &str = "libquorum.so.5";
 
 const CS_TRACK_CURRENT: c_uint = 1;
 const CS_TRACK_CHANGES: c_uint = 2;
 const CS_DISPATCH_ONE_NONBLOCKING: c_int = 4;
 
-/// `quorum_callbacks_t`.
+/// The C structure `quorum_callbacks_t`.
 #[repr(C)]
 struct Callbacks {
     notify: extern "C" fn(u64, u32, u64, u32, *mut u32),
@@ -27,7 +27,7 @@ type FdGet = unsafe extern "C" fn(u64, *mut c_int) -> c_int;
 type TrackStart = unsafe extern "C" fn(u64, c_uint) -> c_int;
 type Dispatch = unsafe extern "C" fn(u64, c_int) -> c_int;
 
-/// The library.
+/// The loaded library, and its functions.
 #[derive(Debug)]
 pub struct QuorumLibrary {
     initialize: Initialize,
@@ -46,18 +46,25 @@ pub struct QuorumConnection<'a> {
     fd: c_int,
 }
 
-/// What corosync said last: 0 nothing, 1 not quorate, 2 quorate. A process has one connection at a time.
-static SAID: AtomicU32 = AtomicU32::new(0);
+/// The state in corosync's last notification: 0 for none yet, 1 for not quorate, 2 for quorate.
+///
+/// One word is enough, because a process has at most one connection at a time.
+static LAST_NOTIFICATION: AtomicU32 = AtomicU32::new(0);
 
+/// Stores the state. libquorum calls this function in [`QuorumConnection::news`].
 extern "C" fn notify(_handle: u64, quorate: u32, _ring: u64, _entries: u32, _members: *mut u32) {
-    SAID.store(1 + u32::from(quorate != 0), Ordering::Relaxed);
+    LAST_NOTIFICATION.store(1 + u32::from(quorate != 0), Ordering::Relaxed);
 }
 
 impl QuorumLibrary {
-    /// Opens the library.
+    /// Loads the library.
+    ///
+    /// # Errors
+    /// `Missing` if the library, or one of the functions, is not installed.
     pub fn open() -> Result<QuorumLibrary, Refusal> {
         let library = client_library::open(FILE)?;
-        // SAFETY: the types are those of <corosync/quorum.h>, where cs_error_t and cs_dispatch_flags_t are enums.
+        // SAFETY: the types are those in <corosync/quorum.h>. C passes its enums cs_error_t and cs_dispatch_flags_t as
+        // int. The struct keeps the library loaded for as long as the functions can be called.
         unsafe {
             Ok(QuorumLibrary {
                 initialize: client_library::function(&library, c"quorum_initialize")?,
@@ -70,22 +77,26 @@ impl QuorumLibrary {
         }
     }
 
-    /// Connects, and asks to be told the state now and at every change. May block for as long as corosync likes.
+    /// Connects to the quorum service, and subscribes to the current state and all changes. May block for an unlimited
+    /// time if corosync does not answer.
+    ///
+    /// # Errors
+    /// The `cs_error_t` of quorum_initialize(3), quorum_fd_get(3) or quorum_trackstart(3).
     pub fn connect(&self) -> Result<QuorumConnection<'_>, Refusal> {
         let mut connection = QuorumConnection { library: self, handle: 0, fd: -1 };
         let mut callbacks = Callbacks { notify };
         let mut provider = 0;
-        SAID.store(0, Ordering::Relaxed);
-        // SAFETY: the handle, callbacks and provider outlive the call.
+        LAST_NOTIFICATION.store(0, Ordering::Relaxed);
+        // SAFETY: all three pointers are valid during the call. The library copies the callbacks.
         let begun = answer(unsafe {
             (self.initialize)(&raw mut connection.handle, &raw mut callbacks, &raw mut provider)
         });
         if begun.is_err() {
-            // There is nothing to close, whatever was written to the handle.
+            // A failed call may have written to the handle. Zero keeps `drop` from closing it.
             connection.handle = 0;
             return begun.map(|()| connection);
         }
-        // SAFETY: the handle is open, the descriptor's place outlives the call.
+        // SAFETY: the handle is open, and the pointer is valid during the call, which writes the descriptor there.
         unsafe {
             answer((self.fd_get)(connection.handle, &raw mut connection.fd))?;
             answer((self.trackstart)(connection.handle, CS_TRACK_CURRENT | CS_TRACK_CHANGES))?;
@@ -95,26 +106,29 @@ impl QuorumLibrary {
 }
 
 impl QuorumConnection<'_> {
-    /// Becomes readable when there is news.
+    /// Returns the descriptor of the connection. It becomes readable when corosync has sent a notification.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the library keeps it open as long as the connection.
+        // SAFETY: the library keeps the descriptor open until quorum_finalize, which `drop` calls. The borrow ends
+        // before that.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    /// Whether the partition is quorate, by the latest news; None before the first. An error: the connection is
-    /// lost.
+    /// Returns `true` if the partition is quorate by corosync's last notification, `None` before the first one.
+    ///
+    /// # Errors
+    /// The `cs_error_t` of quorum_dispatch(3): the connection is lost.
     pub fn news(&self) -> Result<Option<bool>, Refusal> {
         loop {
-            // SAFETY: the handle is open; notify() takes what the library calls it with.
+            // SAFETY: the handle is open. The library calls `notify`, whose type is quorum_notification_fn_t.
             match answer(unsafe { (self.library.dispatch)(self.handle, CS_DISPATCH_ONE_NONBLOCKING) }) {
                 Ok(()) => {}
                 Err(TRY_AGAIN) => break,
                 Err(refusal) => return Err(refusal),
             }
         }
-        Ok(match SAID.load(Ordering::Relaxed) {
+        Ok(match LAST_NOTIFICATION.load(Ordering::Relaxed) {
             0 => None,
-            said => Some(said == 2),
+            notification => Some(notification == 2),
         })
     }
 }
@@ -122,7 +136,7 @@ impl QuorumConnection<'_> {
 impl Drop for QuorumConnection<'_> {
     fn drop(&mut self) {
         if self.handle != 0 {
-            // SAFETY: the handle is open, and used no more.
+            // SAFETY: the handle is open, and no call can use it after `drop`.
             unsafe { (self.library.finalize)(self.handle) };
         }
     }

@@ -1,8 +1,10 @@
-//! One page of memory that this process shares with the processes it forks, and with those that may look at its
-//! descriptors.
+//! One page of memory that this process shares with the processes it forks.
 //!
-//! Each page is a file of its own, named or not: a process that has a mapping of a memory file reaches all of the file
-//! through it (mremap(2), remap_file_pages(2)).
+//! A page that is a memory file is also shared with processes that may open this process's descriptors in /proc, such
+//! as sam-status.
+//!
+//! Each page is a file of its own, because a process that has mapped a part of a memory file can reach the rest of it
+//! with mremap(2) or remap_file_pages(2). So an instance cannot reach the page of another one.
 
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
@@ -15,12 +17,13 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::fstat;
-use nix::unistd::ftruncate;
+use nix::unistd::{Pid, ftruncate};
 
 use super::process;
 
-/// How the page is divided: whatever it is used for, it holds atomic words only, so no content is invalid and
-/// no write by another process a data race.
+/// The layout of a page, which is the same for all uses.
+///
+/// It consists of atomic words only. So every content is valid, and a write by another process is no data race.
 #[repr(C)]
 struct Layout {
     words: [AtomicU64; SharedPage::WORDS],
@@ -28,65 +31,82 @@ struct Layout {
     lifeline: super::lifeline::Lifeline,
 }
 
-/// A zeroed page, mapped MAP_SHARED. Forked processes see the same words at the same address.
+/// A mapped page of shared memory, full of zeros at first. Forked processes see the same words at the same address,
+/// except as [`private`](SharedPage::private) and [`keep_to_this_process`](SharedPage::keep_to_this_process) say.
 #[derive(Debug)]
 pub struct SharedPage {
     layout: NonNull<Layout>,
-    /// The memory file that it is, and the file's inode number.
+    /// The descriptor and the inode number of the memory file, if the page is one and the descriptor is open.
     file: Option<(OwnedFd, u64)>,
-    /// The process that has it alone, where one has.
-    sole_owner: Option<i32>,
+    /// The only process that has the page mapped, if it is not inherited.
+    sole_owner: Option<Pid>,
 }
 
-// SAFETY: the page holds nothing but atomics, and the mapping belongs to the process, not to a thread.
+// SAFETY: the mapping belongs to the process and not to a thread, so any thread may use it and unmap it.
 unsafe impl Send for SharedPage {}
-// SAFETY: as above.
+// SAFETY: a shared reference gives access to atomic words only.
 unsafe impl Sync for SharedPage {}
 
 impl SharedPage {
-    /// 64 bit words in a page.
+    /// The number of 64-bit words in a page.
     pub const WORDS: usize = 128;
-    /// 32 bit words in a page, fit for futexes.
+    /// The number of 32-bit words in a page, which can be used as futexes.
     pub const FUTEXES: usize = 64;
 
-    const LENGTH: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
-    /// Bytes of a page's file. No system has smaller pages; where they are larger it is one page all the same.
-    const FILE_LENGTH: i64 = 4096;
+    const MAPPED_BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
+    /// The size of a page's file. It is one page also on machines with larger pages. No machine has smaller ones.
+    const FILE_BYTES: i64 = 4096;
     const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
-    /// Maps a page of zeros.
+    /// Maps a page of zeros without a file. Forked processes share it.
+    ///
+    /// # Errors
+    /// The error of mmap(2), such as `ENOMEM`.
     pub fn new() -> nix::Result<SharedPage> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED)? };
+        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
+        let address =
+            unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED)? };
         Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
-    /// Maps a page of zeros that this process shares with none: a forked process gets a copy.
+    /// Maps a page of zeros that is not shared: a forked process gets a copy.
+    ///
+    /// # Errors
+    /// The error of mmap(2), such as `ENOMEM`.
     pub fn private() -> nix::Result<SharedPage> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe { mmap_anonymous(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
+        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
+        let address =
+            unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
         Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
-    /// Maps a page of zeros that is a memory file. `name` shows in /proc. The file is exactly one page long, and
-    /// sealed so that no process changes that. Its descriptor is close-on-exec.
+    /// Maps a page of zeros that is a memory file. /proc shows it with `name`, see memfd_create(2).
+    ///
+    /// The file is exactly one page long. It is sealed, so that no process can change its length: access to a page
+    /// beyond the end of a file raises SIGBUS. The descriptor is close-on-exec.
+    ///
+    /// # Errors
+    /// The process has no free descriptor (`EMFILE`), there is not enough memory, or the limit of file sizes is too low
+    /// (`EFBIG`, see RLIMIT_FSIZE in getrlimit(2)).
     pub fn in_file(name: &CStr) -> nix::Result<SharedPage> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let fd = super::above_standard(fd)?;
-        ftruncate(&fd, Self::FILE_LENGTH).inspect_err(|&errno| {
+        ftruncate(&fd, Self::FILE_BYTES).inspect_err(|&errno| {
             if errno == Errno::EFBIG {
-                super::signals::forget_pending(libc::SIGXFSZ);
+                // With EFBIG the kernel also sends SIGXFSZ, which is not for the application.
+                super::signals::forget_pending(super::signals::Signal::XFSZ);
             }
         })?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let inode = fstat(&fd)?.st_ino;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe { mmap(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
+        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
+        let address =
+            unsafe { mmap(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
         Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), sole_owner: None })
     }
 
-    /// Returns the number of the page's descriptor, and the inode number of its file. `None` if the page has no file.
+    /// Returns the number of the page's descriptor and the inode number of its file. `None` if no descriptor is open.
     pub fn file(&self) -> Option<(RawFd, u64)> {
         let (fd, inode) = self.file.as_ref()?;
         Some((fd.as_raw_fd(), *inode))
@@ -96,48 +116,54 @@ impl SharedPage {
     #[cfg(any(test, fuzzing))]
     pub fn mapped_twice() -> (SharedPage, SharedPage) {
         let page = SharedPage::in_file(c"sam-test").expect("a memory file");
-        let (fd, inode) = page.file.as_ref().expect("it is a file");
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe { mmap(None, Self::LENGTH, Self::PROTECTION, MapFlags::MAP_SHARED, fd, 0) };
+        let (fd, inode) = page.file.as_ref().expect("the page has a file");
+        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
+        let address =
+            unsafe { mmap(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED, fd, 0) };
         let fd = fd.try_clone().expect("a descriptor");
         let layout = address.expect("memory").cast();
         let again = SharedPage { layout, file: Some((fd, *inode)), sole_owner: None };
         (page, again)
     }
 
-    /// Closes the descriptor. The page itself stays.
+    /// Closes the descriptor. The page stays mapped.
     pub fn close_file(&mut self) {
         self.file = None;
     }
 
-    /// Keeps the page from the processes that this one forks.
-    /// A forked process can do nothing with it but drop it.
+    /// Keeps processes that are forked later from inheriting the page. Such a process must do nothing with it but drop
+    /// it.
+    ///
+    /// # Errors
+    /// The error of madvise(2) with `MADV_DONTFORK`.
     pub fn keep_to_this_process(&mut self) -> nix::Result<()> {
-        // SAFETY: nobody reads it in a forked process, which has no such page.
+        // SAFETY: MADV_DONTFORK changes nothing in this process. In a forked process the page is not mapped. The
+        // callers never access it there, and `drop` returns early there.
         unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK)? };
         self.sole_owner = Some(process::own_pid());
         Ok(())
     }
 
     fn layout(&self) -> &Layout {
-        // SAFETY: the mapping is as large as Layout, page aligned, lives as long as self, and any bytes are a
-        // valid Layout, as it is made of atomics.
+        // SAFETY: the mapping is at least as large as Layout, aligned to a page, and mapped until `drop`. Layout
+        // consists of atomics, so all bytes are valid, and changes through other references or by other processes are
+        // allowed.
         unsafe { self.layout.as_ref() }
     }
 
-    /// The 64 bit words.
+    /// Returns the 64-bit words.
     #[inline]
     pub fn words(&self) -> &[AtomicU64; SharedPage::WORDS] {
         &self.layout().words
     }
 
-    /// The 32 bit words.
+    /// Returns the 32-bit words, which can be used as futexes.
     #[inline]
     pub fn futexes(&self) -> &[AtomicU32; SharedPage::FUTEXES] {
         &self.layout().futexes
     }
 
-    /// Where the kernel marks the end of the process that holds the lifeline.
+    /// Returns the lifeline of the page, which the kernel marks when the thread that holds it ends.
     #[inline]
     pub fn lifeline(&self) -> &super::lifeline::Lifeline {
         &self.layout().lifeline
@@ -150,13 +176,14 @@ impl Drop for SharedPage {
             return;
         }
         self.lifeline().release();
-        // SAFETY: the mapping was made by new(), and every borrow of it ended with self. A failure leaves it
-        // mapped, which harms nobody.
+        // SAFETY: the constructors made the mapping with this address and length, and no reference into it outlives
+        // `self`. The kernel does not read it any more, because the lifeline was removed from its list. If the call
+        // fails, the page only stays mapped.
         let _ = unsafe { munmap(self.layout.cast(), size_of::<Layout>()) };
     }
 }
 
-const _: () = assert!(size_of::<Layout>() as i64 <= SharedPage::FILE_LENGTH);
+const _: () = assert!(size_of::<Layout>() as i64 <= SharedPage::FILE_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -166,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_in_file_is_read_through_its_descriptor() {
+    fn page_in_file_is_readable_through_its_descriptor() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
         let (descriptor, inode) = page.file().unwrap();
         let file = std::fs::File::open(format!("/proc/self/fd/{descriptor}")).unwrap();
@@ -179,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn page_in_file_is_one_page_long_for_ever() {
+    fn file_of_page_cannot_change_its_length() {
         let page = SharedPage::in_file(c"sam-test").unwrap();
         let (descriptor, _) = page.file().unwrap();
         let path = format!("/proc/self/fd/{descriptor}");
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let length = SharedPage::FILE_LENGTH as u64;
+        let length = SharedPage::FILE_BYTES as u64;
         assert_eq!(file.metadata().unwrap().len(), length);
         for other in [0, length - 1, length + 1, 1 << 40] {
             assert!(file.set_len(other).is_err(), "{other} bytes");
@@ -193,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn page_whose_file_was_closed_has_no_place_and_stays() {
+    fn page_stays_mapped_when_its_file_is_closed() {
         let mut page = SharedPage::in_file(c"sam-test").unwrap();
         page.words()[0].store(7, Ordering::Relaxed);
         page.close_file();

@@ -1,13 +1,87 @@
 //! Signals: blocked while the library must not be interrupted, taken and passed on by the supervisor.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+    self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, pthread_sigmask, sigaction,
 };
 use nix::sys::signalfd::{self, SfdFlags};
+use nix::unistd::Pid;
+
+/// A signal of this system, from 1 to SIGRTMAX. nix's type does not have the real-time signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Signal(i32);
+
+/// The first real-time signal of the kernel (SIGRTMIN in signal(7)). The C library keeps the first two to itself.
+const FIRST_REAL_TIME: i32 = 32;
+
+#[allow(missing_docs)] // see signal(7)
+impl Signal {
+    pub const HUP: Signal = Signal(libc::SIGHUP);
+    pub const INT: Signal = Signal(libc::SIGINT);
+    pub const QUIT: Signal = Signal(libc::SIGQUIT);
+    pub const ABRT: Signal = Signal(libc::SIGABRT);
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    pub const USR1: Signal = Signal(libc::SIGUSR1);
+    pub const SEGV: Signal = Signal(libc::SIGSEGV);
+    pub const USR2: Signal = Signal(libc::SIGUSR2);
+    pub const PIPE: Signal = Signal(libc::SIGPIPE);
+    pub const ALRM: Signal = Signal(libc::SIGALRM);
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+    pub const CHLD: Signal = Signal(libc::SIGCHLD);
+    pub const CONT: Signal = Signal(libc::SIGCONT);
+    pub const STOP: Signal = Signal(libc::SIGSTOP);
+    pub const TSTP: Signal = Signal(libc::SIGTSTP);
+    pub const TTIN: Signal = Signal(libc::SIGTTIN);
+    pub const TTOU: Signal = Signal(libc::SIGTTOU);
+    pub const XCPU: Signal = Signal(libc::SIGXCPU);
+    pub const XFSZ: Signal = Signal(libc::SIGXFSZ);
+    pub const VTALRM: Signal = Signal(libc::SIGVTALRM);
+    pub const PROF: Signal = Signal(libc::SIGPROF);
+    pub const WINCH: Signal = Signal(libc::SIGWINCH);
+}
+
+impl Signal {
+    /// Returns the signal with this number, or `None` if this system has no such signal.
+    pub fn from_number(number: i32) -> Option<Signal> {
+        (1..=libc::SIGRTMAX()).contains(&number).then_some(Signal(number))
+    }
+
+    /// Returns the signal with this name, such as SIGTERM or TERM, or `None`. Real-time signals have no names here.
+    pub fn from_name(name: &str) -> Option<Signal> {
+        let name = name.strip_prefix("SIG").unwrap_or(name);
+        let mut signals = signal::Signal::iterator();
+        signals
+            .find(|signal| signal.as_str().strip_prefix("SIG") == Some(name))
+            .map(|signal| Signal(signal as i32))
+    }
+
+    /// Returns the number of the signal.
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+
+    /// Returns `true` for a real-time signal. The kernel queues these, and merges others of one number.
+    pub const fn is_real_time(self) -> bool {
+        self.0 >= FIRST_REAL_TIME
+    }
+}
+
+/// The name of the signal, as `kill -l` has it: SIGTERM, SIGRTMIN+2.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match signal::Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) if self.0 == libc::SIGRTMIN() => f.write_str("SIGRTMIN"),
+            Err(_) if self.0 > libc::SIGRTMIN() => write!(f, "SIGRTMIN+{}", self.0 - libc::SIGRTMIN()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}
 
 /// The signal mask of a thread.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +126,7 @@ impl Drop for Blocked {
 /// Lets the calling thread take the signals that the hardware raises for what the thread itself does: they kill
 /// where they are blocked, without asking a handler.
 pub fn unblock_faults() {
-    use Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    use signal::Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
     let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&faults), None);
 }
@@ -79,12 +153,12 @@ pub fn disarm_timers() {
 }
 
 /// Takes a blocked signal back that the calling thread caused by what it just did.
-pub(super) fn forget_pending(number: i32) {
+pub(super) fn forget_pending(signal: Signal) {
     // SAFETY: the set is initialised by sigemptyset; the zero timeout makes the call return at once.
     unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, number);
+        libc::sigaddset(&mut set, signal.0);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         libc::sigtimedwait(&set, ptr::null_mut(), &at_once);
     }
@@ -102,10 +176,10 @@ pub struct ChildSignal {
 impl ChildSignal {
     /// Sets SIGCHLD to its default.
     pub fn reset_to_default() -> nix::Result<ChildSignal> {
-        let was_pending = is_pending(libc::SIGCHLD);
+        let was_pending = is_pending(Signal::CHLD);
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code.
-        let before = unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+        let before = unsafe { sigaction(signal::Signal::SIGCHLD, &default) }?;
         Ok(ChildSignal { before, was_pending })
     }
 }
@@ -113,42 +187,42 @@ impl ChildSignal {
 impl Drop for ChildSignal {
     fn drop(&mut self) {
         // One of the library's own children may have caused it, which is not the application's business.
-        let is_new = !self.was_pending && is_pending(libc::SIGCHLD);
+        let is_new = !self.was_pending && is_pending(Signal::CHLD);
         if is_new {
-            forget_pending(libc::SIGCHLD);
+            forget_pending(Signal::CHLD);
         }
         // SAFETY: it was in force before, for the same process image.
-        let _ = unsafe { sigaction(Signal::SIGCHLD, &self.before) };
+        let _ = unsafe { sigaction(signal::Signal::SIGCHLD, &self.before) };
         if is_new && super::process::has_dead_child() {
-            send_to_self(libc::SIGCHLD);
+            send_to_self(Signal::CHLD);
         }
     }
 }
 
-fn is_pending(number: i32) -> bool {
+fn is_pending(signal: Signal) -> bool {
     // SAFETY: the set is initialised by sigemptyset and filled in by sigpending.
     unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
-        libc::sigpending(&mut set) == 0 && libc::sigismember(&set, number) == 1
+        libc::sigpending(&mut set) == 0 && libc::sigismember(&set, signal.0) == 1
     }
 }
 
-/// A signal that somebody sent to the supervisor.
+/// A signal that the supervisor received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Received {
-    /// Its number.
-    pub number: i32,
-    /// What sigqueue(3) sent with it.
+    /// The signal.
+    pub signal: Signal,
+    /// The value that sigqueue(3) sent with the signal.
     pub value: Option<u64>,
-    /// The kernel's own word, such as that of a terminal, not kill(2).
+    /// The kernel sent the signal, such as for a terminal. No process sent it by kill(2).
     pub by_kernel: bool,
 }
 
 impl Received {
-    /// A signal that the supervisor sends on its own behalf.
-    pub fn of_our_own(number: i32) -> Received {
-        Received { number, value: None, by_kernel: false }
+    /// Returns a signal that the supervisor sends on its own behalf.
+    pub fn sent_by_supervisor(signal: Signal) -> Received {
+        Received { signal, value: None, by_kernel: false }
     }
 }
 
@@ -163,20 +237,20 @@ impl SignalFd {
             .map(SignalFd)
     }
 
-    /// Returns the next signal that has arrived, if any. What the kernel has to say of this process alone, of its
-    /// timers and limits, is left out.
+    /// Returns the next signal that has arrived, if any. Leaves out what the kernel sends for the timers and limits of this
+    /// process.
     pub fn take(&self) -> Option<Received> {
-        let info = loop {
+        loop {
             let info = self.0.read_signal().ok().flatten()?;
-            if !concerns_receiver_alone(info.ssi_signo as i32, info.ssi_code) {
-                break info;
+            let signal = Signal(info.ssi_signo as i32);
+            if !concerns_receiver_alone(signal, info.ssi_code) {
+                return Some(Received {
+                    signal,
+                    value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
+                    by_kernel: info.ssi_code == libc::SI_KERNEL,
+                });
             }
-        };
-        Some(Received {
-            number: info.ssi_signo as i32,
-            value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
-            by_kernel: info.ssi_code == libc::SI_KERNEL,
-        })
+        }
     }
 }
 
@@ -187,53 +261,84 @@ impl AsFd for SignalFd {
 }
 
 /// Returns `true` for a signal of a timer that this process has made, or of a limit that it has reached.
-fn concerns_receiver_alone(number: i32, code: i32) -> bool {
-    use libc::{SIGALRM, SIGPROF, SIGVTALRM, SIGXCPU, SIGXFSZ};
-    let is_own = [SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ].contains(&number);
+fn concerns_receiver_alone(signal: Signal, code: i32) -> bool {
+    let own = [Signal::ALRM, Signal::VTALRM, Signal::PROF, Signal::XCPU, Signal::XFSZ];
+    let is_own = own.contains(&signal);
     code == libc::SI_TIMER || is_own && code == libc::SI_KERNEL
 }
 
-/// The last signal number of this system.
-pub fn last() -> i32 {
-    libc::SIGRTMAX()
-}
-
-/// Sends signal `number` to `process`; as with kill(2), an error says that it did not arrive.
-pub fn send(process: i32, number: i32) -> nix::Result<()> {
+/// Sends a signal to a process.
+///
+/// # Errors
+/// The errors of kill(2): the signal did not arrive.
+pub fn kill(process: Pid, signal: Signal) -> nix::Result<()> {
     // SAFETY: kill touches no memory of ours.
-    nix::errno::Errno::result(unsafe { libc::kill(process, number) }).map(drop)
+    Errno::result(unsafe { libc::kill(process.as_raw(), signal.0) }).map(drop)
 }
 
-/// Sends signal `number` to the process that `pidfd` stands for, and whose pid is `process`; as send().
-pub fn send_through(pidfd: BorrowedFd<'_>, process: i32, number: i32) -> nix::Result<()> {
+/// Returns `true` if there is a process with this pid, dead ones that are not reaped among them.
+pub fn exists(process: Pid) -> bool {
+    // SAFETY: kill touches no memory of ours. Signal 0 is sent to no process, see kill(2).
+    Errno::result(unsafe { libc::kill(process.as_raw(), 0) }) != Err(Errno::ESRCH)
+}
+
+/// Sends a signal to the process that `pidfd` refers to, and whose pid is `process`.
+///
+/// # Errors
+/// The errors of kill(2): the signal did not arrive.
+pub fn kill_through(pidfd: BorrowedFd<'_>, process: Pid, signal: Signal) -> nix::Result<()> {
     let no_info = ptr::null::<libc::siginfo_t>();
     // SAFETY: pidfd_send_signal touches no memory of ours where it is given no info.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0) };
-    match nix::errno::Errno::result(sent) {
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.0, no_info, 0) };
+    match Errno::result(sent) {
         Ok(_) => Ok(()),
-        Err(nix::errno::Errno::ESRCH) => Err(nix::errno::Errno::ESRCH),
-        // A filter of system calls may know kill(2) only.
-        Err(_) => send(process, number),
+        Err(Errno::ESRCH) => Err(Errno::ESRCH),
+        // A filter of system calls (seccomp(2)) may allow kill(2) alone.
+        Err(_) => kill(process, signal),
     }
 }
 
 /// Sends a signal to the calling process.
-pub fn send_to_self(number: i32) {
-    let _ = send(std::process::id() as i32, number);
+pub fn send_to_self(signal: Signal) {
+    let _ = kill(Pid::this(), signal);
 }
 
 /// Passes a received signal on to `process`, with the value that came with it.
-pub fn forward(process: i32, received: Received) -> nix::Result<()> {
+///
+/// # Errors
+/// The errors of kill(2) and sigqueue(3): the signal did not arrive.
+pub fn forward(process: Pid, received: Received) -> nix::Result<()> {
     let Some(value) = received.value else {
-        return send(process, received.number);
+        return kill(process, received.signal);
     };
     // SAFETY: sigqueue touches no memory of ours; the value is passed as the number it came as.
     let sent = unsafe {
         libc::sigqueue(
-            process,
-            received.number,
+            process.as_raw(),
+            received.signal.0,
             libc::sigval { sival_ptr: ptr::without_provenance_mut(value as usize) },
         )
     };
-    nix::errno::Errno::result(sent).map(drop)
+    Errno::result(sent).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_from_1_to_the_last_real_time_signal_is_a_signal() {
+        assert!((1..=64).all(|number| Signal::from_number(number).is_some_and(|signal| signal.0 == number)));
+        assert!([i32::MIN, -1, 0, 65, i32::MAX].iter().all(|&number| Signal::from_number(number).is_none()));
+    }
+
+    #[test]
+    fn signal_is_shown_by_its_name() {
+        let names = [15, 9, 34, 36, 64, 32].map(|number| Signal(number).to_string());
+        assert_eq!(names, ["SIGTERM", "SIGKILL", "SIGRTMIN", "SIGRTMIN+2", "SIGRTMIN+30", "signal 32"]);
+        assert_eq!(
+            ["TERM", "SIGTERM", "term"].map(Signal::from_name),
+            [Some(Signal::TERM), Some(Signal::TERM), None]
+        );
+    }
 }

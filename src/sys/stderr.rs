@@ -1,5 +1,7 @@
-//! The standard error of the program, which the supervisor shares with it: it may be anything, and nothing may be
-//! changed about it.
+//! The standard error of the program, which the supervisor shares with the instance.
+//!
+//! Standard error may be any kind of file, a socket, or closed. Its flags belong to the application as well, so this
+//! library cannot set `O_NONBLOCK`. Each kind of file needs another way to write without waiting.
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
@@ -8,16 +10,20 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
-/// Writes a line, or nothing and an error where that would have to wait. All signals are blocked by the caller.
+/// Writes a line without waiting. The caller must have blocked all signals.
+///
+/// # Errors
+/// `EAGAIN` if the write would have to wait, or the error of write(2).
 pub fn write(line: &[u8]) -> nix::Result<()> {
     let written = match send(line) {
         Err(Errno::ENOTSOCK) => write_file(line),
         sent => sent,
     };
     match written {
-        // The kernel sends these along, to a program that did nothing.
-        Err(Errno::EPIPE) => super::signals::forget_pending(libc::SIGPIPE),
-        Err(Errno::EFBIG) => super::signals::forget_pending(libc::SIGXFSZ),
+        // The kernel sends a signal together with these errors (signal(7)). It is not for the application, which wrote
+        // nothing.
+        Err(Errno::EPIPE) => super::signals::forget_pending(super::signals::Signal::PIPE),
+        Err(Errno::EFBIG) => super::signals::forget_pending(super::signals::Signal::XFSZ),
         _ => {}
     }
     written
@@ -25,13 +31,15 @@ pub fn write(line: &[u8]) -> nix::Result<()> {
 
 fn send(line: &[u8]) -> nix::Result<()> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the kernel reads the line, and says so where the descriptor is none or no socket.
+    // SAFETY: the kernel reads the line, whose pointer and length are valid during the call. If the descriptor is
+    // closed or no socket, the call fails.
     Errno::result(unsafe { libc::send(libc::STDERR_FILENO, line.as_ptr().cast(), line.len(), flags) })
         .map(drop)
 }
 
 fn write_file(line: &[u8]) -> nix::Result<()> {
-    // SAFETY: good for calls that look the number up; where it is closed they say so.
+    // SAFETY: the number is not -1. The application may have closed the descriptor, but the calls below only pass the
+    // number to the kernel, and then fail with EBADF. std borrows descriptor 2 in the same way (AsFd for Stderr).
     let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
     let kind = SFlag::from_bits_truncate(fstat(stderr)?.st_mode) & SFlag::S_IFMT;
     let mut fds = [PollFd::new(stderr, PollFlags::POLLOUT)];
@@ -39,7 +47,7 @@ fn write_file(line: &[u8]) -> nix::Result<()> {
         return Err(Errno::EAGAIN);
     }
     if kind == SFlag::S_IFIFO {
-        // Somebody else may fill the pipe at this moment.
+        // Another process may fill the pipe after the check by poll(2), so a usual write could wait.
         match write_without_waiting(line) {
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
             written => return written,
@@ -48,11 +56,14 @@ fn write_file(line: &[u8]) -> nix::Result<()> {
     nix::unistd::write(stderr, line).map(drop)
 }
 
-/// For pipes from Linux 6.4 on.
+/// Writes a line to a pipe without waiting, even if the pipe fills up at this moment.
+///
+/// # Errors
+/// `EAGAIN` if the pipe is full. `EOPNOTSUPP` before Linux 6.4, where pipes do not support `RWF_NOWAIT`.
 fn write_without_waiting(line: &[u8]) -> nix::Result<()> {
     let part = IoSlice::new(line);
-    // SAFETY: an IoSlice is laid out as an iovec, and this one lives until the call is over. -1: where the file
-    // stands.
+    // SAFETY: std guarantees that IoSlice has the layout of iovec, and the slice is valid during the call. The offset
+    // -1 stands for the current position of the file (pwritev2(2)).
     let written =
         unsafe { libc::pwritev2(libc::STDERR_FILENO, (&raw const part).cast(), 1, -1, libc::RWF_NOWAIT) };
     Errno::result(written).map(drop)

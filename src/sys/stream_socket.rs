@@ -1,11 +1,11 @@
-//! A connection to a stream socket that is never waited for.
+//! A connection to a Unix stream socket whose calls never wait.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-/// A connection. Close-on-exec.
+/// A connection to a Unix stream socket. Close-on-exec.
 #[derive(Debug)]
 pub struct Stream(OwnedFd);
 
@@ -13,7 +13,8 @@ impl Stream {
     /// Connects to the socket at `path`.
     ///
     /// # Errors
-    /// `EAGAIN` if the server has more connections to accept than it has room for.
+    /// `EAGAIN` if the server's queue of connections is full, `ENAMETOOLONG` if the path does not fit in an address, or
+    /// another error of socket(2) or connect(2).
     pub fn connect(path: &CStr) -> nix::Result<Stream> {
         let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as u16, sun_path: [0; 108] };
         let bytes = path.to_bytes_with_nul();
@@ -24,7 +25,8 @@ impl Stream {
             *place = byte as libc::c_char;
         }
         let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: the kernel makes the descriptor for us, and reads an address of the length that it is told.
+        // SAFETY: socket(2) returned a new descriptor, which nothing else owns. The pointer to the address is valid
+        // during the call, and the length is that of the structure.
         unsafe {
             let fd = OwnedFd::from_raw_fd(Errno::result(libc::socket(libc::AF_UNIX, kind, 0))?);
             let stream = Stream(super::above_standard(fd)?);
@@ -35,14 +37,14 @@ impl Stream {
         }
     }
 
-    /// Sends a record whole.
+    /// Sends a whole record.
     ///
     /// # Errors
-    /// `EAGAIN` if there is no room for all of it. If a part of it has gone, another error: the connection is of no use
-    /// any more.
+    /// `EAGAIN` if the socket has no room, and nothing was sent. `EPIPE` if only a part of the record was sent, or the
+    /// server has closed the connection. After all errors but `EAGAIN` the caller must drop the connection.
     pub fn send(&self, record: &[u8]) -> nix::Result<()> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the kernel reads the record.
+        // SAFETY: the pointer and the length are those of a slice that is valid during the call.
         let sent = Errno::result(unsafe {
             libc::send(self.0.as_raw_fd(), record.as_ptr().cast(), record.len(), flags)
         })?;

@@ -1,4 +1,4 @@
-//! Threads of the library: inside the application, and in processes of its own.
+//! Threads that the library makes in the application's processes and in its own, and their cancellation.
 
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -7,14 +7,14 @@ use std::ptr;
 
 use super::process;
 
-/// What tells the calling thread from every other one of this process; never 0.
+/// Returns a number that no other running thread of this process has. It is never 0.
 pub fn own() -> u64 {
-    // SAFETY: pthread_self has no arguments and cannot fail.
+    // SAFETY: pthread_self(3) has no arguments and always succeeds.
     unsafe { libc::pthread_self() as u64 }
 }
 
 unsafe extern "C-unwind" {
-    // Each may carry out a request that is pending, and does not return then.
+    // A thread with a pending cancellation request may end in these functions, so the C library may unwind from them.
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
     fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int;
     fn pthread_testcancel();
@@ -24,55 +24,58 @@ const CANCEL_ENABLE: c_int = 0;
 const CANCEL_DISABLE: c_int = 1;
 const CANCEL_DEFERRED: c_int = 0;
 
-/// Lets the calling thread be cancelled, or keeps it from that. Returns the state before.
+/// Sets the calling thread's cancellation state: `CANCEL_ENABLE` or `CANCEL_DISABLE`. Returns the previous state.
 fn set_cancel_state(state: c_int) -> c_int {
     let mut before = CANCEL_ENABLE;
-    // SAFETY: the C library writes the former state to a place that is ours; both states exist.
+    // SAFETY: the callers pass a valid state, and the C library writes the previous one to a local variable.
     unsafe { pthread_setcancelstate(state, &mut before) };
     before
 }
 
-/// Sets the type of cancellation of the calling thread. Returns the type before.
+/// Sets the calling thread's cancellation type, see pthread_setcanceltype(3). Returns the previous type.
 fn set_cancel_type(kind: c_int) -> c_int {
     let mut before = CANCEL_DEFERRED;
-    // SAFETY: the C library writes the former type to a place that is ours; both types exist.
+    // SAFETY: the callers pass a valid type, and the C library writes the previous one to a local variable.
     unsafe { pthread_setcanceltype(kind, &mut before) };
     before
 }
 
-/// The calling thread cannot be cancelled, see pthread_cancel(3), until end() is called.
+/// A guard that keeps the calling thread from being cancelled (pthread_cancel(3)) until [`end`](Uncancelled::end) is
+/// called.
 #[derive(Debug)]
 #[must_use = "the thread cannot be cancelled until end() is called"]
 pub struct Uncancelled {
     state: c_int,
     kind: c_int,
-    /// Belongs to the thread that made it.
+    /// Keeps the guard in the thread that made it.
     _thread: PhantomData<*const ()>,
 }
 
 impl Uncancelled {
-    /// From now on.
+    /// Disables cancellation of the calling thread.
     pub fn begin() -> Uncancelled {
-        // An asynchronous request is a signal, which may be on its way when the thread forbids it: the handler of the C
-        // library (2.36) looks at the type alone. It is asynchronous in each cancellation point as well: sys::direct
-        // sees to it that there are none.
+        // The C library cancels an asynchronously cancellable thread with a signal, which may arrive just after this
+        // call. Its handler checks only the type and not the state (glibc 2.36), so the type changes first. glibc also
+        // sets the asynchronous type inside each cancellation point. The library has none: `sys::direct` replaces them.
         let kind = set_cancel_type(CANCEL_DEFERRED);
         Uncancelled { state: set_cancel_state(CANCEL_DISABLE), kind, _thread: PhantomData }
     }
 
-    /// Restores the state from before. Does not return if a request has arrived and the thread's type of cancellation
-    /// is asynchronous: so this is no destructor, and the caller must have nothing to drop.
+    /// Restores the previous cancellation state and type.
+    ///
+    /// Does not return if the previous type is asynchronous and a request is pending: the C library unwinds the thread
+    /// from here. So this is not done by a destructor, and the caller must hold no value with a destructor.
     pub fn end(self) {
         set_cancel_state(self.state);
         if self.kind != CANCEL_DEFERRED {
-            // SAFETY: it has no arguments.
+            // SAFETY: the function has no arguments. It may unwind, and its ABI is C-unwind.
             unsafe { pthread_testcancel() };
             set_cancel_type(self.kind);
         }
     }
 }
 
-/// Runs `body`, in which the calling thread can be cancelled, as a new thread can.
+/// Runs `body` with cancellation enabled, as in a new thread. Cancellation is disabled when `body` returns.
 pub fn cancellable<T>(body: impl FnOnce() -> T) -> T {
     set_cancel_state(CANCEL_ENABLE);
     let result = body();
@@ -80,18 +83,24 @@ pub fn cancellable<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs `body` in a new detached thread. It has the system's usual stack size, and blocks every signal that the
-/// caller blocks. It cannot be cancelled but in cancellable(), and what `body` calls there may end it.
+/// Runs `body` in a new detached thread with the default stack size and the caller's signal mask.
+///
+/// The thread can be cancelled only in [`cancellable`]. There the application's code may also end the thread.
+///
+/// # Errors
+/// The error number of pthread_attr_init(3) or pthread_create(3).
 pub fn spawn_detached(body: fn()) -> Result<(), i32> {
     extern "C-unwind" fn run(body: *mut c_void) -> *mut c_void {
         set_cancel_state(CANCEL_DISABLE);
-        // SAFETY: spawn_detached passed a fn() in the pointer, which is as large.
+        // SAFETY: spawn_detached converted a fn() to this pointer. Both have the same size on Linux.
         let body = unsafe { std::mem::transmute::<*mut c_void, fn()>(body) };
         body();
         ptr::null_mut()
     }
-    // SAFETY: attributes are initialised before and destroyed after use, and the thread gets all it needs by value.
-    // The C library calls the function as C code would, and may unwind it.
+    // SAFETY: the attributes are initialised before their use and destroyed after it. All zeros is a valid value for
+    // the memory of both structures. The thread gets its only argument by value. The transmute changes the ABI from
+    // C-unwind to C, as the type in the libc crate demands. Both call in the same way, and the C library, which may
+    // unwind the function when the thread ends, calls it as C code.
     unsafe {
         let run = std::mem::transmute::<
             extern "C-unwind" fn(*mut c_void) -> *mut c_void,
@@ -110,19 +119,22 @@ pub fn spawn_detached(body: fn()) -> Result<(), i32> {
     }
 }
 
-/// Runs `main`, and beside it `aside` in a thread of its own, on what they share. Ends the process, without a word to
-/// the application's exit handlers, when `main` returns, or when there can be no thread.
-pub fn run_beside<T: Sync>(shared: &T, aside: fn(&T), main: impl FnOnce(&T)) -> ! {
+/// Runs `main` in the calling thread and `background` in a second thread, both with `shared`. Then ends the process.
+///
+/// The process ends when `main` returns, with exit code 0. If `main` panics or the thread cannot be made, the exit code
+/// is 1. The application's exit handlers do not run.
+pub fn run_beside<T: Sync>(shared: &T, background: fn(&T), main: impl FnOnce(&T)) -> ! {
     struct Task<'a, T>(&'a T, fn(&T));
     extern "C" fn run<T>(task: *mut c_void) -> *mut c_void {
-        // SAFETY: run_beside passed a Task, which is there until the process ends.
-        let Task(shared, aside) = unsafe { &*task.cast::<Task<'_, T>>() };
-        aside(shared);
+        // SAFETY: run_beside passed a pointer to a Task of this type, which is valid until the process ends.
+        let Task(shared, background) = unsafe { &*task.cast::<Task<'_, T>>() };
+        background(shared);
         ptr::null_mut()
     }
-    let task = Task(shared, aside);
+    let task = Task(shared, background);
     let argument = (&raw const task).cast_mut().cast();
-    // SAFETY: the new thread gets a pointer to what stays in place until the process ends, below; T may be shared.
+    // SAFETY: `task` is valid until the process ends, because this function never returns or unwinds. T is Sync, so
+    // both threads may use it. NULL stands for the default attributes.
     let failed = unsafe {
         let mut thread = std::mem::zeroed::<libc::pthread_t>();
         libc::pthread_create(&mut thread, ptr::null(), run::<T>, argument)

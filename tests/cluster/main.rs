@@ -29,7 +29,7 @@ const LATE_MS: u64 = 20_000;
 
 /// Returns the CLOCK_MONOTONIC time in ms.
 fn now_ms() -> u64 {
-    sam::sys::clock::now() / 1_000_000
+    sam::sys::clock::now().as_ns() / 1_000_000
 }
 
 /// Sleeps, so that an event that must not happen would have the time to happen.

@@ -1,8 +1,9 @@
 //! Translates between the state machine and the exploration. No other file of the exploration names an item of the
 //! library, so that a change of names there changes this file only.
 
-use std::{fmt, hash::Hash};
+use std::{fmt, hash::Hash, time::Duration};
 
+use nix::{errno::Errno, unistd::Pid};
 use sam::{
     policy::Recovery,
     settings::{HangSignal, RestartDelay, RestartLimit, Settings},
@@ -14,15 +15,19 @@ use sam::{
     },
     supervisor::{
         daemonized::Candidates,
-        log_event::{LogEvent, Reason},
+        log_event::{Kind, LogEvent, Reason},
         machine::{Effect, Event, Machine, Rules},
     },
-    sys::{inspection::Inspection, process::ExitStatus, signals::Received},
+    sys::{
+        inspection::Inspection,
+        process::ExitStatus,
+        signals::{Received, Signal},
+    },
+    time::{self, MonotonicTime},
 };
 
 use super::{
-    Config, HANG_GRACE, HANG_SIGNAL, INTERVAL, LAST_SIGNAL, RESTART_PAUSE, RESTART_WINDOW, RESTARTS,
-    WARN_SIGNAL,
+    Config, HANG_GRACE, HANG_SIGNAL, INTERVAL, RESTART_PAUSE, RESTART_WINDOW, RESTARTS, WARN_SIGNAL,
 };
 
 /// The end of an instance.
@@ -197,35 +202,38 @@ impl Supervisor {
         let settings = Settings {
             restart_limit: config
                 .limit
-                .then_some(RestartLimit { restarts: RESTARTS, window: RESTART_WINDOW }),
+                .then_some(RestartLimit { restarts: RESTARTS, window: ns(RESTART_WINDOW) }),
             restart_delay: config
                 .delay
-                .then_some(RestartDelay { first: RESTART_PAUSE.0, last: RESTART_PAUSE.1 }),
+                .then_some(RestartDelay { first: ns(RESTART_PAUSE.0), last: ns(RESTART_PAUSE.1) }),
             standby: config.standby,
-            hang_signal: config.hang.then_some(HangSignal { number: HANG_SIGNAL, timeout: HANG_GRACE }),
+            hang_signal: config
+                .hang
+                .then_some(HangSignal { signal: signal(HANG_SIGNAL), timeout: ns(HANG_GRACE) }),
             debug_hold: config.hold,
             kill_group: config.kill_group,
             withhold_signals: config.withhold,
             ..Settings::default()
         };
         let rules = Rules {
-            interval: if config.interval { INTERVAL } else { 0 },
+            interval: config.interval.then_some(ns(INTERVAL)),
             recovery: if config.restart { Recovery::Restart } else { Recovery::Quit },
-            last_signal: LAST_SIGNAL,
             settings,
             quorum: config.quorum,
             cmap: config.cmap,
         };
-        Supervisor(Machine::new(rules, WARN_SIGNAL))
+        Supervisor(Machine::new(rules, Signal::from_number(WARN_SIGNAL)))
     }
 
     pub fn step(&mut self, now: u64, fact: Fact, page: Option<&Page>) -> impl Iterator<Item = Deed> + use<> {
         let view = page.map_or(View::NO_INSTANCE, view);
-        self.0.step(now, event(fact), &view).into_iter().map(deed)
+        let mut effects = vec![];
+        self.0.handle(at(now), event(fact), &view, &mut effects);
+        effects.into_iter().map(deed)
     }
 
     pub fn wake_at(&self) -> Option<u64> {
-        self.0.wake_at()
+        self.0.wake_at().map(MonotonicTime::as_ns)
     }
 
     pub fn id(&self) -> u32 {
@@ -247,7 +255,7 @@ impl Supervisor {
             Activity::Pausing => Shown::Pausing,
             Activity::Over => Shown::Over,
         };
-        (shown, until)
+        (shown, until.map_or(0, MonotonicTime::as_ns))
     }
 }
 
@@ -266,31 +274,51 @@ fn view(page: &Page) -> View {
         Phase::Finalized => control_page::Phase::Finalized,
     };
     let Page { since, heartbeat, unhealthy, warn_signal, marked_failed, .. } = *page;
-    View { phase, since, heartbeat, unhealthy, warn_signal, marked_failed }
+    let stamp = |ns| Some(ns).filter(|&ns| ns != 0).map(at);
+    View {
+        phase,
+        since: at(since),
+        heartbeat: stamp(heartbeat),
+        unhealthy: stamp(unhealthy),
+        warn_signal,
+        marked_failed,
+    }
+}
+
+fn at(ns: u64) -> MonotonicTime {
+    MonotonicTime::from_ns(ns)
+}
+
+fn ns(ns: u64) -> Duration {
+    Duration::from_nanos(ns)
+}
+
+fn signal(number: i32) -> Signal {
+    Signal::from_number(number).unwrap_or_else(|| panic!("{number} is no signal"))
 }
 
 fn event(fact: Fact) -> Event {
-    let received = |number| Received { number, value: None, by_kernel: false };
+    let received = |number| Received { signal: signal(number), value: None, by_kernel: false };
     match fact {
-        Fact::Launched(pid) => Event::Launched { pid },
-        Fact::LaunchFailed => Event::LaunchFailed(libc::EAGAIN),
+        Fact::Launched(pid) => Event::Launched { pid: Pid::from_raw(pid) },
+        Fact::LaunchFailed => Event::LaunchFailed(Errno::EAGAIN),
         Fact::Tick => Event::Tick,
         Fact::Died(end) => Event::Died(status(end)),
         Fact::MayHaveDaemonized => Event::MayHaveDaemonized,
         Fact::DaemonSearched(found, pid) => Event::DaemonSearched(match found {
             Found::None => Candidates::None,
-            Found::Caller => Candidates::Caller(pid),
-            Found::Only => Candidates::Only(pid),
+            Found::Caller => Candidates::Caller(Pid::from_raw(pid)),
+            Found::Only => Candidates::Only(Pid::from_raw(pid)),
             Found::Several => Candidates::Several,
-            Found::OutOfReach => Candidates::OutOfReach(Some(pid)),
+            Found::OutOfReach => Candidates::OutOfReach(Some(Pid::from_raw(pid))),
         }),
-        Fact::Adopted(pid) => Event::Adopted { pid },
+        Fact::Adopted(pid) => Event::Adopted { pid: Pid::from_raw(pid) },
         Fact::LaunchImpossible => Event::LaunchImpossible,
         Fact::SpareDied(end) => Event::SpareDied(status(end)),
         Fact::SpareMade => Event::SpareMade,
         Fact::SpareLost => Event::SpareLost,
-        Fact::StoppedBy(signal) => Event::Stopped(signal),
-        Fact::Refused(signal) => Event::Refused { signal, errno: libc::EPERM },
+        Fact::StoppedBy(number) => Event::Stopped(signal(number)),
+        Fact::Refused(number) => Event::Refused { signal: signal(number), errno: Errno::EPERM },
         Fact::Cluster(quorum, published) => Event::Corosync(ClusterReport {
             quorum: match quorum {
                 Quorum::Unknown => QuorumState::Unknown,
@@ -318,7 +346,7 @@ fn event(fact: Fact) -> Event {
 fn status(end: End) -> ExitStatus {
     match end {
         End::Exit(code) => ExitStatus::Exited(code),
-        End::Signal(signal, core) => ExitStatus::Killed { signal, core },
+        End::Signal(number, core) => ExitStatus::Killed { signal: signal(number), core },
         End::Unknown => ExitStatus::Unknown,
     }
 }
@@ -326,7 +354,7 @@ fn status(end: End) -> ExitStatus {
 fn end(status: ExitStatus) -> End {
     match status {
         ExitStatus::Exited(code) => End::Exit(code),
-        ExitStatus::Killed { signal, core } => End::Signal(signal, core),
+        ExitStatus::Killed { signal, core } => End::Signal(signal.number(), core),
         ExitStatus::Unknown => End::Unknown,
     }
 }
@@ -334,17 +362,19 @@ fn end(status: ExitStatus) -> End {
 /// Translates an effect of the machine.
 fn deed(effect: Effect) -> Deed {
     match effect {
-        Effect::Launch { id, warn_signal } => Deed::Launch { id, warn_signal },
+        Effect::Launch { id, warn_signal } => {
+            Deed::Launch { id, warn_signal: warn_signal.map_or(0, Signal::number) }
+        }
         Effect::MakeSpare => Deed::MakeSpare,
         Effect::FindDaemon => Deed::FindDaemon,
-        Effect::Adopt(pid) => Deed::Adopt(pid),
-        Effect::Send(signal) => Deed::Send(signal),
-        Effect::Forward(received) => Deed::Forward(received.number),
+        Effect::Adopt(pid) => Deed::Adopt(pid.as_raw()),
+        Effect::Send(signal) => Deed::Send(signal.number()),
+        Effect::Forward(received) => Deed::Forward(received.signal.number()),
         Effect::Inspect => Deed::Inspect,
         Effect::KillGroup(id) => Deed::KillGroup(id),
         Effect::Suspend => Deed::Suspend,
-        Effect::GrantStart(since) => Deed::GrantStart(since),
-        Effect::AckPublished(since) => Deed::AckPublished(since),
+        Effect::GrantStart(since) => Deed::GrantStart(since.as_ns()),
+        Effect::AckPublished(since) => Deed::AckPublished(since.as_ns()),
         Effect::Publish(record) => {
             let key = match record.state {
                 CmapState::Stopped => Key::Stopped,
@@ -353,58 +383,51 @@ fn deed(effect: Effect) -> Deed {
                 CmapState::Failed => Key::Failed,
                 CmapState::Gone => Key::Gone,
             };
-            Deed::Publish(key, record.last_updated)
+            Deed::Publish(key, record.last_updated.map_or(0, MonotonicTime::as_ns))
         }
-        Effect::Log(notice) => logged(notice),
+        Effect::Log(event) => logged(event),
         Effect::Finish(status) => Deed::Finish(end(status)),
     }
 }
 
-fn logged(notice: LogEvent) -> Deed {
-    let (line, id, pid) = match notice {
-        LogEvent::Warned { id, pid, silent, limit: _, signal } => {
-            (Line::Warned { silent, signal }, Some(id), Some(pid))
+fn logged(event: LogEvent) -> Deed {
+    let line = match event.kind {
+        Kind::Warned { silent, limit: _, signal } => {
+            Line::Warned { silent: time::ns(silent), signal: signal.map_or(0, Signal::number) }
         }
-        LogEvent::Unhealthy { id, pid } => (Line::Unhealthy, Some(id), Some(pid)),
-        LogEvent::Recovered { id, pid, silent, at } => (Line::Recovered { silent, at }, Some(id), Some(pid)),
-        LogEvent::Killed { id, pid, silent, signal } => {
-            (Line::Killed { silent, signal }, Some(id), Some(pid))
-        }
-        LogEvent::KilledAfterHangSignal { id, pid, dumping } => {
-            (Line::KilledAfterHangSignal { dumping }, Some(id), Some(pid))
-        }
-        LogEvent::Traced { id, pid, traced } => (Line::Traced(traced), Some(id), Some(pid)),
-        LogEvent::SignalRefused { id, pid, signal, errno: _ } => {
-            (Line::SignalRefused { signal }, Some(id), Some(pid))
-        }
-        LogEvent::ToldToEnd { id, pid, signal, delivery: _ } => {
-            (Line::ToldToEnd { signal }, Some(id), Some(pid))
-        }
-        LogEvent::SignalDropped { id, signal } => (Line::SignalDropped { signal }, Some(id), None),
-        LogEvent::QuorumWarning { id, pid, signal } => (Line::QuorumWarning { signal }, Some(id), Some(pid)),
-        LogEvent::KilledForQuorum { id, pid } => (Line::KilledForQuorum, Some(id), Some(pid)),
-        LogEvent::QuorumLost => (Line::QuorumLost, None, None),
-        LogEvent::QuorumBack => (Line::QuorumBack, None, None),
-        LogEvent::Lost { id, pid, status, reason } => {
+        Kind::Unhealthy => Line::Unhealthy,
+        Kind::Recovered { silent, at } => Line::Recovered { silent: time::ns(silent), at: at.as_ns() },
+        Kind::Killed { silent, signal } => Line::Killed { silent: time::ns(silent), signal: signal.number() },
+        Kind::KilledAfterHangSignal { dumping } => Line::KilledAfterHangSignal { dumping },
+        Kind::Traced { traced } => Line::Traced(traced),
+        Kind::SignalRefused { signal, errno: _ } => Line::SignalRefused { signal: signal.number() },
+        Kind::ToldToEnd { signal, delivery: _ } => Line::ToldToEnd { signal: signal.number() },
+        Kind::SignalDropped { signal } => Line::SignalDropped { signal: signal.number() },
+        Kind::QuorumWarning { signal } => Line::QuorumWarning { signal: signal.map_or(0, Signal::number) },
+        Kind::KilledForQuorum => Line::KilledForQuorum,
+        Kind::QuorumLost => Line::QuorumLost,
+        Kind::QuorumBack => Line::QuorumBack,
+        Kind::Lost { status, reason } => {
             let blame = reason.map(|reason| match reason {
                 Reason::Silent => Blame::Silent,
                 Reason::Unhealthy => Blame::Unhealthy,
                 Reason::NoQuorum => Blame::NoQuorum,
             });
-            (Line::Lost { end: end(status), blame }, Some(id), Some(pid))
+            Line::Lost { end: end(status), blame }
         }
-        LogEvent::Restarted { id, pid, took } => (Line::Restarted { took }, Some(id), Some(pid)),
-        LogEvent::LaunchFailed { id, errno: _, pause } => (Line::LaunchFailed { pause }, Some(id), None),
-        LogEvent::Delayed { id, pause } => (Line::Delayed { pause }, Some(id), None),
-        LogEvent::LimitReached { id, limit: _ } => (Line::LimitReached, Some(id), None),
-        LogEvent::MayHaveDaemonized { id, pid } => (Line::MayHaveDaemonized, Some(id), Some(pid)),
-        LogEvent::Adopted { id, pid, before } => (Line::Adopted { before }, Some(id), Some(pid)),
-        LogEvent::OutOfReach { id, pid: _ } => (Line::OutOfReach, Some(id), None),
-        LogEvent::NoMoreProcesses { id } => (Line::NoMoreProcesses, Some(id), None),
-        LogEvent::GroupEnded { .. }
-        | LogEvent::CorosyncLost
-        | LogEvent::CorosyncBack
-        | LogEvent::CorosyncStalled { .. } => (Line::Other, None, None),
+        Kind::Restarted { took } => Line::Restarted { took: time::ns(took) },
+        Kind::LaunchFailed { errno: _, pause } => Line::LaunchFailed { pause: time::ns(pause) },
+        Kind::Delayed { pause } => Line::Delayed { pause: time::ns(pause) },
+        Kind::LimitReached { limit: _ } => Line::LimitReached,
+        Kind::MayHaveDaemonized => Line::MayHaveDaemonized,
+        Kind::Adopted { before } => Line::Adopted { before: before.as_raw() },
+        Kind::OutOfReach => Line::OutOfReach,
+        Kind::NoMoreProcesses => Line::NoMoreProcesses,
+        Kind::GroupEnded { .. } | Kind::CorosyncLost | Kind::CorosyncBack | Kind::CorosyncStalled { .. } => {
+            Line::Other
+        }
     };
-    Deed::Log { line, id, pid }
+    // The pid of a process that cannot be supervised is not that of an instance.
+    let pid = event.pid.filter(|_| line != Line::OutOfReach).map(Pid::as_raw);
+    Deed::Log { line, id: event.id, pid }
 }

@@ -59,9 +59,11 @@ impl Hasher for Relative {
         }
     }
 
-    /// Hashes an instance id.
+    /// Hashes an instance id, or the ns of a duration: 0 or at least `LEAST_NS`.
     fn write_u32(&mut self, value: u32) {
-        self.add(u64::from(value.wrapping_sub(self.id)));
+        const LEAST_NS: u32 = 1_000_000;
+        let is_id = (1..LEAST_NS).contains(&value);
+        self.add(u64::from(if is_id { value.wrapping_sub(self.id) } else { value }));
     }
 
     /// Hashes a pid or a signal number.

@@ -349,7 +349,7 @@ fn storm() -> Vec<String> {
 /// as lost.
 fn expect_all_lines_accounted_for(lines: &[String]) {
     let lost = lost(lines);
-    let about_lost = lines.iter().filter(|line| line.contains("of this log lost before this")).count();
+    let about_lost = lines.iter().filter(|line| line.contains("lost before this line")).count();
     assert!(lost > 0, "the log reports no lost line: {lines:#?}");
     // Two lines for each restart of the storm, then two for the end of the hanging instance and the restart after it.
     assert_eq!(lines.len() - about_lost + lost, 2 * STORM + 2, "{lines:#?}");

@@ -1,4 +1,4 @@
-//! The examples of docs/operations.md do what the document shows.
+//! The commands of docs/operations.md print what the document shows.
 
 use std::{
     fs,
@@ -42,8 +42,7 @@ fn normalized(line: &str) -> String {
 
 pub fn unmodified_program_gets_limit_and_log_from_environment_as_documented() {
     let notes = notes();
-    let [(_, commands), (_, log)] = blocks(&notes, "A program that was made for corosync's libsam")[..]
-    else {
+    let [(_, commands), (_, log)] = blocks(&notes, "Limit the restarts of a program")[..] else {
         panic!("the section must have two code blocks: commands and their log")
     };
     let folder = Folder::new("notes");
@@ -63,7 +62,8 @@ pub fn unmodified_program_gets_limit_and_log_from_environment_as_documented() {
 pub fn documented_sam_status_commands_work() {
     require(&[Ability::Python]);
     let notes = notes();
-    let (_, commands) = blocks(&notes, "What runs now").into_iter().find(|(kind, _)| *kind == "sh").unwrap();
+    let (_, commands) =
+        blocks(&notes, "See what is running").into_iter().find(|(kind, _)| *kind == "sh").unwrap();
     let path = format!("{}/bin:{}", prefix().display(), std::env::var("PATH").unwrap());
     let output = Command::new("sh").args(["-c", commands]).env("PATH", path).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -71,7 +71,7 @@ pub fn documented_sam_status_commands_work() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     // The commands print a table without a program, a message that counter is missing, and a JSON list.
     assert!(
-        lines[0].starts_with("PROGRAM") && lines[1] == "counter needs a look" && lines[2].starts_with('['),
+        lines[0].starts_with("PROGRAM") && lines[1] == "counter needs attention" && lines[2].starts_with('['),
         "{text}"
     );
 }

@@ -1,28 +1,32 @@
-//! The words of a control page, and what they mean. Used by both ends of the page, and by sam-status, which reads it.
+//! The format of the control page's words. Both ends of the page use it, and sam-status, which only reads the page.
 
-/// What the instance has last asked for.
+use crate::time::MonotonicTime;
+
+/// The state that the instance last requested by a call of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Registered, not started yet.
+    /// The instance is registered, and has not started health checking yet.
     Registered = 0,
-    /// Health checking is on.
+    /// The instance has started health checking.
     Started = 1,
-    /// Health checking was stopped.
+    /// The instance has stopped health checking.
     Stopped = 2,
-    /// The session is over: no recovery takes place.
+    /// The instance has called `sam_finalize`: the supervisor does not restart it.
     Finalized = 3,
-    /// Not started: it waits for quorum.
+    /// The instance wants to start health checking, and waits for quorum.
     Waiting = 4,
 }
 
 impl Phase {
+    /// The number of bits that a phase takes in a word.
     const BITS: u32 = 3;
 
-    /// A phase and the ns at which it began, in one word.
-    pub(super) fn since(self, now: u64) -> u64 {
-        now << Phase::BITS | self as u64
+    /// Returns one word with the phase and the time at which it began.
+    pub(super) fn since(self, now: MonotonicTime) -> u64 {
+        now.as_ns() << Phase::BITS | self as u64
     }
 
+    /// Returns the phase in a word. Unknown phases, which only a hostile instance stores, count as `Finalized`.
     fn of(word: u64) -> Phase {
         match word & ((1 << Phase::BITS) - 1) {
             0 => Phase::Registered,
@@ -34,7 +38,7 @@ impl Phase {
     }
 }
 
-/// Where each word is on the page. The heartbeat has a cache line to itself.
+/// The index of each word on the page. The heartbeat has a cache line of its own.
 #[derive(Clone, Copy)]
 pub(super) enum Word {
     Heartbeat = 0,
@@ -50,46 +54,47 @@ pub(super) enum Word {
     Forked = 18,
 }
 
-/// What the supervisor found on the page. Times in ns, 0: never.
+/// The contents of a control page that the instance stores. A hostile instance may store any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// What the instance has last asked for.
+    /// The phase that the instance last entered.
     pub phase: Phase,
-    /// When it did.
-    pub since: u64,
-    /// Its last heartbeat.
-    pub heartbeat: u64,
-    /// When its callback last said that it is not well.
-    pub unhealthy: u64,
-    /// The signal to warn it with; any number.
+    /// The time at which the instance entered the phase. 0 ns on a fresh page.
+    pub since: MonotonicTime,
+    /// The time of the last heartbeat.
+    pub heartbeat: Option<MonotonicTime>,
+    /// The time at which the instance's callback last returned "unhealthy".
+    pub unhealthy: Option<MonotonicTime>,
+    /// The number of the warning signal, 0 for no warning. A hostile instance may store any number.
     pub warn_signal: i32,
-    /// Whether it wants to end without being started again.
+    /// `true` if the instance called `sam_mark_failed`, so that it is not restarted.
     pub marked_failed: bool,
 }
 
 impl View {
-    /// Where no instance is.
+    /// The view of an instance that has stored nothing, for times without an instance.
     pub const NO_INSTANCE: View = View {
         phase: Phase::Registered,
-        since: 0,
-        heartbeat: 0,
-        unhealthy: 0,
+        since: MonotonicTime::from_ns(0),
+        heartbeat: None,
+        unhealthy: None,
         warn_signal: libc::SIGTERM,
         marked_failed: false,
     };
 
-    /// How many words of a page there are to look at.
+    /// The number of words at the start of a page that a view is made of.
     pub const WORDS: usize = 16;
 
-    /// From the words of a page.
+    /// Makes a view. `word` returns the word of the page with the given index.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
+        let time = |place| Some(word(place)).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
         let phase = word(Word::Phase);
         View {
             phase: Phase::of(phase),
-            since: phase >> Phase::BITS,
-            heartbeat: word(Word::Heartbeat),
-            unhealthy: word(Word::Unhealthy),
+            since: MonotonicTime::from_ns(phase >> Phase::BITS),
+            heartbeat: time(Word::Heartbeat),
+            unhealthy: time(Word::Unhealthy),
             warn_signal: word(Word::WarnSignal) as i32,
             marked_failed: word(Word::MarkedFailed) != 0,
         }

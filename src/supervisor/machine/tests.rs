@@ -1,44 +1,102 @@
 //! The machine as a table, and against a model that looks at everything every millisecond.
 
+use super::health::Health;
+use super::signals::MAX_HELD_REALTIME;
 use super::*;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit};
+use crate::supervisor::log_event::{Delivery, Reason};
 use proptest::prelude::*;
 
 mod cluster;
 
-const MS: u64 = 1_000_000;
-const INTERVAL: u64 = 100 * MS;
-const PID: i32 = 4711;
+const INTERVAL: Duration = ms(100);
+const PID: Pid = Pid::from_raw(4711);
+/// A process that goes on in the place of the instance.
+const DAEMON: Pid = Pid::from_raw(72);
 
 const EXITED: ExitStatus = ExitStatus::Exited(3);
-const SEGV: ExitStatus = ExitStatus::Killed { signal: libc::SIGSEGV, core: true };
+const SEGV: ExitStatus = ExitStatus::Killed { signal: Signal::SEGV, core: true };
 
-fn view(phase: Phase, since: u64, heartbeat: u64) -> View {
-    View { phase, since, heartbeat, ..View::NO_INSTANCE }
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
-fn started(now: u64) -> View {
+/// Returns the time at this number of ms.
+const fn at(ms: u64) -> MonotonicTime {
+    MonotonicTime::from_ns(ms * 1_000_000)
+}
+
+/// Returns the last time before this one.
+fn before(time: MonotonicTime) -> MonotonicTime {
+    MonotonicTime::from_ns(time.as_ns() - 1)
+}
+
+/// Returns a time in ms.
+fn in_ms(time: MonotonicTime) -> u64 {
+    time.as_ns() / 1_000_000
+}
+
+/// The last time of the clock.
+const FUTURE: MonotonicTime = MonotonicTime::from_ns(u64::MAX);
+
+fn view(phase: Phase, since: MonotonicTime, heartbeat: MonotonicTime) -> View {
+    View { phase, since, heartbeat: Some(heartbeat), ..View::NO_INSTANCE }
+}
+
+/// Returns the view of a page to which a hostile instance has written any words.
+fn hostile(phase: Phase, since: u64, [heartbeat, unhealthy]: [u64; 2], warn_signal: i32) -> View {
+    let time = |ns| Some(MonotonicTime::from_ns(ns));
+    let since = MonotonicTime::from_ns(since);
+    View {
+        phase,
+        since,
+        heartbeat: time(heartbeat),
+        unhealthy: time(unhealthy),
+        warn_signal,
+        marked_failed: false,
+    }
+}
+
+fn started(now: MonotonicTime) -> View {
     view(Phase::Started, now, now)
 }
 
-fn received(number: i32) -> Received {
-    Received { number, value: None, by_kernel: false }
+fn real_time(number: i32) -> Signal {
+    Signal::from_number(number).unwrap()
 }
 
-fn signal(number: i32) -> Event {
-    Event::Signal { received: received(number), shared: false }
+fn received(signal: Signal) -> Received {
+    Received { signal, value: None, by_kernel: false }
+}
+
+fn signal(signal: Signal) -> Event {
+    Event::Signal { received: received(signal), shared: false }
+}
+
+fn log(id: u32, pid: Option<Pid>, kind: Kind) -> Effect {
+    Effect::Log(LogEvent { id: Some(id), pid, kind })
 }
 
 /// A machine whose instance 1 was born at 1 s.
-fn machine(interval: u64, recovery: Recovery) -> Machine {
+fn machine(interval: Option<Duration>, recovery: Recovery) -> Machine {
     machine_with(interval, recovery, Settings::default())
 }
 
-fn machine_with(interval: u64, recovery: Recovery, settings: Settings) -> Machine {
-    let rules = Rules { interval, recovery, last_signal: 64, quorum: false, cmap: false, settings };
-    let mut machine = Machine::new(rules, libc::SIGTERM);
-    machine.step(1000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+fn machine_with(interval: Option<Duration>, recovery: Recovery, settings: Settings) -> Machine {
+    let rules = Rules { interval, recovery, quorum: false, cmap: false, settings };
+    let mut machine = Machine::new(rules, Some(Signal::TERM));
+    machine.step(at(1000), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     machine
+}
+
+impl Machine {
+    /// Handles an event. Returns what is to be done.
+    fn step(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
+        let mut effects = vec![];
+        self.handle(now, event, view, &mut effects);
+        assert!(effects.len() <= MAX_EFFECTS);
+        effects
+    }
 }
 
 /// What is to be done, without what is to be said.
@@ -47,25 +105,25 @@ fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
 }
 
 fn launch(id: u32) -> Vec<Effect> {
-    vec![Effect::Launch { id, warn_signal: libc::SIGTERM }]
+    vec![Effect::Launch { id, warn_signal: Some(Signal::TERM) }]
 }
 
 #[test]
 fn what_follows_a_death() {
     use Recovery::{Quit, Restart};
     let phases = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized];
-    for interval in [0, INTERVAL] {
+    for interval in [None, Some(INTERVAL)] {
         for recovery in [Quit, Restart] {
             for phase in phases {
                 for status in [ExitStatus::Exited(0), EXITED, SEGV] {
                     let mut machine = machine(interval, recovery);
-                    let seen = view(phase, 1001 * MS, 1001 * MS);
-                    let effects = deeds(machine.step(1050 * MS, Event::Died(status), &seen));
+                    let seen = view(phase, at(1001), at(1001));
+                    let effects = deeds(machine.step(at(1050), Event::Died(status), &seen));
                     let expected = match (recovery, phase) {
                         (Restart, Phase::Started) => launch(2),
                         _ => vec![Effect::Finish(status)],
                     };
-                    assert_eq!(effects, expected, "{interval} {recovery:?} {phase:?} {status:?}");
+                    assert_eq!(effects, expected, "{interval:?} {recovery:?} {phase:?} {status:?}");
                 }
             }
         }
@@ -74,56 +132,56 @@ fn what_follows_a_death() {
 
 #[test]
 fn who_gave_up_or_was_told_to_end_is_not_started_again() {
-    let mut marked_failed = machine(INTERVAL, Recovery::Restart);
-    let seen = View { marked_failed: true, ..started(1001 * MS) };
-    let effects = deeds(marked_failed.step(1050 * MS, Event::Died(SEGV), &seen));
+    let mut marked_failed = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = View { marked_failed: true, ..started(at(1001)) };
+    let effects = deeds(marked_failed.step(at(1050), Event::Died(SEGV), &seen));
     assert_eq!(effects, [Effect::Finish(SEGV)]);
 
-    for (number, is_final) in [
-        (libc::SIGTERM, true),
-        (libc::SIGINT, true),
-        (libc::SIGQUIT, true),
-        (libc::SIGHUP, false),
-        (libc::SIGUSR1, false),
-        (40, false),
+    for (signal, is_final) in [
+        (Signal::TERM, true),
+        (Signal::INT, true),
+        (Signal::QUIT, true),
+        (Signal::HUP, false),
+        (Signal::USR1, false),
+        (real_time(40), false),
     ] {
         for shared in [false, true] {
-            let mut machine = machine(INTERVAL, Recovery::Restart);
-            let seen = started(1001 * MS);
-            let event = Event::Signal { received: received(number), shared };
-            let passed = deeds(machine.step(1002 * MS, event, &seen));
-            let expected = if shared { vec![] } else { vec![Effect::Forward(received(number))] };
+            let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+            let seen = started(at(1001));
+            let event = Event::Signal { received: received(signal), shared };
+            let passed = deeds(machine.step(at(1002), event, &seen));
+            let expected = if shared { vec![] } else { vec![Effect::Forward(received(signal))] };
             assert_eq!(passed, expected);
-            let effects = deeds(machine.step(1050 * MS, Event::Died(EXITED), &seen));
+            let effects = deeds(machine.step(at(1050), Event::Died(EXITED), &seen));
             let expected = if is_final { vec![Effect::Finish(EXITED)] } else { launch(2) };
-            assert_eq!(effects, expected, "signal {number}, shared {shared}");
+            assert_eq!(effects, expected, "{signal}, shared {shared}");
         }
     }
 }
 
 #[test]
 fn ids_go_up_and_wrap_to_zero() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     machine.id = i32::MAX as u32 - 1;
     for id in [i32::MAX as u32, 0, 1, 2] {
-        let effects = deeds(machine.step(2000 * MS, Event::Died(SEGV), &started(1001 * MS)));
+        let effects = deeds(machine.step(at(2000), Event::Died(SEGV), &started(at(1001))));
         assert_eq!(effects, launch(id));
-        machine.step(2000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+        machine.step(at(2000), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
 }
 
 #[test]
 fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let mut now = 1050 * MS;
-    assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(1001 * MS))), launch(2));
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let mut now = at(1050);
+    assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(at(1001)))), launch(2));
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
-        let effects = machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-        let told = LogEvent::LaunchFailed { id: 2, errno: libc::EAGAIN, pause: pause * MS };
-        assert_eq!(effects, [Effect::Log(told)]);
-        assert_eq!(machine.wake_at(), Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::NO_INSTANCE), [], "too early");
-        now += pause * MS;
+        let effects = machine.step(now, Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+        let told = log(2, None, Kind::LaunchFailed { errno: Errno::EAGAIN, pause: ms(pause) });
+        assert_eq!(effects, [told]);
+        assert_eq!(machine.wake_at(), Some(now + ms(pause)));
+        assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &View::NO_INSTANCE), [], "too early");
+        now = now + ms(pause);
         assert_eq!(machine.step(now, Event::Tick, &View::NO_INSTANCE), launch(2));
     }
     assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
@@ -131,122 +189,122 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
 
     // After that the pauses begin anew.
     machine.step(now, Event::Died(SEGV), &started(now));
-    machine.step(now, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-    assert_eq!(machine.wake_at(), Some(now + 10 * MS));
+    machine.step(now, Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!(machine.wake_at(), Some(now + ms(10)));
 }
 
 /// A machine whose instance 1 was lost and whose instance 2 could not be made, at 1.05 s.
 fn machine_without_instance() -> Machine {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1050 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    machine.step(at(1050), Event::Died(SEGV), &started(at(1001)));
+    machine.step(at(1050), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
     machine
 }
 
-fn passed_on(numbers: &[i32]) -> Vec<Effect> {
-    numbers.iter().map(|&number| Effect::Forward(received(number))).collect()
+fn passed_on(signals: &[Signal]) -> Vec<Effect> {
+    signals.iter().map(|&signal| Effect::Forward(received(signal))).collect()
 }
 
-fn dropped(id: u32, signal: i32) -> Effect {
-    Effect::Log(LogEvent::SignalDropped { id, signal })
+fn dropped(id: u32, signal: Signal) -> Effect {
+    log(id, None, Kind::SignalDropped { signal })
 }
 
 #[test]
 fn signals_between_two_instances_wait_until_the_next_is_started_or_end_the_wait() {
     let mut machine = machine_without_instance();
-    for number in [libc::SIGHUP, libc::SIGUSR1, libc::SIGHUP] {
-        assert_eq!(machine.step(1051 * MS, signal(number), &View::NO_INSTANCE), []);
+    for number in [Signal::HUP, Signal::USR1, Signal::HUP] {
+        assert_eq!(machine.step(at(1051), signal(number), &View::NO_INSTANCE), []);
     }
     let mut ended = machine.clone();
-    let status = ExitStatus::Killed { signal: libc::SIGTERM, core: false };
+    let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
     assert_eq!(
-        ended.step(1052 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE),
-        [dropped(2, libc::SIGHUP), dropped(2, libc::SIGUSR1), Effect::Finish(status)]
+        ended.step(at(1052), signal(Signal::TERM), &View::NO_INSTANCE),
+        [dropped(2, Signal::HUP), dropped(2, Signal::USR1), Effect::Finish(status)]
     );
     assert_eq!(ended.wake_at(), None);
 
-    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
-    assert_eq!(deeds(machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
+    machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
     // sam_start wakes nobody: the machine looks for it, less and less often.
     for now in [1070, 1090, 1130] {
-        assert_eq!(machine.wake_at(), Some(now * MS));
-        assert_eq!(machine.step(now * MS, Event::Tick, &View::NO_INSTANCE), []);
+        assert_eq!(machine.wake_at(), Some(at(now)));
+        assert_eq!(machine.step(at(now), Event::Tick, &View::NO_INSTANCE), []);
     }
     for phase in [Phase::Started, Phase::Stopped, Phase::Waiting] {
         let mut machine = machine.clone();
-        let effects = deeds(machine.step(1131 * MS, Event::Tick, &view(phase, 1130 * MS, 1130 * MS)));
-        assert_eq!(effects, passed_on(&[libc::SIGHUP, libc::SIGUSR1]), "{phase:?}");
+        let effects = deeds(machine.step(at(1131), Event::Tick, &view(phase, at(1130), at(1130))));
+        assert_eq!(effects, passed_on(&[Signal::HUP, Signal::USR1]), "{phase:?}");
     }
 }
 
 #[test]
 fn held_signals_are_dropped_and_logged_when_the_instance_ends_before_it_is_started() {
     let mut machine = machine_without_instance();
-    machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
-    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let lost = LogEvent::Lost { id: 2, pid: PID, status: EXITED, reason: None };
+    machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE);
+    machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
+    machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None });
     assert_eq!(
-        machine.step(1065 * MS, Event::Died(EXITED), &View::NO_INSTANCE),
-        [Effect::Log(lost), dropped(2, libc::SIGHUP), Effect::Finish(EXITED)]
+        machine.step(at(1065), Event::Died(EXITED), &View::NO_INSTANCE),
+        [lost, dropped(2, Signal::HUP), Effect::Finish(EXITED)]
     );
 }
 
 #[test]
 fn held_signals_wait_for_the_instance_after_one_that_was_started_unseen() {
     let mut machine = machine_without_instance();
-    machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
-    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    assert_eq!(deeds(machine.step(1065 * MS, Event::Died(EXITED), &started(1061 * MS))), launch(3));
-    machine.step(1065 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1066 * MS)));
-    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
+    machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE);
+    machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
+    machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(at(1065), Event::Died(EXITED), &started(at(1061)))), launch(3));
+    machine.step(at(1065), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let effects = deeds(machine.step(at(1070), Event::Tick, &started(at(1066))));
+    assert_eq!(effects, passed_on(&[Signal::HUP]));
 }
 
 #[test]
 fn signals_that_arrive_as_the_instance_dies_are_held_for_the_next() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1001 * MS);
-    assert_eq!(machine.step(1050 * MS, Event::Missed(received(libc::SIGUSR1)), &seen), []);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &seen)), launch(2));
-    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let effects = deeds(machine.step(1060 * MS, Event::Tick, &started(1055 * MS)));
-    assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1001));
+    assert_eq!(machine.step(at(1050), Event::Missed(received(Signal::USR1)), &seen), []);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(SEGV), &seen)), launch(2));
+    machine.step(at(1050), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let effects = deeds(machine.step(at(1060), Event::Tick, &started(at(1055))));
+    assert_eq!(effects, passed_on(&[Signal::USR1]));
 }
 
 #[test]
 fn signals_for_an_instance_that_was_just_restarted_wait_until_it_is_started() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     // The first instance is as a program without a supervisor would be.
-    let effects = machine.step(1001 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
-    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
-    machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE), []);
+    let effects = machine.step(at(1001), signal(Signal::HUP), &View::NO_INSTANCE);
+    assert_eq!(effects, passed_on(&[Signal::HUP]));
+    machine.step(at(1050), Event::Died(SEGV), &started(at(1001)));
+    machine.step(at(1050), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE), []);
     // Job control and the end do not wait, and neither does an instance that takes its time.
-    for number in [libc::SIGTSTP, libc::SIGCONT, libc::SIGTERM] {
-        let effects = deeds(machine.step(1052 * MS, signal(number), &View::NO_INSTANCE));
+    for number in [Signal::TSTP, Signal::CONT, Signal::TERM] {
+        let effects = deeds(machine.step(at(1052), signal(number), &View::NO_INSTANCE));
         assert_eq!(effects, passed_on(&[number]));
     }
-    let effects = machine.step(2050 * MS, signal(libc::SIGUSR1), &View::NO_INSTANCE);
-    assert_eq!(effects, passed_on(&[libc::SIGUSR1]));
-    let effects = deeds(machine.step(2100 * MS, Event::Tick, &started(2051 * MS)));
-    assert_eq!(effects, passed_on(&[libc::SIGHUP]));
+    let effects = machine.step(at(2050), signal(Signal::USR1), &View::NO_INSTANCE);
+    assert_eq!(effects, passed_on(&[Signal::USR1]));
+    let effects = deeds(machine.step(at(2100), Event::Tick, &started(at(2051))));
+    assert_eq!(effects, passed_on(&[Signal::HUP]));
 }
 
 #[test]
 fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final() {
-    for number in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+    for number in [Signal::TERM, Signal::INT, Signal::QUIT] {
         for withhold_signals in [false, true] {
             let settings = Settings { withhold_signals, ..Settings::default() };
-            let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-            machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS));
-            machine.step(1050 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE);
-            machine.step(1050 * MS, signal(number), &View::NO_INSTANCE);
-            let effects = deeds(machine.step(1051 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE));
+            let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+            machine.step(at(1050), Event::Died(SEGV), &started(at(1001)));
+            machine.step(at(1050), signal(Signal::HUP), &View::NO_INSTANCE);
+            machine.step(at(1050), signal(number), &View::NO_INSTANCE);
+            let effects = deeds(machine.step(at(1051), Event::Launched { pid: PID }, &View::NO_INSTANCE));
             assert_eq!(effects, passed_on(&[number]));
-            let effects = deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS)));
+            let effects = deeds(machine.step(at(1060), Event::Died(EXITED), &started(at(1055))));
             assert_eq!(effects, [Effect::Finish(EXITED)]);
         }
     }
@@ -255,20 +313,20 @@ fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final(
 #[test]
 fn real_time_signals_are_queued_with_their_values_up_to_a_limit() {
     let mut machine = machine_without_instance();
-    let queued = |value| Received { number: 40, value: Some(value), by_kernel: false };
+    let queued = |value| Received { signal: real_time(40), value: Some(value), by_kernel: false };
     let mut told = vec![];
     for value in 0..MAX_HELD_REALTIME as u64 + 3 {
         let event = Event::Signal { received: queued(value), shared: false };
-        told.extend(machine.step(1051 * MS, event, &View::NO_INSTANCE));
+        told.extend(machine.step(at(1051), event, &View::NO_INSTANCE));
     }
-    assert_eq!(told, [dropped(2, 40)], "once");
-    assert_eq!(machine.step(1051 * MS, signal(libc::SIGHUP), &View::NO_INSTANCE), []);
-    machine.step(1060 * MS, Event::Tick, &View::NO_INSTANCE);
-    machine.step(1060 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let effects = deeds(machine.step(1070 * MS, Event::Tick, &started(1061 * MS)));
+    assert_eq!(told, [dropped(2, real_time(40))], "once");
+    assert_eq!(machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE), []);
+    machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
+    machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let effects = deeds(machine.step(at(1070), Event::Tick, &started(at(1061))));
     let mut expected: Vec<Effect> =
         (0..MAX_HELD_REALTIME as u64).map(|value| Effect::Forward(queued(value))).collect();
-    expected.extend(passed_on(&[libc::SIGHUP]));
+    expected.extend(passed_on(&[Signal::HUP]));
     assert_eq!(effects, expected);
 }
 
@@ -280,15 +338,15 @@ fn first_termination_signal_is_logged_with_the_way_it_went() {
         (false, true, Delivery::Withheld),
     ] {
         let settings = Settings { withhold_signals, ..Settings::default() };
-        let mut machine = machine_with(0, Recovery::Restart, settings);
-        let seen = started(1001 * MS);
+        let mut machine = machine_with(None, Recovery::Restart, settings);
+        let seen = started(at(1001));
         assert!(!machine.end_is_final());
-        let event = |number| Event::Signal { received: received(number), shared };
-        let effects = machine.step(9000 * MS, event(libc::SIGINT), &seen);
-        let told = Effect::Log(LogEvent::ToldToEnd { id: 1, pid: PID, signal: libc::SIGINT, delivery });
+        let event = |signal| Event::Signal { received: received(signal), shared };
+        let effects = machine.step(at(9000), event(Signal::INT), &seen);
+        let told = log(1, Some(PID), Kind::ToldToEnd { signal: Signal::INT, delivery });
         assert!(effects.contains(&told), "{effects:?}");
         assert!(machine.end_is_final());
-        let effects = machine.step(9001 * MS, event(libc::SIGTERM), &seen);
+        let effects = machine.step(at(9001), event(Signal::TERM), &seen);
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Log(_))), "{effects:?}");
     }
 }
@@ -296,275 +354,278 @@ fn first_termination_signal_is_logged_with_the_way_it_went() {
 #[test]
 fn withheld_signals_reach_the_instance_if_the_kernel_sent_them_or_the_sender_may_have_missed_it() {
     let settings = Settings { withhold_signals: true, ..Settings::default() };
-    let mut machine = machine_with(0, Recovery::Restart, settings);
-    let seen = started(1001 * MS);
-    for (now, number, by_kernel, passed) in [
-        (1500 * MS, libc::SIGHUP, false, false),
-        (9000 * MS, libc::SIGHUP, false, false),
-        (9000 * MS, libc::SIGHUP, true, true),
-        (1999 * MS, libc::SIGTERM, false, true),
-        (2000 * MS, libc::SIGTERM, false, false),
-        (9000 * MS, libc::SIGCONT, false, false),
+    let mut machine = machine_with(None, Recovery::Restart, settings);
+    let seen = started(at(1001));
+    for (now, signal, by_kernel, passed) in [
+        (at(1500), Signal::HUP, false, false),
+        (at(9000), Signal::HUP, false, false),
+        (at(9000), Signal::HUP, true, true),
+        (at(1999), Signal::TERM, false, true),
+        (at(2000), Signal::TERM, false, false),
+        (at(9000), Signal::CONT, false, false),
     ] {
-        let received = Received { number, value: None, by_kernel };
+        let received = Received { signal, value: None, by_kernel };
         let effects = deeds(machine.step(now, Event::Signal { received, shared: false }, &seen));
         let expected = if passed { vec![Effect::Forward(received)] } else { vec![] };
-        assert_eq!(effects, expected, "{number} at {} ms", now / MS);
+        assert_eq!(effects, expected, "{signal} at {} ms", in_ms(now));
     }
-    assert_eq!(deeds(machine.step(9001 * MS, Event::Died(EXITED), &seen)), [Effect::Finish(EXITED)]);
+    assert_eq!(deeds(machine.step(at(9001), Event::Died(EXITED), &seen)), [Effect::Finish(EXITED)]);
 }
 
 #[test]
 fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
-    machine.step(1100 * MS, Event::Tick, &seen);
-    let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
-    let told = LogEvent::SignalRefused { id: 1, pid: PID, signal: libc::SIGTERM, errno: libc::EPERM };
-    assert_eq!(machine.step(1100 * MS, refused(libc::SIGTERM), &seen), [Effect::Log(told)]);
-    assert_eq!(machine.wake_at(), Some(1200 * MS), "a warning is not sent twice");
-    let mut now = 1200 * MS;
-    assert_eq!(deeds(machine.step(now, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
+    machine.step(at(1100), Event::Tick, &seen);
+    let refused = |signal| Event::Refused { signal, errno: Errno::EPERM };
+    let told = log(1, Some(PID), Kind::SignalRefused { signal: Signal::TERM, errno: Errno::EPERM });
+    assert_eq!(machine.step(at(1100), refused(Signal::TERM), &seen), [told]);
+    assert_eq!(machine.wake_at(), Some(at(1200)), "a warning is not sent twice");
+    let mut now = at(1200);
+    assert_eq!(deeds(machine.step(now, Event::Tick, &seen)), [Effect::Send(Signal::KILL)]);
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
-        assert_eq!(machine.step(now, refused(libc::SIGKILL), &seen), []);
-        assert_eq!(machine.wake_at(), Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &seen), [], "too early");
-        now += pause * MS;
-        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Send(libc::SIGKILL)]);
+        assert_eq!(machine.step(now, refused(Signal::KILL), &seen), []);
+        assert_eq!(machine.wake_at(), Some(now + ms(pause)));
+        assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &seen), [], "too early");
+        now = now + ms(pause);
+        assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Send(Signal::KILL)]);
     }
     assert_eq!(machine.wake_at(), None, "it was not refused this time");
 }
 
 #[test]
 fn end_of_an_instance_that_another_thread_reaped_is_a_loss() {
-    let seen = started(1001 * MS);
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(ExitStatus::Unknown), &seen)), launch(2));
-    let mut machine = self::machine(INTERVAL, Recovery::Quit);
-    let effects = deeds(machine.step(1050 * MS, Event::Died(ExitStatus::Unknown), &seen));
+    let seen = started(at(1001));
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(ExitStatus::Unknown), &seen)), launch(2));
+    let mut machine = self::machine(Some(INTERVAL), Recovery::Quit);
+    let effects = deeds(machine.step(at(1050), Event::Died(ExitStatus::Unknown), &seen));
     assert_eq!(effects, [Effect::Finish(ExitStatus::Unknown)]);
 }
 
 #[test]
 fn the_warning_signal_is_the_last_one_that_makes_sense() {
     for (wanted, expected) in [
-        (libc::SIGUSR1, vec![Effect::Send(libc::SIGUSR1)]),
-        (64, vec![Effect::Send(64)]),
+        (libc::SIGUSR1, vec![Effect::Send(Signal::USR1)]),
+        (64, vec![Effect::Send(real_time(64))]),
         (0, vec![]),
-        (65, vec![Effect::Send(libc::SIGTERM)]),
-        (-1, vec![Effect::Send(libc::SIGTERM)]),
-        (i32::MIN, vec![Effect::Send(libc::SIGTERM)]),
+        (65, vec![Effect::Send(Signal::TERM)]),
+        (-1, vec![Effect::Send(Signal::TERM)]),
+        (i32::MIN, vec![Effect::Send(Signal::TERM)]),
     ] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        let seen = View { warn_signal: wanted, ..started(1000 * MS) };
-        assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), expected, "wanted {wanted}");
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        let seen = View { warn_signal: wanted, ..started(at(1000)) };
+        assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), expected, "wanted {wanted}");
     }
 }
 
 #[test]
 fn the_next_instance_is_warned_as_the_last_one_was() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = View { warn_signal: libc::SIGUSR2, ..started(1000 * MS) };
-    let effects = deeds(machine.step(1050 * MS, Event::Died(SEGV), &seen));
-    assert_eq!(effects, [Effect::Launch { id: 2, warn_signal: libc::SIGUSR2 }]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = View { warn_signal: libc::SIGUSR2, ..started(at(1000)) };
+    let effects = deeds(machine.step(at(1050), Event::Died(SEGV), &seen));
+    assert_eq!(effects, [Effect::Launch { id: 2, warn_signal: Some(Signal::USR2) }]);
 }
 
 #[test]
 fn stamps_from_the_future_count_as_none() {
     for seen in [
-        view(Phase::Started, 1000 * MS, u64::MAX),
-        view(Phase::Started, u64::MAX >> 2, 1000 * MS),
-        view(Phase::Started, u64::MAX >> 2, u64::MAX),
-        View { unhealthy: u64::MAX, ..started(1000 * MS) },
+        view(Phase::Started, at(1000), FUTURE),
+        view(Phase::Started, FUTURE, at(1000)),
+        view(Phase::Started, FUTURE, FUTURE),
+        View { unhealthy: Some(FUTURE), ..started(at(1000)) },
     ] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
-        assert_eq!(machine.wake_at(), Some(1200 * MS));
-        assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
+        assert_eq!(machine.wake_at(), Some(at(1200)));
+        assert_eq!(deeds(machine.step(at(1200), Event::Tick, &seen)), [Effect::Send(Signal::KILL)]);
         assert_eq!(machine.wake_at(), None);
     }
 }
 
 #[test]
 fn stamps_from_before_the_instance_was_made_count_as_none() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = view(Phase::Started, 1, 2);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Tick, &seen)), []);
-    assert_eq!(machine.wake_at(), Some(1100 * MS));
-    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = view(Phase::Started, MonotonicTime::from_ns(1), MonotonicTime::from_ns(2));
+    assert_eq!(deeds(machine.step(at(1050), Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(at(1100)));
+    assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
 }
 
 #[test]
 fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
-    let seen = started(1000 * MS);
+    let seen = started(at(1000));
     for (late, owed) in [(20, 0), (25, 0), (26, 26), (60, 60), (100, 100), (5000, 100)] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        let woken = (1100 + late) * MS;
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        let woken = at(1100 + late);
         let effects = deeds(machine.step(woken, Event::Tick, &seen));
         if owed == 0 {
-            assert_eq!(effects, [Effect::Send(libc::SIGTERM)], "{late} ms late");
+            assert_eq!(effects, [Effect::Send(Signal::TERM)], "{late} ms late");
             continue;
         }
         assert_eq!(effects, [], "{late} ms late");
-        let due = woken + owed * MS;
+        let due = woken + ms(owed);
         assert_eq!(machine.wake_at(), Some(due));
         // Late again, and still no word: once is enough.
-        let effects = deeds(machine.step(due + 90 * MS, Event::Tick, &seen));
-        assert_eq!(effects, [Effect::Send(libc::SIGTERM)]);
+        let effects = deeds(machine.step(due + ms(90), Event::Tick, &seen));
+        assert_eq!(effects, [Effect::Send(Signal::TERM)]);
     }
 }
 
 #[test]
 fn a_supervisor_that_is_late_again_owes_that_to_who_has_spoken_meanwhile() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    assert_eq!(deeds(machine.step(1160 * MS, Event::Tick, &started(1000 * MS))), []);
-    let seen = started(1170 * MS);
-    assert_eq!(deeds(machine.step(1220 * MS, Event::Tick, &seen)), []);
-    assert_eq!(machine.wake_at(), Some(1270 * MS));
-    assert_eq!(deeds(machine.step(1330 * MS, Event::Tick, &seen)), []);
-    assert_eq!(machine.wake_at(), Some(1390 * MS));
-    assert_eq!(deeds(machine.step(1390 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    assert_eq!(deeds(machine.step(at(1160), Event::Tick, &started(at(1000)))), []);
+    let seen = started(at(1170));
+    assert_eq!(deeds(machine.step(at(1220), Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(at(1270)));
+    assert_eq!(deeds(machine.step(at(1330), Event::Tick, &seen)), []);
+    assert_eq!(machine.wake_at(), Some(at(1390)));
+    assert_eq!(deeds(machine.step(at(1390), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
 }
 
 #[test]
 fn who_was_killed_is_not_warned_again_whatever_its_page_says_until_it_is_gone() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
-    machine.step(1100 * MS, Event::Tick, &seen);
-    assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
-    machine.step(1210 * MS, Event::Tick, &view(Phase::Stopped, 1205 * MS, 1000 * MS));
-    for now in [1310 * MS, 1410 * MS, 1510 * MS] {
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
+    machine.step(at(1100), Event::Tick, &seen);
+    assert_eq!(deeds(machine.step(at(1200), Event::Tick, &seen)), [Effect::Send(Signal::KILL)]);
+    machine.step(at(1210), Event::Tick, &view(Phase::Stopped, at(1205), at(1000)));
+    for now in [1310, 1410, 1510].map(at) {
         assert_eq!(machine.step(now, Event::Tick, &seen), []);
     }
 }
 
 #[test]
 fn a_supervisor_that_was_continued_gives_a_whole_interval() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
     assert_eq!(
-        machine.step(1090 * MS, signal(libc::SIGCONT), &seen),
-        [Effect::Forward(received(libc::SIGCONT))]
+        machine.step(at(1090), signal(Signal::CONT), &seen),
+        [Effect::Forward(received(Signal::CONT))]
     );
-    assert_eq!(machine.wake_at(), Some(1190 * MS));
-    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), []);
-    assert_eq!(deeds(machine.step(1190 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    assert_eq!(machine.wake_at(), Some(at(1190)));
+    assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), []);
+    assert_eq!(deeds(machine.step(at(1190), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
 }
 
 #[test]
 fn who_continues_the_supervisor_over_and_over_saves_no_silent_instance() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
     let mut sent = vec![];
-    for now in (1010..1410).map(|ms| ms * MS) {
-        machine.step(now, signal(libc::SIGCONT), &seen);
-        sent.extend(deeds(machine.step(now, Event::Tick, &seen)).into_iter().map(|deed| (now / MS, deed)));
+    for now in (1010..1410).map(at) {
+        machine.step(now, signal(Signal::CONT), &seen);
+        sent.extend(deeds(machine.step(now, Event::Tick, &seen)).into_iter().map(|deed| (in_ms(now), deed)));
     }
     // An interval of silence, put off once, and the same after the warning.
-    let expected = [(1110, Effect::Send(libc::SIGTERM)), (1211, Effect::Send(libc::SIGKILL))];
+    let expected = [(1110, Effect::Send(Signal::TERM)), (1211, Effect::Send(Signal::KILL))];
     assert_eq!(sent, expected);
 }
 
 #[test]
 fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
-    for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
-        for stopped_by in [number, libc::SIGSTOP] {
-            let mut machine = machine(INTERVAL, Recovery::Restart);
-            let seen = started(1000 * MS);
+    for number in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+        for stopped_by in [number, Signal::STOP] {
+            let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+            let seen = started(at(1000));
             let stopped = Event::Stopped(stopped_by);
-            assert_eq!(machine.step(1010 * MS, stopped, &seen), [], "nobody told the program to stop");
-            machine.step(1011 * MS, signal(number), &seen);
-            assert_eq!(machine.step(1012 * MS, stopped, &seen), [Effect::Suspend]);
-            machine.step(1090 * MS, signal(libc::SIGCONT), &seen);
-            assert_eq!(machine.step(1091 * MS, stopped, &seen), []);
+            assert_eq!(machine.step(at(1010), stopped, &seen), [], "nobody told the program to stop");
+            machine.step(at(1011), signal(number), &seen);
+            assert_eq!(machine.step(at(1012), stopped, &seen), [Effect::Suspend]);
+            machine.step(at(1090), signal(Signal::CONT), &seen);
+            assert_eq!(machine.step(at(1091), stopped, &seen), []);
         }
     }
 }
 
 #[test]
 fn sigstop_long_after_an_ignored_stop_signal_does_not_stop_the_supervisor() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
-    machine.step(1010 * MS, signal(libc::SIGTSTP), &seen);
-    assert_eq!(machine.step(2010 * MS - 1, Event::Stopped(libc::SIGSTOP), &seen), [Effect::Suspend]);
-    assert_eq!(machine.step(2010 * MS, Event::Stopped(libc::SIGSTOP), &seen), []);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
+    machine.step(at(1010), signal(Signal::TSTP), &seen);
+    assert_eq!(machine.step(before(at(2010)), Event::Stopped(Signal::STOP), &seen), [Effect::Suspend]);
+    assert_eq!(machine.step(at(2010), Event::Stopped(Signal::STOP), &seen), []);
     // The program blocked the signal all the time.
-    assert_eq!(machine.step(9000 * MS, Event::Stopped(libc::SIGTSTP), &seen), [Effect::Suspend]);
+    assert_eq!(machine.step(at(9000), Event::Stopped(Signal::TSTP), &seen), [Effect::Suspend]);
 }
 
 #[test]
 fn at_the_restart_limit_it_ends_as_the_last_instance_did() {
-    let limit = RestartLimit { restarts: 2, window: 1000 * MS };
+    let limit = RestartLimit { restarts: 2, window: ms(1000) };
     let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    for (now, id) in [(1100 * MS, 2), (1500 * MS, 3), (2100 * MS, 4)] {
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    for (now, id) in [(at(1100), 2), (at(1500), 3), (at(2100), 4)] {
         assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(now))), launch(id));
         machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let lost = LogEvent::Lost { id: 4, pid: PID, status: EXITED, reason: None };
+    let lost = log(4, Some(PID), Kind::Lost { status: EXITED, reason: None });
     assert_eq!(
-        machine.step(2499 * MS, Event::Died(EXITED), &started(2200 * MS)),
-        [Effect::Log(lost), Effect::Log(LogEvent::LimitReached { id: 4, limit }), Effect::Finish(EXITED)]
+        machine.step(at(2499), Event::Died(EXITED), &started(at(2200))),
+        [lost, log(4, None, Kind::LimitReached { limit }), Effect::Finish(EXITED)]
     );
 }
 
 #[test]
 fn an_end_that_is_final_anyway_is_none_of_the_restart_limit() {
-    let limit = RestartLimit { restarts: 1, window: 1000 * MS };
+    let limit = RestartLimit { restarts: 1, window: ms(1000) };
     let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    machine.step(1100 * MS, Event::Died(SEGV), &started(1050 * MS));
-    machine.step(1100 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let stopped = view(Phase::Stopped, 1150 * MS, 1140 * MS);
-    let effects = machine.step(1200 * MS, Event::Died(EXITED), &stopped);
-    let lost = LogEvent::Lost { id: 2, pid: PID, status: EXITED, reason: None };
-    assert_eq!(effects, [Effect::Log(lost), Effect::Finish(EXITED)]);
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    machine.step(at(1100), Event::Died(SEGV), &started(at(1050)));
+    machine.step(at(1100), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let stopped = view(Phase::Stopped, at(1150), at(1140));
+    let effects = machine.step(at(1200), Event::Died(EXITED), &stopped);
+    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None });
+    assert_eq!(effects, [lost, Effect::Finish(EXITED)]);
 }
 
 #[test]
 fn a_restart_with_a_delay_waits_and_can_be_called_off() {
-    let delay = RestartDelay { first: 50 * MS, last: 80 * MS };
+    let delay = RestartDelay { first: ms(50), last: ms(80) };
     let settings = Settings { restart_delay: Some(delay), ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    let mut now = 1010 * MS;
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    let mut now = at(1010);
     for (id, pause) in [(2, 50), (3, 80), (4, 80)] {
         let effects = machine.step(now, Event::Died(SEGV), &started(now));
-        let delayed = Effect::Log(LogEvent::Delayed { id, pause: pause * MS });
+        let delayed = log(id, None, Kind::Delayed { pause: ms(pause) });
         assert_eq!(effects[1..], [delayed]);
-        assert_eq!(machine.wake_at(), Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &View::NO_INSTANCE), [], "too early");
+        assert_eq!(machine.wake_at(), Some(now + ms(pause)));
+        assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &View::NO_INSTANCE), [], "too early");
 
         let mut ended = machine.clone();
-        let status = ExitStatus::Killed { signal: libc::SIGTERM, core: false };
-        assert_eq!(ended.step(now + MS, signal(libc::SIGTERM), &View::NO_INSTANCE), [Effect::Finish(status)]);
+        let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
+        assert_eq!(
+            ended.step(now + ms(1), signal(Signal::TERM), &View::NO_INSTANCE),
+            [Effect::Finish(status)]
+        );
 
-        now += pause * MS;
+        now = now + ms(pause);
         assert_eq!(machine.step(now, Event::Tick, &View::NO_INSTANCE), launch(id));
         machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-        now += 10 * MS;
+        now = now + ms(10);
     }
     // 790 ms in all, not quite ten times the pause; then it is.
-    let effects = machine.step(now + 780 * MS, Event::Died(SEGV), &started(now));
-    assert_eq!(effects[1..], [Effect::Log(LogEvent::Delayed { id: 5, pause: 80 * MS })]);
-    now += 860 * MS;
+    let effects = machine.step(now + ms(780), Event::Died(SEGV), &started(now));
+    assert_eq!(effects[1..], [log(5, None, Kind::Delayed { pause: ms(80) })]);
+    now = now + ms(860);
     machine.step(now, Event::Tick, &View::NO_INSTANCE);
     machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let effects = machine.step(now + 800 * MS, Event::Died(SEGV), &started(now));
-    assert_eq!(effects[1..], [Effect::Log(LogEvent::Delayed { id: 6, pause: 50 * MS })]);
+    let effects = machine.step(now + ms(800), Event::Died(SEGV), &started(now));
+    assert_eq!(effects[1..], [log(6, None, Kind::Delayed { pause: ms(50) })]);
 }
 
 /// A machine that sends a hung instance SIGABRT first, and has just done so at 1.2 s.
 fn machine_that_struck() -> Machine {
-    let hang_signal = Some(HangSignal { number: libc::SIGABRT, timeout: 700 * MS });
+    let hang_signal = Some(HangSignal { signal: Signal::ABRT, timeout: ms(700) });
     let mut machine =
-        machine_with(INTERVAL, Recovery::Restart, Settings { hang_signal, ..Settings::default() });
-    let seen = started(1000 * MS);
-    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
-    let silent = 200 * MS;
-    let told = LogEvent::Killed { id: 1, pid: PID, silent, signal: libc::SIGABRT };
-    let effects = machine.step(1200 * MS, Event::Tick, &seen);
-    assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGABRT)]);
-    assert_eq!(machine.wake_at(), Some(1900 * MS));
+        machine_with(Some(INTERVAL), Recovery::Restart, Settings { hang_signal, ..Settings::default() });
+    let seen = started(at(1000));
+    assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
+    let silent = ms(200);
+    let told = log(1, Some(PID), Kind::Killed { silent, signal: Signal::ABRT });
+    let effects = machine.step(at(1200), Event::Tick, &seen);
+    assert_eq!(effects, [told, Effect::Send(Signal::ABRT)]);
+    assert_eq!(machine.wake_at(), Some(at(1900)));
     machine
 }
 
@@ -572,72 +633,72 @@ fn machine_that_struck() -> Machine {
 fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
     // Nothing that it does now saves it, and the look at it comes before the kill.
     for (ms, seen) in [
-        (1250, started(1000 * MS)),
-        (1300, started(1299 * MS)),
-        (1400, view(Phase::Stopped, 1399 * MS, 1299 * MS)),
-        (1500, view(Phase::Finalized, 1499 * MS, 1299 * MS)),
+        (1250, started(at(1000))),
+        (1300, started(at(1299))),
+        (1400, view(Phase::Stopped, at(1399), at(1299))),
+        (1500, view(Phase::Finalized, at(1499), at(1299))),
     ] {
         for dumping in [false, true] {
             let mut machine = machine_that_struck();
-            assert_eq!(machine.step(ms * MS, Event::Tick, &seen), []);
-            assert_eq!(machine.wake_at(), Some(1900 * MS));
-            assert_eq!(machine.step(1900 * MS, Event::Tick, &seen), [Effect::Inspect]);
+            assert_eq!(machine.step(at(ms), Event::Tick, &seen), []);
+            assert_eq!(machine.wake_at(), Some(at(1900)));
+            assert_eq!(machine.step(at(1900), Event::Tick, &seen), [Effect::Inspect]);
             let found = Inspection { traced: false, dumping };
-            let told = LogEvent::KilledAfterHangSignal { id: 1, pid: PID, dumping };
-            let effects = machine.step(1900 * MS, Event::Inspected(found), &seen);
-            assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGKILL)]);
+            let told = log(1, Some(PID), Kind::KilledAfterHangSignal { dumping });
+            let effects = machine.step(at(1900), Event::Inspected(found), &seen);
+            assert_eq!(effects, [told, Effect::Send(Signal::KILL)]);
             assert_eq!(machine.wake_at(), None);
-            assert_eq!(machine.step(2500 * MS, Event::Tick, &seen), []);
+            assert_eq!(machine.step(at(2500), Event::Tick, &seen), []);
         }
     }
 }
 
 #[test]
 fn an_instance_that_its_signal_ended_was_lost_for_its_silence() {
-    let status = ExitStatus::Killed { signal: libc::SIGABRT, core: true };
-    let effects = machine_that_struck().step(1800 * MS, Event::Died(status), &started(1000 * MS));
-    let lost = LogEvent::Lost { id: 1, pid: PID, status, reason: Some(Reason::Silent) };
-    assert_eq!(effects, [Effect::Log(lost), launch(2).remove(0)]);
+    let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
+    let effects = machine_that_struck().step(at(1800), Event::Died(status), &started(at(1000)));
+    let lost = log(1, Some(PID), Kind::Lost { status, reason: Some(Reason::Silent) });
+    assert_eq!(effects, [lost, launch(2).remove(0)]);
 }
 
 #[test]
 fn what_an_instance_says_after_the_decision_to_end_it_does_not_count() {
-    let mut killed = machine(INTERVAL, Recovery::Restart);
-    let silent = started(1000 * MS);
-    killed.step(1100 * MS, Event::Tick, &silent);
-    killed.step(1200 * MS, Event::Tick, &silent);
+    let mut killed = machine(Some(INTERVAL), Recovery::Restart);
+    let silent = started(at(1000));
+    killed.step(at(1100), Event::Tick, &silent);
+    killed.step(at(1200), Event::Tick, &silent);
     for machine in [machine_that_struck(), killed] {
         for phase in [Phase::Stopped, Phase::Finalized, Phase::Waiting, Phase::Registered] {
-            let after = view(phase, 1201 * MS, 1000 * MS);
-            let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &after));
+            let after = view(phase, at(1201), at(1000));
+            let effects = deeds(machine.clone().step(at(1300), Event::Died(EXITED), &after));
             assert_eq!(effects, launch(2), "{phase:?}");
             // Said before that, and not seen in time.
-            let before = view(phase, 1200 * MS, 1000 * MS);
-            let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &before));
+            let before = view(phase, at(1200), at(1000));
+            let effects = deeds(machine.clone().step(at(1300), Event::Died(EXITED), &before));
             assert_eq!(effects, [Effect::Finish(EXITED)], "{phase:?}");
         }
         // To give up is no way to call the recovery off.
-        let marked_failed = View { marked_failed: true, ..started(1000 * MS) };
-        let effects = deeds(machine.clone().step(1300 * MS, Event::Died(EXITED), &marked_failed));
+        let marked_failed = View { marked_failed: true, ..started(at(1000)) };
+        let effects = deeds(machine.clone().step(at(1300), Event::Died(EXITED), &marked_failed));
         assert_eq!(effects, [Effect::Finish(EXITED)]);
     }
 }
 
 #[test]
 fn a_kill_at_once_is_not_looked_at() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
-    machine.step(1100 * MS, Event::Tick, &seen);
-    assert_eq!(deeds(machine.step(1200 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGKILL)]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
+    machine.step(at(1100), Event::Tick, &seen);
+    assert_eq!(deeds(machine.step(at(1200), Event::Tick, &seen)), [Effect::Send(Signal::KILL)]);
 }
 
 /// A machine that leaves an instance alone while a debugger traces it.
 fn machine_that_holds() -> Machine {
-    machine_with(INTERVAL, Recovery::Restart, Settings { debug_hold: true, ..Settings::default() })
+    machine_with(Some(INTERVAL), Recovery::Restart, Settings { debug_hold: true, ..Settings::default() })
 }
 
 /// A tick with its look at the instance.
-fn look(machine: &mut Machine, now: u64, traced: bool, seen: &View) -> Vec<Effect> {
+fn look(machine: &mut Machine, now: MonotonicTime, traced: bool, seen: &View) -> Vec<Effect> {
     assert_eq!(machine.step(now, Event::Tick, seen), [Effect::Inspect]);
     machine.step(now, Event::Inspected(Inspection { traced, dumping: false }), seen)
 }
@@ -645,56 +706,56 @@ fn look(machine: &mut Machine, now: u64, traced: bool, seen: &View) -> Vec<Effec
 /// All ticks that it asks for up to the ms `end`, with the ms at which something is to be done.
 fn look_until(machine: &mut Machine, end: u64, traced: bool, seen: &View) -> Vec<(u64, Effect)> {
     let mut done = vec![];
-    while let Some(now) = machine.wake_at().filter(|&at| at <= end * MS) {
-        done.extend(look(machine, now, traced, seen).into_iter().map(|effect| (now / MS, effect)));
+    while let Some(now) = machine.wake_at().filter(|&wake| wake <= at(end)) {
+        done.extend(look(machine, now, traced, seen).into_iter().map(|effect| (in_ms(now), effect)));
     }
     done.retain(|(_, effect)| {
-        !matches!(effect, Effect::Log(LogEvent::Warned { .. } | LogEvent::Killed { .. }))
+        !matches!(effect, Effect::Log(LogEvent { kind: Kind::Warned { .. } | Kind::Killed { .. }, .. }))
     });
     done
 }
 
 fn told(traced: bool) -> Effect {
-    Effect::Log(LogEvent::Traced { id: 1, pid: PID, traced })
+    log(1, Some(PID), Kind::Traced { traced })
 }
 
 #[test]
 fn a_traced_instance_is_left_alone_and_its_silence_begins_when_the_tracer_leaves() {
     let mut machine = machine_that_holds();
-    let seen = started(1000 * MS);
-    look(&mut machine, 1000 * MS, false, &seen);
+    let seen = started(at(1000));
+    look(&mut machine, at(1000), false, &seen);
     assert_eq!(look_until(&mut machine, 3000, true, &seen), [(1025, told(true))]);
     assert_eq!(
         look_until(&mut machine, 4000, false, &seen),
-        [(3025, told(false)), (3100, Effect::Send(libc::SIGTERM)), (3200, Effect::Send(libc::SIGKILL))]
+        [(3025, told(false)), (3100, Effect::Send(Signal::TERM)), (3200, Effect::Send(Signal::KILL))]
     );
 }
 
 #[test]
 fn a_tracer_that_comes_after_the_warning_calls_the_kill_off() {
     let mut machine = machine_that_holds();
-    let seen = started(1000 * MS);
-    look(&mut machine, 1000 * MS, false, &seen);
-    assert_eq!(look_until(&mut machine, 1190, false, &seen), [(1100, Effect::Send(libc::SIGTERM))]);
+    let seen = started(at(1000));
+    look(&mut machine, at(1000), false, &seen);
+    assert_eq!(look_until(&mut machine, 1190, false, &seen), [(1100, Effect::Send(Signal::TERM))]);
     assert_eq!(look_until(&mut machine, 1210, true, &seen), [(1200, told(true))]);
     assert_eq!(
         look_until(&mut machine, 1310, false, &seen),
-        [(1225, told(false)), (1300, Effect::Send(libc::SIGTERM))],
+        [(1225, told(false)), (1300, Effect::Send(Signal::TERM))],
         "from the beginning"
     );
 }
 
 #[test]
 fn nobody_looks_for_a_debugger_unless_asked_to() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
     let traced = Event::Inspected(Inspection { traced: true, dumping: false });
-    assert_eq!(machine.step(1050 * MS, traced, &seen), []);
-    assert_eq!(deeds(machine.step(1100 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
+    assert_eq!(machine.step(at(1050), traced, &seen), []);
+    assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
 
     let settings = Settings { debug_hold: true, ..Settings::default() };
-    let mut machine = machine_with(0, Recovery::Restart, settings);
-    assert_eq!(machine.step(1050 * MS, Event::Tick, &seen), [], "nothing to hold");
+    let mut machine = machine_with(None, Recovery::Restart, settings);
+    assert_eq!(machine.step(at(1050), Event::Tick, &seen), [], "nothing to hold");
     assert_eq!(machine.wake_at(), None);
 }
 
@@ -702,21 +763,21 @@ fn nobody_looks_for_a_debugger_unless_asked_to() {
 fn what_an_instance_left_behind_ends_before_the_next_begins_and_at_the_end() {
     let settings = Settings { kill_group: true, ..Settings::default() };
     for (phase, next) in [
-        (Phase::Started, Effect::Launch { id: 2, warn_signal: libc::SIGTERM }),
+        (Phase::Started, Effect::Launch { id: 2, warn_signal: Some(Signal::TERM) }),
         (Phase::Stopped, Effect::Finish(EXITED)),
         (Phase::Finalized, Effect::Finish(EXITED)),
     ] {
-        let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-        let effects = machine.step(1050 * MS, Event::Died(EXITED), &view(phase, 1001 * MS, 1001 * MS));
+        let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+        let effects = machine.step(at(1050), Event::Died(EXITED), &view(phase, at(1001), at(1001)));
         assert_eq!(deeds(effects), [Effect::KillGroup(1), next]);
     }
 }
 
 #[test]
 fn without_an_interval_nothing_is_waited_for_but_death() {
-    let mut machine = machine(0, Recovery::Restart);
+    let mut machine = machine(None, Recovery::Restart);
     assert_eq!(machine.wake_at(), None);
-    assert_eq!(machine.step(1 << 60, Event::Tick, &started(1000 * MS)), []);
+    assert_eq!(machine.step(MonotonicTime::from_ns(1 << 60), Event::Tick, &started(at(1000))), []);
     assert_eq!(machine.wake_at(), None);
 }
 
@@ -724,10 +785,10 @@ fn without_an_interval_nothing_is_waited_for_but_death() {
 fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
     let settings = Settings { standby: true, ..Settings::default() };
     let mut machine = Machine::new(
-        Rules { interval: INTERVAL, recovery, last_signal: 64, quorum: false, cmap: false, settings },
-        libc::SIGTERM,
+        Rules { interval: Some(INTERVAL), recovery, quorum: false, cmap: false, settings },
+        Some(Signal::TERM),
     );
-    let effects = machine.step(1000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    let effects = machine.step(at(1000), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     (machine, effects)
 }
 
@@ -735,10 +796,10 @@ fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
 fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
     let (mut machine, effects) = machine_with_spare(Recovery::Restart);
     assert_eq!(effects, [Effect::MakeSpare]);
-    machine.step(1000 * MS, Event::SpareMade, &View::NO_INSTANCE);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(SEGV), &started(1001 * MS))), launch(2));
+    machine.step(at(1000), Event::SpareMade, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(SEGV), &started(at(1001)))), launch(2));
     assert_eq!(
-        deeds(machine.step(1050 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)),
+        deeds(machine.step(at(1050), Event::Launched { pid: PID }, &View::NO_INSTANCE)),
         [Effect::MakeSpare]
     );
 
@@ -749,43 +810,43 @@ fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
 #[test]
 fn between_two_instances_no_spare_is_waited_for() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1000 * MS, Event::SpareLost, &View::NO_INSTANCE);
-    let lost = 1005 * MS;
-    assert_eq!(deeds(machine.step(lost, Event::Died(SEGV), &started(1001 * MS))), launch(2));
-    machine.step(lost, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-    assert_eq!(machine.wake_at(), Some(lost + 10 * MS));
-    assert_eq!(machine.step(lost + 10 * MS, Event::Tick, &View::NO_INSTANCE), launch(2));
-    machine.step(lost + 10 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-    assert_eq!(machine.wake_at(), Some(lost + 30 * MS), "the spare was due long ago");
+    machine.step(at(1000), Event::SpareLost, &View::NO_INSTANCE);
+    let lost = at(1005);
+    assert_eq!(deeds(machine.step(lost, Event::Died(SEGV), &started(at(1001)))), launch(2));
+    machine.step(lost, Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!(machine.wake_at(), Some(lost + ms(10)));
+    assert_eq!(machine.step(lost + ms(10), Event::Tick, &View::NO_INSTANCE), launch(2));
+    machine.step(lost + ms(10), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!(machine.wake_at(), Some(lost + ms(30)), "the spare was due long ago");
 }
 
 #[test]
 fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    let mut now = 1000 * MS;
+    let mut now = at(1000);
     let seen = View::NO_INSTANCE;
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
         assert_eq!(machine.step(now, Event::SpareLost, &seen), []);
-        assert!(machine.wake_at() <= Some(now + pause * MS));
-        assert_eq!(machine.step(now + pause * MS - 1, Event::Tick, &seen), []);
-        now += pause * MS;
+        assert!(machine.wake_at() <= Some(now + ms(pause)));
+        assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &seen), []);
+        now = now + ms(pause);
         assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::MakeSpare]);
     }
     machine.step(now, Event::SpareMade, &seen);
     machine.step(now, Event::SpareLost, &seen);
-    assert_eq!(machine.step(now + 10 * MS, Event::Tick, &seen), [Effect::MakeSpare]);
+    assert_eq!(machine.step(now + ms(10), Event::Tick, &seen), [Effect::MakeSpare]);
 }
 
 #[test]
 fn no_spare_is_made_while_there_is_no_instance() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1010 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-    assert_eq!(machine.step(1011 * MS, Event::SpareLost, &View::NO_INSTANCE), []);
-    let effects = deeds(machine.step(2000 * MS, Event::Tick, &View::NO_INSTANCE));
+    machine.step(at(1010), Event::Died(SEGV), &started(at(1001)));
+    machine.step(at(1010), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!(machine.step(at(1011), Event::SpareLost, &View::NO_INSTANCE), []);
+    let effects = deeds(machine.step(at(2000), Event::Tick, &View::NO_INSTANCE));
     assert_eq!(effects, launch(2));
     assert_eq!(
-        deeds(machine.step(2000 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE)),
+        deeds(machine.step(at(2000), Event::Launched { pid: PID }, &View::NO_INSTANCE)),
         [Effect::MakeSpare]
     );
 }
@@ -793,11 +854,11 @@ fn no_spare_is_made_while_there_is_no_instance() {
 #[test]
 fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1010 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    assert_eq!(deeds(machine.step(1011 * MS, Event::SpareDied(SEGV), &View::NO_INSTANCE)), []);
+    machine.step(at(1010), Event::Died(SEGV), &started(at(1001)));
+    machine.step(at(1010), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(deeds(machine.step(at(1011), Event::SpareDied(SEGV), &View::NO_INSTANCE)), []);
     assert_eq!(
-        deeds(machine.step(1021 * MS, Event::Tick, &View::NO_INSTANCE)),
+        deeds(machine.step(at(1021), Event::Tick, &View::NO_INSTANCE)),
         launch(2),
         "the same number again"
     );
@@ -805,44 +866,44 @@ fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
 
 #[test]
 fn a_spare_that_is_lost_between_two_instances_wakes_nobody() {
-    let delay = RestartDelay { first: 1000 * MS, last: 1000 * MS };
+    let delay = RestartDelay { first: ms(1000), last: ms(1000) };
     let settings = Settings { restart_delay: Some(delay), standby: true, ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    machine.step(1010 * MS, Event::Died(SEGV), &started(1001 * MS));
-    machine.step(1020 * MS, Event::SpareLost, &View::NO_INSTANCE);
-    assert_eq!(machine.wake_at(), Some(2010 * MS));
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    machine.step(at(1010), Event::Died(SEGV), &started(at(1001)));
+    machine.step(at(1020), Event::SpareLost, &View::NO_INSTANCE);
+    assert_eq!(machine.wake_at(), Some(at(2010)));
 }
 
 #[test]
 fn who_claims_to_be_such_a_spare_gets_around_no_end() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
-    machine.step(1001 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE);
-    assert_eq!(machine.step(1002 * MS, Event::SpareDied(SEGV), &View::NO_INSTANCE), [Effect::Finish(SEGV)]);
+    machine.step(at(1001), signal(Signal::TERM), &View::NO_INSTANCE);
+    assert_eq!(machine.step(at(1002), Event::SpareDied(SEGV), &View::NO_INSTANCE), [Effect::Finish(SEGV)]);
 
-    let limit = RestartLimit { restarts: 2, window: 1000 * MS };
+    let limit = RestartLimit { restarts: 2, window: ms(1000) };
     let settings = Settings { restart_limit: Some(limit), standby: true, ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    for now in [1100 * MS, 1200 * MS] {
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    for now in [at(1100), at(1200)] {
         assert_eq!(deeds(machine.step(now, Event::SpareDied(SEGV), &View::NO_INSTANCE)), []);
-        machine.step(now + 50 * MS, Event::Tick, &View::NO_INSTANCE);
-        machine.step(now + 50 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
+        machine.step(now + ms(50), Event::Tick, &View::NO_INSTANCE);
+        machine.step(now + ms(50), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let marked_failed = [Effect::Log(LogEvent::LimitReached { id: 1, limit }), Effect::Finish(EXITED)];
-    assert_eq!(machine.step(1300 * MS, Event::SpareDied(EXITED), &View::NO_INSTANCE), marked_failed);
+    let marked_failed = [log(1, None, Kind::LimitReached { limit }), Effect::Finish(EXITED)];
+    assert_eq!(machine.step(at(1300), Event::SpareDied(EXITED), &View::NO_INSTANCE), marked_failed);
 }
 
 #[test]
 fn such_a_spare_is_not_shown_as_running() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.rules.cmap = true;
-    machine.cmap = CmapRequests::new(INTERVAL);
+    machine.cmap = CmapRequests::new(Some(INTERVAL));
     let shows = |effects: Vec<Effect>, state| {
         effects.iter().any(|effect| matches!(effect, Effect::Publish(record) if record.state == state))
     };
-    assert!(shows(machine.step(1050 * MS, Event::Tick, &started(1040 * MS)), CmapState::Running));
-    let seen = started(1040 * MS);
-    assert!(shows(machine.step(1060 * MS, Event::SpareDied(SEGV), &seen), CmapState::Stopped));
-    assert_eq!(machine.wake_at(), Some(1070 * MS), "nothing is published meanwhile");
+    assert!(shows(machine.step(at(1050), Event::Tick, &started(at(1040))), CmapState::Running));
+    let seen = started(at(1040));
+    assert!(shows(machine.step(at(1060), Event::SpareDied(SEGV), &seen), CmapState::Stopped));
+    assert_eq!(machine.wake_at(), Some(at(1070)), "nothing is published meanwhile");
 }
 
 /// What the instance does, or is done to, in one millisecond.
@@ -880,18 +941,18 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 /// The contract, word for word, for a supervisor that looks at everything every millisecond.
 struct Model {
-    interval: u64,
+    interval: Option<Duration>,
     recovery: Recovery,
     phase: Phase,
-    last_activity: u64,
-    warned: Option<u64>,
+    last_activity: MonotonicTime,
+    warned: Option<MonotonicTime>,
     killed: bool,
     id: u32,
     finished: bool,
 }
 
 impl Model {
-    fn act(&mut self, now: u64, act: Act) -> Vec<Effect> {
+    fn act(&mut self, now: MonotonicTime, act: Act) -> Vec<Effect> {
         match act {
             Act::Heartbeat if self.phase == Phase::Started => self.note_activity(now),
             Act::Start if matches!(self.phase, Phase::Registered | Phase::Stopped) => {
@@ -902,7 +963,7 @@ impl Model {
                 self.phase = Phase::Stopped;
                 self.warned = None;
             }
-            Act::Unhealthy if self.phase == Phase::Started && self.interval > 0 => {
+            Act::Unhealthy if self.phase == Phase::Started && self.interval.is_some() => {
                 self.warned = self.warned.or(Some(now));
             }
             Act::Finalize => {
@@ -921,12 +982,12 @@ impl Model {
         vec![]
     }
 
-    fn note_activity(&mut self, now: u64) {
+    fn note_activity(&mut self, now: MonotonicTime) {
         self.last_activity = now;
         self.warned = None;
     }
 
-    fn die(&mut self, now: u64, status: ExitStatus) -> Vec<Effect> {
+    fn die(&mut self, now: MonotonicTime, status: ExitStatus) -> Vec<Effect> {
         // Stop and finalize after the kill do not count.
         if self.recovery == Recovery::Quit || self.phase != Phase::Started && !self.killed {
             self.finished = true;
@@ -937,18 +998,18 @@ impl Model {
         launch(self.id)
     }
 
-    fn evaluate(&mut self, now: u64) -> Vec<Effect> {
-        if self.phase != Phase::Started || self.interval == 0 || self.killed {
+    fn evaluate(&mut self, now: MonotonicTime) -> Vec<Effect> {
+        let Some(interval) = self.interval.filter(|_| self.phase == Phase::Started && !self.killed) else {
             return vec![];
-        }
+        };
         match self.warned {
-            None if now - self.last_activity >= self.interval => {
+            None if now >= self.last_activity + interval => {
                 self.warned = Some(now);
-                vec![Effect::Send(libc::SIGTERM)]
+                vec![Effect::Send(Signal::TERM)]
             }
-            Some(at) if now - at >= self.interval => {
+            Some(at) if now >= at + interval => {
                 self.killed = true;
-                vec![Effect::Send(libc::SIGKILL)]
+                vec![Effect::Send(Signal::KILL)]
             }
             _ => vec![],
         }
@@ -956,16 +1017,16 @@ impl Model {
 }
 
 /// The page, as the instance would write it.
-fn write(seen: &mut View, now: u64, act: Act) {
+fn write(seen: &mut View, now: MonotonicTime, act: Act) {
     match act {
-        Act::Heartbeat if seen.phase == Phase::Started => seen.heartbeat = now,
+        Act::Heartbeat if seen.phase == Phase::Started => seen.heartbeat = Some(now),
         Act::Start if matches!(seen.phase, Phase::Registered | Phase::Stopped) => {
-            *seen = View { phase: Phase::Started, since: now, heartbeat: now, ..*seen };
+            *seen = View { phase: Phase::Started, since: now, heartbeat: Some(now), ..*seen };
         }
         Act::Stop if seen.phase == Phase::Started => (seen.phase, seen.since) = (Phase::Stopped, now),
         // A callback that has objected is not asked again before the next start.
         Act::Unhealthy if seen.phase == Phase::Started && seen.unhealthy < seen.heartbeat => {
-            seen.unhealthy = now
+            seen.unhealthy = Some(now)
         }
         Act::Finalize => (seen.phase, seen.since) = (Phase::Finalized, now),
         _ => {}
@@ -981,15 +1042,15 @@ proptest! {
         restart in any::<bool>(),
     ) {
         let recovery = if restart { Recovery::Restart } else { Recovery::Quit };
-        let interval = interval * MS;
+        let interval = (interval != 0).then_some(ms(interval));
         let mut machine = machine(interval, recovery);
-        let born = 1000 * MS;
+        let born = at(1000);
         let mut seen = View::NO_INSTANCE;
         let mut model = Model {
             interval, recovery, phase: Phase::Registered, last_activity: born, warned: None, killed: false, id: 1, finished: false,
         };
-        for (ms, &act) in (1..).zip(&life) {
-            let now = born + ms * MS;
+        for (passed, &act) in (1..).zip(&life) {
+            let now = born + ms(passed);
             let mut expected = model.act(now, act);
             let mut done = vec![];
             write(&mut seen, now, act);
@@ -1017,9 +1078,9 @@ proptest! {
             if machine.wake_at().is_some_and(|at| at <= now) {
                 done.extend(deeds(machine.step(now, Event::Tick, &seen)));
             }
-            prop_assert_eq!(done, expected, "at {} ms", ms);
+            prop_assert_eq!(done, expected, "at {} ms", passed);
             if let Some(at) = machine.wake_at() {
-                prop_assert!(at > now && at <= now + interval, "sleeps for {} ns", at - now);
+                prop_assert!(now < at && Some(at) <= interval.map(|interval| now + interval), "sleeps until {:?}", at);
             }
         }
     }
@@ -1032,21 +1093,20 @@ proptest! {
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..4_u8), 1..60),
         steps in proptest::collection::vec(1..120_u64, 60),
     ) {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        let mut now = 1000 * MS;
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        let mut now = at(1000);
         for ((since, heartbeat, unhealthy, warn_signal, phase), step) in words.into_iter().zip(steps) {
-            now += step * MS;
+            now = now + ms(step);
             let phase = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized][usize::from(phase)];
-            let seen = View { phase, since, heartbeat, unhealthy, warn_signal, marked_failed: false };
+            let seen = hostile(phase, since, [heartbeat, unhealthy], warn_signal);
             for effect in deeds(machine.step(now, Event::Tick, &seen)) {
-                let Effect::Send(signal) = effect else { panic!("{effect:?}") };
-                prop_assert!((1..=64).contains(&signal));
+                prop_assert!(matches!(effect, Effect::Send(_)), "{:?}", effect);
             }
             match machine.wake_at() {
                 Some(at) => prop_assert!(at > now && at <= now + INTERVAL),
                 None => {
                     let State::Watching(watch) = machine.state else { panic!("{:?}", machine.state) };
-                    prop_assert_eq!(watch.health, Health::Killed);
+                    prop_assert_eq!(watch.health, Health::Killed { retry_at: None });
                     break;
                 }
             }
@@ -1055,9 +1115,9 @@ proptest! {
 }
 
 /// A machine whose instance exited with 0 at 1050 ms.
-fn machine_that_seeks(interval: u64, seen: &View) -> Machine {
+fn machine_that_seeks(interval: Option<Duration>, seen: &View) -> Machine {
     let mut machine = machine(interval, Recovery::Restart);
-    assert_eq!(machine.step(1050 * MS, Event::MayHaveDaemonized, seen), [Effect::FindDaemon]);
+    assert_eq!(machine.step(at(1050), Event::MayHaveDaemonized, seen), [Effect::FindDaemon]);
     assert!(machine.searches_daemon());
     machine
 }
@@ -1065,25 +1125,25 @@ fn machine_that_seeks(interval: u64, seen: &View) -> Machine {
 #[test]
 fn process_that_called_after_an_exit_0_becomes_the_instance() {
     for (interval, phase) in [
-        (INTERVAL, Phase::Registered),
-        (INTERVAL, Phase::Waiting),
-        (INTERVAL, Phase::Started),
-        (0, Phase::Started),
+        (Some(INTERVAL), Phase::Registered),
+        (Some(INTERVAL), Phase::Waiting),
+        (Some(INTERVAL), Phase::Started),
+        (None, Phase::Started),
     ] {
-        let seen = view(phase, 1001 * MS, 1001 * MS);
+        let seen = view(phase, at(1001), at(1001));
         let mut machine = machine_that_seeks(interval, &seen);
         assert_eq!(
-            machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen),
-            [Effect::Adopt(72)],
+            machine.step(at(1051), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen),
+            [Effect::Adopt(DAEMON)],
             "{phase:?}"
         );
-        let told = LogEvent::Adopted { id: 1, pid: 72, before: PID };
-        assert_eq!(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen), [Effect::Log(told)]);
+        let told = log(1, Some(DAEMON), Kind::Adopted { before: PID });
+        assert_eq!(machine.step(at(1051), Event::Adopted { pid: DAEMON }, &seen), [told]);
         assert!(!machine.searches_daemon());
-        assert_eq!(machine.wake_at(), (interval != 0).then_some(1051 * MS + interval));
+        assert_eq!(machine.wake_at(), interval.map(|interval| at(1051) + interval));
         // It is restarted as any other, and may go on in a further process.
-        assert_eq!(machine.clone().step(1060 * MS, Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
-        let effects = deeds(machine.step(1060 * MS, Event::Died(SEGV), &started(1055 * MS)));
+        assert_eq!(machine.clone().step(at(1060), Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
+        let effects = deeds(machine.step(at(1060), Event::Died(SEGV), &started(at(1055))));
         assert_eq!(effects, launch(2));
     }
 }
@@ -1092,175 +1152,177 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
 fn instance_that_was_to_end_goes_on_in_no_other_process() {
     let expected = [Effect::Finish(ExitStatus::Exited(0))];
     for phase in [Phase::Stopped, Phase::Finalized] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        let effects = deeds(machine.step(1050 * MS, Event::MayHaveDaemonized, &view(phase, 1001 * MS, 0)));
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        let effects = deeds(machine.step(at(1050), Event::MayHaveDaemonized, &view(phase, at(1001), at(0))));
         assert_eq!(effects, expected, "{phase:?}");
     }
-    let mut marked_failed = machine(INTERVAL, Recovery::Restart);
-    let seen = View { marked_failed: true, ..started(1001 * MS) };
-    assert_eq!(deeds(marked_failed.step(1050 * MS, Event::MayHaveDaemonized, &seen)), expected);
+    let mut marked_failed = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = View { marked_failed: true, ..started(at(1001)) };
+    assert_eq!(deeds(marked_failed.step(at(1050), Event::MayHaveDaemonized, &seen)), expected);
 
-    let mut told = machine(INTERVAL, Recovery::Restart);
-    told.step(1040 * MS, signal(libc::SIGTERM), &started(1001 * MS));
-    assert_eq!(deeds(told.step(1140 * MS, Event::MayHaveDaemonized, &started(1120 * MS))), expected);
+    let mut told = machine(Some(INTERVAL), Recovery::Restart);
+    told.step(at(1040), signal(Signal::TERM), &started(at(1001)));
+    assert_eq!(deeds(told.step(at(1140), Event::MayHaveDaemonized, &started(at(1120)))), expected);
 
-    let mut warned = machine(INTERVAL, Recovery::Restart);
-    warned.step(1100 * MS, Event::Tick, &started(1000 * MS));
-    assert_eq!(deeds(warned.step(1110 * MS, Event::MayHaveDaemonized, &started(1000 * MS))), launch(2));
+    let mut warned = machine(Some(INTERVAL), Recovery::Restart);
+    warned.step(at(1100), Event::Tick, &started(at(1000)));
+    assert_eq!(deeds(warned.step(at(1110), Event::MayHaveDaemonized, &started(at(1000)))), launch(2));
 }
 
 #[test]
 fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
-    for (interval, seen) in [(0, started(1001 * MS)), (INTERVAL, view(Phase::Registered, 0, 0))] {
+    for (interval, seen) in
+        [(None, started(at(1001))), (Some(INTERVAL), view(Phase::Registered, at(0), at(0)))]
+    {
         let mut machine = machine_that_seeks(interval, &seen);
-        assert_eq!(deeds(machine.step(1050 * MS, Event::DaemonSearched(Candidates::Only(72)), &seen)), []);
-        assert_eq!(machine.wake_at(), Some(1060 * MS));
-        assert_eq!(machine.step(1060 * MS, Event::Tick, &seen), [Effect::FindDaemon]);
-        assert_eq!(deeds(machine.step(1060 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
-        let effects = machine.step(1150 * MS, Event::DaemonSearched(Candidates::Only(72)), &seen);
-        assert_eq!(effects, [Effect::Adopt(72)], "it has executed no other program meanwhile");
+        assert_eq!(deeds(machine.step(at(1050), Event::DaemonSearched(Candidates::Only(DAEMON)), &seen)), []);
+        assert_eq!(machine.wake_at(), Some(at(1060)));
+        assert_eq!(machine.step(at(1060), Event::Tick, &seen), [Effect::FindDaemon]);
+        assert_eq!(deeds(machine.step(at(1060), Event::DaemonSearched(Candidates::Several), &seen)), []);
+        let effects = machine.step(at(1150), Event::DaemonSearched(Candidates::Only(DAEMON)), &seen);
+        assert_eq!(effects, [Effect::Adopt(DAEMON)], "it has executed no other program meanwhile");
     }
 }
 
 #[test]
 fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
     for found in [
-        Candidates::Only(72),
+        Candidates::Only(DAEMON),
         Candidates::Several,
         Candidates::OutOfReach(None),
-        Candidates::OutOfReach(Some(72)),
+        Candidates::OutOfReach(Some(DAEMON)),
     ] {
-        let seen = started(1040 * MS);
-        let mut machine = machine_that_seeks(INTERVAL, &seen);
-        let mut now = 1050 * MS;
+        let seen = started(at(1040));
+        let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+        let mut now = at(1050);
         loop {
             let effects = deeds(machine.step(now, Event::DaemonSearched(found), &seen));
             if !effects.is_empty() {
-                assert_eq!((effects, now), (launch(2), 1150 * MS), "{found:?}");
+                assert_eq!((effects, now), (launch(2), at(1150)), "{found:?}");
                 break;
             }
             now = machine.wake_at().unwrap();
             assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::FindDaemon]);
         }
     }
-    let seen = started(1040 * MS);
-    let mut machine = machine_that_seeks(INTERVAL, &seen);
-    assert_eq!(deeds(machine.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen)), launch(2));
+    let seen = started(at(1040));
+    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    assert_eq!(deeds(machine.step(at(1051), Event::DaemonSearched(Candidates::None), &seen)), launch(2));
 }
 
 #[test]
 fn process_that_cannot_be_supervised_ends_the_supervisor() {
-    let last_activity = started(1060 * MS);
+    let last_activity = started(at(1060));
     for (interval, seen, end) in [
-        (INTERVAL, last_activity, 1150),
-        (0, started(1001 * MS), 2050),
-        (INTERVAL, view(Phase::Registered, 0, 0), 2050),
+        (Some(INTERVAL), last_activity, 1150),
+        (None, started(at(1001)), 2050),
+        (Some(INTERVAL), view(Phase::Registered, at(0), at(0)), 2050),
     ] {
         let mut machine = machine_that_seeks(interval, &seen);
-        let found = Event::DaemonSearched(Candidates::OutOfReach(Some(72)));
-        assert_eq!(deeds(machine.step(1051 * MS, found, &seen)), []);
-        let told = Effect::Log(LogEvent::OutOfReach { id: 1, pid: 72 });
-        let effects = machine.step(end * MS, found, &seen);
+        let found = Event::DaemonSearched(Candidates::OutOfReach(Some(DAEMON)));
+        assert_eq!(deeds(machine.step(at(1051), found, &seen)), []);
+        let told = log(1, Some(DAEMON), Kind::OutOfReach);
+        let effects = machine.step(at(end), found, &seen);
         assert_eq!(effects, [told, Effect::Finish(ExitStatus::Exited(0))]);
     }
 }
 
 #[test]
 fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
-    let seen = view(Phase::Registered, 0, 0);
-    let mut machine = machine_that_seeks(INTERVAL, &seen);
-    assert_eq!(deeds(machine.step(1051 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
-    assert_eq!(machine.step(1052 * MS, signal(libc::SIGTERM), &seen), []);
-    assert_eq!(deeds(machine.step(1053 * MS, Event::DaemonSearched(Candidates::Several), &seen)), []);
+    let seen = view(Phase::Registered, at(0), at(0));
+    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    assert_eq!(deeds(machine.step(at(1051), Event::DaemonSearched(Candidates::Several), &seen)), []);
+    assert_eq!(machine.step(at(1052), signal(Signal::TERM), &seen), []);
+    assert_eq!(deeds(machine.step(at(1053), Event::DaemonSearched(Candidates::Several), &seen)), []);
     let mut left = machine.clone();
-    let effects = deeds(left.step(2050 * MS, Event::DaemonSearched(Candidates::Several), &seen));
+    let effects = deeds(left.step(at(2050), Event::DaemonSearched(Candidates::Several), &seen));
     assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
 
-    machine.step(1054 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
-    let effects = machine.step(1054 * MS, Event::Adopted { pid: 72 }, &seen);
+    machine.step(at(1054), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
+    let effects = machine.step(at(1054), Event::Adopted { pid: DAEMON }, &seen);
     let delivery = Delivery::Forwarded;
-    let told = Effect::Log(LogEvent::ToldToEnd { id: 1, pid: 72, signal: libc::SIGTERM, delivery });
-    assert_eq!(effects[1..], [passed_on(&[libc::SIGTERM]), vec![told]].concat());
+    let told = log(1, Some(DAEMON), Kind::ToldToEnd { signal: Signal::TERM, delivery });
+    assert_eq!(effects[1..], [passed_on(&[Signal::TERM]), vec![told]].concat());
     assert_eq!(
-        deeds(machine.step(1060 * MS, Event::Died(EXITED), &started(1055 * MS))),
+        deeds(machine.step(at(1060), Event::Died(EXITED), &started(at(1055)))),
         [Effect::Finish(EXITED)]
     );
 }
 
 #[test]
 fn signals_that_end_nothing_wait_until_the_process_that_goes_on_is_started() {
-    let registered = view(Phase::Registered, 0, 0);
-    let mut machine = machine_that_seeks(INTERVAL, &registered);
-    for number in [libc::SIGHUP, libc::SIGTSTP, libc::SIGCONT, libc::SIGUSR1] {
-        assert_eq!(machine.step(1052 * MS, signal(number), &registered), []);
+    let registered = view(Phase::Registered, at(0), at(0));
+    let mut machine = machine_that_seeks(Some(INTERVAL), &registered);
+    for number in [Signal::HUP, Signal::TSTP, Signal::CONT, Signal::USR1] {
+        assert_eq!(machine.step(at(1052), signal(number), &registered), []);
     }
-    machine.step(1054 * MS, Event::DaemonSearched(Candidates::Only(72)), &registered);
-    machine.step(1150 * MS, Event::DaemonSearched(Candidates::Only(72)), &registered);
-    assert_eq!(deeds(machine.step(1150 * MS, Event::Adopted { pid: 72 }, &registered)), []);
-    assert_eq!(machine.wake_at(), Some(1160 * MS), "sam_start wakes nobody");
-    assert_eq!(machine.step(1160 * MS, Event::Tick, &registered), []);
+    machine.step(at(1054), Event::DaemonSearched(Candidates::Only(DAEMON)), &registered);
+    machine.step(at(1150), Event::DaemonSearched(Candidates::Only(DAEMON)), &registered);
+    assert_eq!(deeds(machine.step(at(1150), Event::Adopted { pid: DAEMON }, &registered)), []);
+    assert_eq!(machine.wake_at(), Some(at(1160)), "sam_start wakes nobody");
+    assert_eq!(machine.step(at(1160), Event::Tick, &registered), []);
     let mut ended = machine.clone();
-    let effects = deeds(machine.step(1180 * MS, Event::Tick, &started(1170 * MS)));
-    assert_eq!(effects, passed_on(&[libc::SIGHUP, libc::SIGCONT, libc::SIGUSR1]));
+    let effects = deeds(machine.step(at(1180), Event::Tick, &started(at(1170))));
+    assert_eq!(effects, passed_on(&[Signal::HUP, Signal::CONT, Signal::USR1]));
 
-    let effects = ended.step(1170 * MS, Event::Died(EXITED), &registered);
-    let expected = [libc::SIGHUP, libc::SIGCONT, libc::SIGUSR1].map(|number| dropped(1, number));
+    let effects = ended.step(at(1170), Event::Died(EXITED), &registered);
+    let expected = [Signal::HUP, Signal::CONT, Signal::USR1].map(|number| dropped(1, number));
     assert_eq!(effects[1..], [expected.to_vec(), vec![Effect::Finish(EXITED)]].concat());
 }
 
 #[test]
 fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
-    let seen = started(1040 * MS);
-    for number in [libc::SIGTERM, libc::SIGUSR1] {
-        let mut machine = machine(INTERVAL, Recovery::Restart);
-        assert_eq!(machine.step(1050 * MS, Event::Missed(received(number)), &seen), []);
+    let seen = started(at(1040));
+    for number in [Signal::TERM, Signal::USR1] {
+        let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+        assert_eq!(machine.step(at(1050), Event::Missed(received(number)), &seen), []);
         assert_eq!(
-            machine.step(1050 * MS, Event::MayHaveDaemonized, &seen),
+            machine.step(at(1050), Event::MayHaveDaemonized, &seen),
             [Effect::FindDaemon],
             "signal {number}"
         );
         let mut nobody = machine.clone();
-        machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
-        let mut effects = deeds(machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen));
-        effects.extend(deeds(machine.step(1052 * MS, Event::Tick, &seen)));
+        machine.step(at(1051), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
+        let mut effects = deeds(machine.step(at(1051), Event::Adopted { pid: DAEMON }, &seen));
+        effects.extend(deeds(machine.step(at(1052), Event::Tick, &seen)));
         assert_eq!(effects, passed_on(&[number]));
 
-        let effects = nobody.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen);
-        let lost = LogEvent::Lost { id: 1, pid: PID, status: ExitStatus::Exited(0), reason: None };
+        let effects = nobody.step(at(1051), Event::DaemonSearched(Candidates::None), &seen);
+        let lost = log(1, Some(PID), Kind::Lost { status: ExitStatus::Exited(0), reason: None });
         let next = if ends_program(number) { vec![Effect::Finish(ExitStatus::Exited(0))] } else { launch(2) };
-        assert_eq!(effects, [vec![Effect::Log(lost)], next].concat());
+        assert_eq!(effects, [vec![lost], next].concat());
     }
 }
 
 #[test]
 fn termination_signal_that_crossed_with_the_exit_of_the_instance_is_passed_on_again() {
-    let seen = started(1040 * MS);
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    machine.step(1040 * MS, signal(libc::SIGTERM), &seen);
-    assert_eq!(machine.step(1050 * MS, Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
+    let seen = started(at(1040));
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    machine.step(at(1040), signal(Signal::TERM), &seen);
+    assert_eq!(machine.step(at(1050), Event::MayHaveDaemonized, &seen), [Effect::FindDaemon]);
     let mut nobody = machine.clone();
-    let effects = deeds(nobody.step(1051 * MS, Event::DaemonSearched(Candidates::None), &seen));
+    let effects = deeds(nobody.step(at(1051), Event::DaemonSearched(Candidates::None), &seen));
     assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
-    machine.step(1300 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
-    let effects = deeds(machine.step(1300 * MS, Event::Adopted { pid: 72 }, &seen));
-    assert_eq!(effects, passed_on(&[libc::SIGTERM]));
+    machine.step(at(1300), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
+    let effects = deeds(machine.step(at(1300), Event::Adopted { pid: DAEMON }, &seen));
+    assert_eq!(effects, passed_on(&[Signal::TERM]));
 
     // It came from a terminal, which told all processes.
-    let mut shared = self::machine(INTERVAL, Recovery::Restart);
-    let event = Event::Signal { received: received(libc::SIGINT), shared: true };
-    shared.step(1040 * MS, event, &seen);
-    let effects = deeds(shared.step(1050 * MS, Event::MayHaveDaemonized, &seen));
+    let mut shared = self::machine(Some(INTERVAL), Recovery::Restart);
+    let event = Event::Signal { received: received(Signal::INT), shared: true };
+    shared.step(at(1040), event, &seen);
+    let effects = deeds(shared.step(at(1050), Event::MayHaveDaemonized, &seen));
     assert_eq!(effects, [Effect::Finish(ExitStatus::Exited(0))]);
 }
 
 #[test]
 fn termination_signal_that_reaches_no_process_that_may_go_on_is_logged_as_dropped() {
     for found in [Candidates::Several, Candidates::OutOfReach(None)] {
-        let seen = view(Phase::Registered, 0, 0);
-        let mut machine = machine_that_seeks(INTERVAL, &seen);
-        machine.step(1051 * MS, signal(libc::SIGTERM), &seen);
-        let effects = machine.step(2050 * MS, Event::DaemonSearched(found), &seen);
-        assert!(effects.contains(&dropped(1, libc::SIGTERM)), "{effects:?}");
+        let seen = view(Phase::Registered, at(0), at(0));
+        let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+        machine.step(at(1051), signal(Signal::TERM), &seen);
+        let effects = machine.step(at(2050), Event::DaemonSearched(found), &seen);
+        assert!(effects.contains(&dropped(1, Signal::TERM)), "{effects:?}");
         assert_eq!(deeds(effects), [Effect::Finish(ExitStatus::Exited(0))]);
     }
 }
@@ -1268,55 +1330,55 @@ fn termination_signal_that_reaches_no_process_that_may_go_on_is_logged_as_droppe
 #[test]
 fn withheld_signals_are_not_held_for_a_process_that_was_there_when_they_were_sent() {
     let settings = Settings { withhold_signals: true, ..Settings::default() };
-    let mut machine = machine_with(INTERVAL, Recovery::Restart, settings);
-    let seen = started(1001 * MS);
-    machine.step(1050 * MS, Event::MayHaveDaemonized, &seen);
-    let by_kernel = Received { by_kernel: true, ..received(libc::SIGHUP) };
-    for received in [received(libc::SIGUSR1), by_kernel, received(libc::SIGTERM)] {
-        assert_eq!(machine.step(1051 * MS, Event::Signal { received, shared: false }, &seen), []);
+    let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
+    let seen = started(at(1001));
+    machine.step(at(1050), Event::MayHaveDaemonized, &seen);
+    let by_kernel = Received { by_kernel: true, ..received(Signal::HUP) };
+    for received in [received(Signal::USR1), by_kernel, received(Signal::TERM)] {
+        assert_eq!(machine.step(at(1051), Event::Signal { received, shared: false }, &seen), []);
     }
-    machine.step(1052 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
-    let mut effects = deeds(machine.step(1052 * MS, Event::Adopted { pid: 72 }, &seen));
-    effects.extend(deeds(machine.step(1053 * MS, Event::Tick, &seen)));
-    assert_eq!(effects, [Effect::Forward(received(libc::SIGTERM)), Effect::Forward(by_kernel)]);
+    machine.step(at(1052), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
+    let mut effects = deeds(machine.step(at(1052), Event::Adopted { pid: DAEMON }, &seen));
+    effects.extend(deeds(machine.step(at(1053), Event::Tick, &seen)));
+    assert_eq!(effects, [Effect::Forward(received(Signal::TERM)), Effect::Forward(by_kernel)]);
 }
 
 #[test]
 fn instance_that_the_supervisor_decided_to_end_goes_on_in_no_other_process() {
     for phase in [Phase::Registered, Phase::Waiting, Phase::Started] {
-        let after = view(phase, 1201 * MS, 1000 * MS);
-        let effects = deeds(machine_that_struck().step(1300 * MS, Event::MayHaveDaemonized, &after));
+        let after = view(phase, at(1201), at(1000));
+        let effects = deeds(machine_that_struck().step(at(1300), Event::MayHaveDaemonized, &after));
         assert_eq!(effects, launch(2), "{phase:?}");
     }
 }
 
 #[test]
 fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
-    let seen = started(1040 * MS);
-    let mut machine = machine_that_seeks(INTERVAL, &seen);
-    machine.step(1051 * MS, Event::DaemonSearched(Candidates::Caller(72)), &seen);
-    machine.step(1051 * MS, Event::Adopted { pid: 72 }, &seen);
-    assert_eq!(deeds(machine.step(1151 * MS, Event::Tick, &seen)), [Effect::Send(libc::SIGTERM)]);
-    let refused = |signal| Event::Refused { signal, errno: libc::EPERM };
-    let told = LogEvent::SignalRefused { id: 1, pid: 72, signal: libc::SIGTERM, errno: libc::EPERM };
-    assert_eq!(machine.step(1151 * MS, refused(libc::SIGTERM), &seen), [Effect::Log(told)]);
-    let silent = 211 * MS;
-    let told = LogEvent::Killed { id: 1, pid: 72, silent, signal: libc::SIGKILL };
-    let effects = machine.step(1251 * MS, Event::Tick, &seen);
-    assert_eq!(effects, [Effect::Log(told), Effect::Send(libc::SIGKILL)]);
-    let stopped = view(Phase::Stopped, 1252 * MS, 1040 * MS);
-    assert_eq!(deeds(machine.step(1260 * MS, Event::Died(SEGV), &stopped)), launch(2));
+    let seen = started(at(1040));
+    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    machine.step(at(1051), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
+    machine.step(at(1051), Event::Adopted { pid: DAEMON }, &seen);
+    assert_eq!(deeds(machine.step(at(1151), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
+    let refused = |signal| Event::Refused { signal, errno: Errno::EPERM };
+    let told = log(1, Some(DAEMON), Kind::SignalRefused { signal: Signal::TERM, errno: Errno::EPERM });
+    assert_eq!(machine.step(at(1151), refused(Signal::TERM), &seen), [told]);
+    let silent = ms(211);
+    let told = log(1, Some(DAEMON), Kind::Killed { silent, signal: Signal::KILL });
+    let effects = machine.step(at(1251), Event::Tick, &seen);
+    assert_eq!(effects, [told, Effect::Send(Signal::KILL)]);
+    let stopped = view(Phase::Stopped, at(1252), at(1040));
+    assert_eq!(deeds(machine.step(at(1260), Event::Died(SEGV), &stopped)), launch(2));
 }
 
 #[test]
 fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_told_to_end() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     machine.rules.cmap = true;
-    machine.cmap = CmapRequests::new(INTERVAL);
-    machine.step(1049 * MS, Event::Tick, &started(1001 * MS));
-    machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS));
-    machine.step(1051 * MS, signal(libc::SIGTERM), &View::NO_INSTANCE);
-    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::NO_INSTANCE);
+    machine.cmap = CmapRequests::new(Some(INTERVAL));
+    machine.step(at(1049), Event::Tick, &started(at(1001)));
+    machine.step(at(1050), Event::Died(EXITED), &started(at(1001)));
+    machine.step(at(1051), signal(Signal::TERM), &View::NO_INSTANCE);
+    let effects = machine.step(at(1051), Event::LaunchImpossible, &View::NO_INSTANCE);
     let shows_failed =
         |effect: &Effect| matches!(effect, Effect::Publish(record) if record.state == CmapState::Failed);
     assert!(!effects.iter().any(shows_failed), "{effects:?}");
@@ -1324,60 +1386,57 @@ fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_to
 
 #[test]
 fn supervisor_without_a_further_instance_ends_as_the_last_one() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    assert_eq!(deeds(machine.step(1050 * MS, Event::Died(EXITED), &started(1001 * MS))), launch(2));
-    let effects = machine.step(1051 * MS, Event::LaunchImpossible, &View::NO_INSTANCE);
-    assert_eq!(effects, [Effect::Log(LogEvent::NoMoreProcesses { id: 2 }), Effect::Finish(EXITED)]);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(EXITED), &started(at(1001)))), launch(2));
+    let effects = machine.step(at(1051), Event::LaunchImpossible, &View::NO_INSTANCE);
+    assert_eq!(effects, [log(2, None, Kind::NoMoreProcesses), Effect::Finish(EXITED)]);
 }
 
 #[test]
 fn id_and_stage_tell_what_happens_and_until_when() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
-    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Watched, 0)));
-    machine.step(1100 * MS, Event::Tick, &seen);
-    assert_eq!(machine.activity(), (Activity::Warned, 1200 * MS));
-    machine.step(1200 * MS, Event::Tick, &seen);
-    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Ending, 0)));
-    machine.step(1201 * MS, Event::Died(SEGV), &seen);
-    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Launching, 0)));
-    machine.step(1201 * MS, Event::LaunchFailed(libc::EAGAIN), &View::NO_INSTANCE);
-    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Pausing, 1211 * MS)));
-    assert_eq!(machine_that_struck().activity(), (Activity::Ending, 1900 * MS));
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
+    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Watched, None)));
+    machine.step(at(1100), Event::Tick, &seen);
+    assert_eq!(machine.activity(), (Activity::Warned, Some(at(1200))));
+    machine.step(at(1200), Event::Tick, &seen);
+    assert_eq!((machine.id(), machine.activity()), (1, (Activity::Ending, None)));
+    machine.step(at(1201), Event::Died(SEGV), &seen);
+    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Launching, None)));
+    machine.step(at(1201), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
+    assert_eq!((machine.id(), machine.activity()), (2, (Activity::Pausing, Some(at(1211)))));
+    assert_eq!(machine_that_struck().activity(), (Activity::Ending, Some(at(1900))));
 }
 
 #[test]
 fn a_debugger_that_holds_the_silence_shows_as_held() {
     let mut machine = machine_that_holds();
-    let seen = started(1000 * MS);
-    look(&mut machine, 1025 * MS, true, &seen);
-    assert_eq!(machine.activity(), (Activity::Held, 0));
-    look(&mut machine, 1050 * MS, false, &seen);
-    assert_eq!(machine.activity(), (Activity::Watched, 0));
+    let seen = started(at(1000));
+    look(&mut machine, at(1025), true, &seen);
+    assert_eq!(machine.activity(), (Activity::Held, None));
+    look(&mut machine, at(1050), false, &seen);
+    assert_eq!(machine.activity(), (Activity::Watched, None));
 
     let mut machine = machine_that_struck();
     machine.rules.settings.debug_hold = true;
-    let seen = started(1000 * MS);
-    look(&mut machine, 1300 * MS, true, &seen);
-    assert_eq!(machine.activity(), (Activity::Held, 0));
+    let seen = started(at(1000));
+    look(&mut machine, at(1300), true, &seen);
+    assert_eq!(machine.activity(), (Activity::Held, None));
 }
 
 #[test]
 fn the_log_says_how_long_an_instance_was_silent_and_how_long_its_restart_took() {
-    let mut machine = machine(INTERVAL, Recovery::Restart);
-    let seen = started(1000 * MS);
+    let mut machine = machine(Some(INTERVAL), Recovery::Restart);
+    let seen = started(at(1000));
     let warned =
-        LogEvent::Warned { id: 1, pid: PID, silent: 103 * MS, limit: INTERVAL, signal: libc::SIGTERM };
-    assert_eq!(
-        machine.step(1103 * MS, Event::Tick, &seen),
-        [Effect::Log(warned), Effect::Send(libc::SIGTERM)]
-    );
-    assert_eq!(machine.step(1104 * MS, Event::Tick, &seen), [], "without a heartbeat it has not recovered");
-    let seen = view(Phase::Started, 1000 * MS, 1107 * MS);
-    let recovered = LogEvent::Recovered { id: 1, pid: PID, silent: 107 * MS, at: 1103 * MS };
-    assert_eq!(machine.step(1110 * MS, Event::Tick, &seen), [Effect::Log(recovered)]);
+        log(1, Some(PID), Kind::Warned { silent: ms(103), limit: INTERVAL, signal: Some(Signal::TERM) });
+    assert_eq!(machine.step(at(1103), Event::Tick, &seen), [warned, Effect::Send(Signal::TERM)]);
+    assert_eq!(machine.step(at(1104), Event::Tick, &seen), [], "without a heartbeat it has not recovered");
+    let seen = view(Phase::Started, at(1000), at(1107));
+    let recovered = log(1, Some(PID), Kind::Recovered { silent: ms(107), at: at(1103) });
+    assert_eq!(machine.step(at(1110), Event::Tick, &seen), [recovered]);
 
-    machine.step(1120 * MS, Event::Died(SEGV), &seen);
-    let effects = machine.step(1125 * MS, Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    assert_eq!(effects, [Effect::Log(LogEvent::Restarted { id: 2, pid: PID, took: 5 * MS })]);
+    machine.step(at(1120), Event::Died(SEGV), &seen);
+    let effects = machine.step(at(1125), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(effects, [log(2, Some(PID), Kind::Restarted { took: ms(5) })]);
 }

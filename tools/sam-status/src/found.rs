@@ -1,4 +1,4 @@
-//! The supervisors of this machine, as far as this user may look at them.
+//! Finds the supervisors on this machine, as far as the user may read their descriptors in /proc.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,27 +9,30 @@ use crate::memory::MemoryFiles;
 use crate::shared::control_page::View;
 use crate::shared::status_page::{self, PageLocation, Status, Words};
 
-/// How often to read what is being written.
-const TRIES: usize = 100;
+/// The number of attempts to read a status page that the supervisor is writing to.
+const MAX_READS: usize = 100;
 
-/// How many descriptors of one process to look into: a supervisor has one status page, and a process that pretends to
-/// be one may have any number of files of that name.
-const CANDIDATES: usize = 8;
+/// The maximum number of files that are opened for one process. A supervisor has one status page, but a hostile process
+/// may have any number of files with the same name.
+const MAX_CANDIDATES: usize = 8;
 
-/// A supervisor.
+/// A supervisor that was found, and the contents of its pages.
 #[derive(Debug)]
 pub struct Found {
-    /// Its pid, as seen from here.
+    /// The pid of the supervisor in the PID namespace of this process.
     pub pid: u32,
-    /// The pid of its instance, as seen from here.
+    /// The pid of the instance in the PID namespace of this process, if there is an instance.
     pub instance: Option<u32>,
-    /// What it says.
+    /// The contents of the status page.
     pub status: Status,
-    /// What its instance says.
+    /// The contents of the instance's control page, if that could be read.
     pub view: Option<View>,
 }
 
-/// All there are, by pid. What ends meanwhile is not among them.
+/// Returns all supervisors, sorted by pid. Processes that end during the search are left out.
+///
+/// # Errors
+/// /proc cannot be read, or this process cannot make a memory file.
 pub fn supervisors() -> io::Result<Vec<Found>> {
     let files = MemoryFiles::new()?;
     let mut found = vec![];
@@ -43,7 +46,7 @@ pub fn supervisors() -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The supervisor with this pid, if it is one.
+/// Returns the supervisor with the given pid. `None` if that process is no supervisor, or cannot be read.
 fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     let process = Path::new("/proc").join(pid.to_string());
     let wanted = format!("/memfd:{} (deleted)", status_page::FILE.to_str().ok()?);
@@ -51,11 +54,11 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     let paths = descriptors.map_while(|entry| Some(entry.ok()?.path()));
     let named =
         paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
-    for path in named.take(CANDIDATES) {
+    for path in named.take(MAX_CANDIDATES) {
         let Some(file) = files.open(&path) else { continue };
         let control_page = |place| control_page(&process, files, place);
         let Some((status, view)) = read(&file, control_page) else { continue };
-        // A process that a supervisor has just forked has the file as well.
+        // A process that a supervisor has just forked has inherited the descriptor, so the pid must match.
         if own_pid(&process)? == status.supervisor {
             let instance = instance(&process, status.pid);
             return Some(Found { pid, instance, status, view });
@@ -64,10 +67,12 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     None
 }
 
-/// What the file and the board that it names say, all of the same moment.
+/// Reads a status page, and the control page that it names.
+///
+/// Both are of the same moment, unless the supervisor still writes after [`MAX_READS`] attempts.
 fn read(file: &File, control_page: impl Fn(PageLocation) -> Option<View>) -> Option<(Status, Option<View>)> {
     let mut last = None;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_READS {
         let words = words::<{ size_of::<Words>() / 8 }>(file, 0)?;
         let status = Status::read(&words)?;
         let view = status.control_page.and_then(&control_page);
@@ -79,11 +84,12 @@ fn read(file: &File, control_page: impl Fn(PageLocation) -> Option<View>) -> Opt
         }
         std::thread::yield_now();
     }
-    // A supervisor that is stopped while it writes does not go on: better half of it than nothing.
+    // A supervisor that was stopped (SIGSTOP) in the middle of a write does not complete it. A partly old status is
+    // better than none.
     last
 }
 
-/// What the board at this place of a supervisor says.
+/// Reads the control page at `place` among the descriptors of the supervisor whose folder in /proc is `process`.
 fn control_page(process: &Path, files: &MemoryFiles, place: PageLocation) -> Option<View> {
     let file = files.open(&process.join("fd").join(place.descriptor.to_string()))?;
     if file.metadata().ok()?.ino() != place.inode {
@@ -93,6 +99,7 @@ fn control_page(process: &Path, files: &MemoryFiles, place: PageLocation) -> Opt
     Some(View::of(|word| words[word]))
 }
 
+/// Reads `N` words from `offset` of a file.
 fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {
     let mut bytes = vec![0; N * 8];
     file.read_exact_at(&mut bytes, offset).ok()?;
@@ -103,19 +110,21 @@ fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {
     Some(words)
 }
 
-/// The pid of a process as itself sees it: the last of its pids.
+/// Returns the pid of a process in its own PID namespace. `process` is its folder in /proc.
 fn own_pid(process: &Path) -> Option<i32> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     pids(&status).last().copied()
 }
 
-/// The pids in a status file, from the outermost namespace to its own.
+/// Returns the pids in the text of a `/proc/PID/status` file, from the outermost PID namespace to the innermost
+/// (proc(5)).
 fn pids(status: &str) -> Vec<i32> {
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     line.into_iter().flat_map(str::split_whitespace).filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The child of a supervisor that has this pid in its own eyes, as seen from here.
+/// Returns the child of a supervisor that has the pid `pid` in the child's own PID namespace. The returned pid is the
+/// one in the namespace of this process. `None` if there is no such child, or `pid` is 0.
 fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
     if pid == 0 {
         return None;
@@ -125,8 +134,8 @@ fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
     child?.try_into().ok()
 }
 
-/// Returns the pids of the children of a process, which is given as its folder in /proc. Empty where the kernel does not
-/// tell.
+/// Returns the pids of the children of a process. `process` is its folder in /proc. Empty if the kernel has no
+/// `children` files (CONFIG_PROC_CHILDREN, see proc(5)).
 fn children(process: &Path) -> Vec<i32> {
     let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
@@ -138,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pid_that_a_process_sees_is_the_last() {
+    fn process_in_namespaces_has_one_pid_for_each() {
         assert_eq!(pids("Name:\tx\nPid:\t7\nNSpid:\t7\n"), [7]);
         assert_eq!(pids("NSpid:\t4711\t12\t1\nNSpgid:\t1\n"), [4711, 12, 1]);
         assert!(pids("Name:\tx\n").is_empty());

@@ -1,9 +1,9 @@
-//! Lists what libsam supervises on this machine: see sam-status(8).
+//! Lists the programs that libsam-rs supervises on this machine, see sam-status(8).
 
 #![forbid(unsafe_code)]
 
-// What supervisors and instances write, from the library's own source. Nothing of the library is linked: not its
-// allocator, its destructor or its notes.
+// The format of the pages is compiled from the library's own source. sam-status does not link the library, because it
+// would get the library's allocator, destructor and ELF notes with it.
 #[allow(dead_code)]
 #[path = "../../../src/error.rs"]
 mod error;
@@ -22,6 +22,9 @@ mod shared {
     }
     pub mod status_page;
 }
+#[allow(dead_code)]
+#[path = "../../../src/time.rs"]
+mod time;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -32,23 +35,31 @@ use lexopt::prelude::*;
 
 use report::Report;
 
+/// The text that `--help` prints.
 const USAGE: &str = "\
 Usage: sam-status [--json] [--watch[=SECONDS]] [PROGRAM | PID]...
-Lists what libsam supervises on this machine: all of it, or these programs and supervisors.
+Lists the programs that libsam-rs supervises on this machine: all, or those with
+the given program names or supervisor pids.
 
-  --json            one array of objects in place of a table
-  --watch[=SECONDS] again and again, every 2 seconds or as often as this
-  --help, --version
+  --json             print a JSON array instead of a table
+  --watch[=SECONDS]  print the list again every SECONDS (0.1 to 86400, default 2)
+  --help             print this help
+  --version          print the version
 
-Exit status: 0 all is well, 1 something is not, 2 it could not be found out, 3 nothing is supervised.
+Exit status: 0 all listed programs are well, 1 at least one is not, 2 an error
+occurred, 3 nothing is supervised.
 ";
 
-/// What was found to be so, for scripts.
+/// The result of a run, which is the exit code for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
+    /// All listed programs are well.
     Well = 0,
+    /// At least one listed program is not well.
     Unwell = 1,
+    /// An error occurred.
     Unknown = 2,
+    /// No program is listed.
     Nothing = 3,
 }
 
@@ -58,26 +69,32 @@ impl From<Verdict> for ExitCode {
     }
 }
 
-/// What was asked for.
+/// The options of a list.
 #[derive(Debug, Default, PartialEq)]
 struct Request {
+    /// `true` to print JSON instead of a table.
     json: bool,
+    /// The pause between two lists, if the list is printed repeatedly.
     watch: Option<Duration>,
-    /// Names of programs and pids of supervisors; none: all.
+    /// The names of programs and pids of supervisors to list. If empty, all are listed.
     wanted: Vec<String>,
 }
 
-/// What the command line says.
+/// The meaning of the command line.
 #[derive(Debug, PartialEq)]
 enum Command {
+    /// A request for the list.
     List(Request),
-    Say(String),
+    /// A text to print: the help or the version.
+    Print(String),
 }
 
 fn main() -> ExitCode {
     match command(std::env::args_os()) {
         Ok(Command::List(request)) => list(&request),
-        Ok(Command::Say(text)) => said(io::stdout().write_all(text.as_bytes()), Verdict::Well).into(),
+        Ok(Command::Print(text)) => {
+            check_output(io::stdout().write_all(text.as_bytes()), Verdict::Well).into()
+        }
         Err(error) => {
             eprint!("sam-status: {error}\n{USAGE}");
             Verdict::Unknown.into()
@@ -85,6 +102,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Parses the command line.
 fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let mut request = Request::default();
@@ -93,14 +111,14 @@ fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lex
             Long("json") => request.json = true,
             Long("watch") => {
                 let pause = match parser.optional_value() {
-                    Some(seconds) => seconds.parse_with(seconds_of)?,
+                    Some(seconds) => seconds.parse_with(parse_seconds)?,
                     None => Duration::from_secs(2),
                 };
                 request.watch = Some(pause);
             }
-            Long("help") => return Ok(Command::Say(USAGE.to_owned())),
+            Long("help") => return Ok(Command::Print(USAGE.to_owned())),
             Long("version") => {
-                return Ok(Command::Say(format!("sam-status {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Command::Print(format!("sam-status {}\n", env!("CARGO_PKG_VERSION"))));
             }
             Value(wanted) => request.wanted.push(wanted.string()?),
             _ => return Err(argument.unexpected()),
@@ -109,12 +127,13 @@ fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lex
     Ok(Command::List(request))
 }
 
-/// Seconds, whole or not, from a tenth to a day.
-fn seconds_of(text: &str) -> Result<Duration, String> {
+/// Parses a number of seconds from 0.1 to 86400, which is a day. Fractions are allowed.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected 0.1 to 86400 seconds".to_owned())
 }
 
+/// Prints the list, once or repeatedly.
 fn list(request: &Request) -> ExitCode {
     let mut out = io::stdout();
     loop {
@@ -124,28 +143,29 @@ fn list(request: &Request) -> ExitCode {
                 .map(|found| Report::of(&found))
                 .filter(|report| report.is_wanted(&request.wanted)),
             Err(error) => {
-                eprintln!("sam-status: /proc: {error}");
+                eprintln!("sam-status: cannot look for supervisors in /proc: {error}");
                 return Verdict::Unknown.into();
             }
         };
         let reports: Vec<Report> = reports.collect();
         let written = write(&mut out, request, &reports);
-        let verdict = said(written, verdict(&reports));
+        let verdict = check_output(written, verdict(&reports));
         match request.watch {
-            // Who reads it may have gone away.
+            // After `Unknown` the output cannot be written any more, for example because its reader has ended.
             Some(pause) if verdict != Verdict::Unknown => std::thread::sleep(pause),
             _ => return verdict.into(),
         }
     }
 }
 
+/// Writes one list.
 fn write(out: &mut (impl Write + IsTerminal), request: &Request, reports: &[Report]) -> io::Result<()> {
     if request.json {
         serde_json::to_writer(&mut *out, reports)?;
         writeln!(out)?;
     } else {
         if request.watch.is_some() && out.is_terminal() {
-            // Cleared, from the top.
+            // Cursor home, then clear the screen (console_codes(4)).
             out.write_all(b"\x1b[H\x1b[2J")?;
         }
         out.write_all(report::table(reports).as_bytes())?;
@@ -153,6 +173,7 @@ fn write(out: &mut (impl Write + IsTerminal), request: &Request, reports: &[Repo
     out.flush()
 }
 
+/// Returns the verdict about the listed programs.
 fn verdict(reports: &[Report]) -> Verdict {
     if reports.is_empty() {
         Verdict::Nothing
@@ -163,12 +184,13 @@ fn verdict(reports: &[Report]) -> Verdict {
     }
 }
 
-fn said(written: io::Result<()>, verdict: Verdict) -> Verdict {
+/// Returns `verdict` if the output was written. Otherwise reports the error and returns `Unknown`.
+fn check_output(written: io::Result<()>, verdict: Verdict) -> Verdict {
     match written {
         Ok(()) => verdict,
         Err(error) => {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("sam-status: {error}");
+                eprintln!("sam-status: cannot write to standard output: {error}");
             }
             Verdict::Unknown
         }
@@ -185,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_says_what_and_how_and_how_often() {
+    fn options_and_names_are_parsed_and_wrong_ones_refused() {
         let all = Request::default();
         assert_eq!(parsed(&[]), Ok(Command::List(all)));
         let some = Request {

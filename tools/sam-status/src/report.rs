@@ -1,4 +1,4 @@
-//! How it stands with a supervised program, as people and programs read it.
+//! The report about one supervised program, printed as a table row or as a JSON object.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,67 +9,76 @@ use crate::found::Found;
 use crate::policy::bits;
 use crate::shared::control_page::{Phase, View};
 use crate::shared::status_page::{Activity, Status};
+use crate::time::MonotonicTime;
 
-/// One of them. Times in ms, unless they say otherwise.
+/// A row of the table, or an object of the JSON array.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     program: String,
+    /// The pid of the supervisor.
     supervisor: u32,
+    /// The instance id.
     instance: u32,
+    /// The pid of the instance.
     pid: Option<u32>,
     state: &'static str,
-    /// Whether nobody needs to look.
+    /// `true` if the state needs no attention.
     pub well: bool,
     policy: String,
     interval_ms: Option<u64>,
     heartbeat_age_ms: Option<u64>,
+    /// The time until the supervisor acts: until the warning, the kill or the next start.
     time_left_ms: Option<u64>,
     restarts: u64,
     last: Option<Last>,
 }
 
-/// The last thing of note that happened.
+/// The last event that the supervisor logged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Last {
+    /// The text of the log line.
     what: String,
-    /// Seconds since 1970.
+    /// The time of the event, in seconds since 1970.
     at: f64,
     age_ms: u64,
 }
 
-/// ns as ms.
+/// Converts ns to ms.
 fn ms(ns: u64) -> u64 {
     ns / 1_000_000
 }
 
 impl Report {
-    /// Of this one, now.
+    /// Makes a report about `found` at the current time.
     pub fn of(found: &Found) -> Report {
-        let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+        let time_of_day =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        Report::at(found, now.as_nanos() as u64, today)
+        Report::at(found, now.as_nanos() as u64, time_of_day)
     }
 
-    fn at(found: &Found, now: u64, today: u64) -> Report {
+    /// Makes a report about `found`. `now` is the time of CLOCK_MONOTONIC in ns, `time_of_day` is in ns since 1970.
+    fn at(found: &Found, now: u64, time_of_day: u64) -> Report {
         let Status { activity, until, interval, .. } = found.status;
         let view = found.view.filter(|_| found.status.pid != 0);
         let (state, well) = match state(activity, view) {
-            // Its end, however it comes, is not answered by a restart.
+            // The program runs, but its next end is final. That needs attention.
             ("running", _) if found.status.end_is_final => ("told to end", false),
             state => state,
         };
         let is_started = view.is_some_and(|view| view.phase == Phase::Started);
-        // A stamp from the future was never true.
-        let heard = view.map_or(0, |view| if view.heartbeat <= now { view.heartbeat } else { 0 });
+        // A later time is forged by the instance.
+        let heartbeat = view.and_then(|view| view.heartbeat).map_or(0, MonotonicTime::as_ns);
+        let heartbeat = if heartbeat <= now { heartbeat } else { 0 };
         let deadline = match activity {
-            Activity::Watched if is_started && interval > 0 => Some(heard.saturating_add(interval)),
+            Activity::Watched if is_started && interval > 0 => Some(heartbeat.saturating_add(interval)),
             Activity::Watched | Activity::Launching | Activity::Held | Activity::Over => None,
             Activity::Warned | Activity::Ending | Activity::Pausing => Some(until).filter(|&until| until > 0),
         };
         let last = Last {
             what: found.status.last.clone(),
             at: found.status.last_at as f64 / 1e9,
-            age_ms: ms(today.saturating_sub(found.status.last_at)),
+            age_ms: ms(time_of_day.saturating_sub(found.status.last_at)),
         };
         Report {
             program: found.status.program.clone(),
@@ -80,19 +89,22 @@ impl Report {
             well,
             policy: policy(found.status.policy),
             interval_ms: Some(ms(interval)).filter(|&interval| interval > 0),
-            heartbeat_age_ms: Some(heard).filter(|&heard| heard > 0).map(|heard| ms(now - heard)),
+            heartbeat_age_ms: Some(heartbeat)
+                .filter(|&heartbeat| heartbeat > 0)
+                .map(|heartbeat| ms(now - heartbeat)),
             time_left_ms: deadline.map(|deadline| ms(deadline.saturating_sub(now))),
             restarts: found.status.restarts,
             last: Some(last).filter(|_| found.status.last_at > 0),
         }
     }
 
-    /// Whether it is one of these: names of programs, pids of supervisors. Without any, all are.
+    /// Returns `true` if `wanted` contains the program's name or the supervisor's pid, or is empty.
     pub fn is_wanted(&self, wanted: &[String]) -> bool {
         wanted.is_empty()
             || wanted.iter().any(|word| *word == self.program || *word == self.supervisor.to_string())
     }
 
+    /// Returns the cells of the table row.
     fn cells(&self) -> [String; 11] {
         let ms = |ms: Option<u64>| ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
         let last = self.last.as_ref().map(|last| format!("{} ago: {}", age(last.age_ms), last.what));
@@ -112,7 +124,7 @@ impl Report {
     }
 }
 
-/// The state in words, and whether it needs nobody to look.
+/// Returns the name of the state, and `true` if the state needs no attention.
 fn state(activity: Activity, view: Option<View>) -> (&'static str, bool) {
     match (activity, view.map(|view| view.phase)) {
         (Activity::Launching, _) | (Activity::Watched, None) => ("starting", false),
@@ -129,6 +141,7 @@ fn state(activity: Activity, view: Option<View>) -> (&'static str, bool) {
     }
 }
 
+/// Returns the recovery policy as text, such as `restart+quorum`.
 fn policy(policy: u32) -> String {
     let names =
         [(bits::QUIT, "quit"), (bits::RESTART, "restart"), (bits::QUORUM, "quorum"), (bits::CMAP, "cmap")];
@@ -136,7 +149,7 @@ fn policy(policy: u32) -> String {
     names.join("+")
 }
 
-/// A time that people can tell apart.
+/// Formats a duration with the largest suitable unit, from ms to days.
 fn age(ms: u64) -> String {
     match ms / 1000 {
         0 => format!("{ms} ms"),
@@ -147,7 +160,7 @@ fn age(ms: u64) -> String {
     }
 }
 
-/// All of them, under each other.
+/// Formats the reports as a table with a heading.
 pub fn table(reports: &[Report]) -> String {
     let head = [
         "PROGRAM",
@@ -206,7 +219,7 @@ mod tests {
     }
 
     fn view(phase: Phase, heartbeat: u64) -> Option<View> {
-        Some(View { phase, heartbeat, ..View::NO_INSTANCE })
+        Some(View { phase, heartbeat: Some(MonotonicTime::from_ns(heartbeat)), ..View::NO_INSTANCE })
     }
 
     fn report(activity: Activity, view: Option<View>) -> Report {
@@ -214,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn time_left_is_what_comes_next() {
+    fn time_left_is_the_time_until_the_next_action() {
         let beat = 9_700 * MS;
         for (activity, phase, expected) in [
             (Activity::Watched, Phase::Started, Some(1700)),
@@ -234,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_look_is_not_well() {
+    fn state_that_needs_attention_is_not_well() {
         let well = |activity, phase| report(activity, view(phase, 1)).well;
         for phase in [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized] {
             assert!(well(Activity::Watched, phase), "{phase:?}");
@@ -259,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_a_line_for_each() {
+    fn table_has_one_aligned_line_per_report() {
         let one = report(Activity::Watched, view(Phase::Started, 9_700 * MS));
         let other = Report {
             program: "d".to_owned(),
@@ -279,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_pids_choose() {
+    fn report_is_wanted_by_program_name_or_supervisor_pid() {
         let report = report(Activity::Launching, None);
         for (wanted, is_wanted) in
             [(&[][..], true), (&["daemon"], true), (&["x", "123"], true), (&["456", "dae"], false)]
@@ -290,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_apart() {
+    fn age_is_formatted_with_the_largest_suitable_unit() {
         let ages = [999, 1000, 119_999, 120_000, 7_199_999, 7_200_000, 172_799_999, 172_800_000].map(age);
         assert_eq!(ages, ["999 ms", "1 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
     }

@@ -1,0 +1,400 @@
+//! The health of a living instance: silence, loss of quorum, warning and kill.
+//!
+//! `Machine::evaluate` finds out facts about the instance, and `Machine::react` is the table that answers each of them: a match of
+//! the health and the fact.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::{Effect, Machine, RETRY_BACKOFF, State};
+use crate::shared::control_page::{Phase, View};
+use crate::shared::status_page::Activity;
+use crate::supervisor::backoff::Backoff;
+use crate::supervisor::log_event::{Kind, Reason};
+use crate::sys::inspection::Inspection;
+use crate::sys::signals::Signal;
+use crate::time::MonotonicTime;
+
+/// The time that an instance may go on without quorum if there is no interval.
+pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
+
+/// The bounds of the pause between two looks for a debugger, which is a quarter of the interval. A look reads a file of /proc, so
+/// the supervisor does not take more than a hundred per second. A person who attaches a debugger does not wait more than a second.
+const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// What the supervisor does about a living instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Health {
+    /// Nothing is wrong.
+    Healthy,
+    /// The instance was warned, or warned itself, at `at`. Its last sign of life before that was at `last_activity`.
+    Warned { at: MonotonicTime, last_activity: MonotonicTime },
+    /// The instance was warned because quorum was lost at `at`. Heartbeats do not save it.
+    QuorumLost { at: MonotonicTime },
+    /// The instance was sent the signal for a hang, and has to end until `until`.
+    HangSignalSent { until: MonotonicTime },
+    /// The instance was sent SIGKILL. If the kernel refused that, it is sent again at `retry_at`.
+    Killed { retry_at: Option<MonotonicTime> },
+}
+
+/// What the supervisor finds out about a living instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fact {
+    /// A debugger traces the instance, with SAM_DEBUG_HOLD.
+    Traced,
+    /// The control page and the cluster helper were looked at.
+    Seen {
+        /// The instance has started health checking.
+        is_started: bool,
+        /// Quorum is there, or not asked for.
+        is_quorate: bool,
+    },
+    /// The last sign of life of the instance, which has started health checking, was at this time.
+    SignOfLife(MonotonicTime),
+    /// The callback returned "unhealthy" at `at`, after the last sign of life.
+    Unhealthy { at: MonotonicTime, last_activity: MonotonicTime },
+    /// The deadline of the health has passed. The supervisor woke up later than it had asked for by `lateness`.
+    TimeUp { last_activity: MonotonicTime, lateness: Duration },
+    /// The kernel refused to send SIGKILL.
+    KillRefused,
+}
+
+/// A living instance.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(super) struct Watch {
+    pub(super) pid: Pid,
+    pub(super) born: MonotonicTime,
+    /// A debugger traces the instance.
+    pub(super) traced: bool,
+    /// The kernel writes the core file of the instance.
+    pub(super) dumping: bool,
+    /// The time at which a debugger was last seen.
+    pub(super) traced_until: Option<MonotonicTime>,
+    pub(super) health: Health,
+    /// The latest sign of life that the supervisor has seen.
+    pub(super) last_activity: Option<MonotonicTime>,
+    /// Deadlines before this time are ignored, because the supervisor woke up late.
+    pub(super) not_before: Option<MonotonicTime>,
+    /// Deadlines were put off by `not_before` since the last sign of life.
+    pub(super) extension_used: bool,
+    /// The reason for the next loss, if the supervisor has warned or ended the instance.
+    pub(super) reason: Option<Reason>,
+    /// The time at which the supervisor decided to end the instance.
+    pub(super) end_decided_at: Option<MonotonicTime>,
+    /// The pause before SIGKILL is sent again. `None` until the kernel refuses a signal.
+    pub(super) kill_retry: Option<Backoff>,
+}
+
+impl Watch {
+    pub(super) fn new(pid: Pid, born: MonotonicTime) -> Watch {
+        Watch {
+            pid,
+            born,
+            traced: false,
+            dumping: false,
+            traced_until: None,
+            health: Health::Healthy,
+            last_activity: None,
+            not_before: None,
+            extension_used: false,
+            reason: None,
+            end_decided_at: None,
+            kill_retry: None,
+        }
+    }
+
+    /// Returns the last sign of life of the instance. A time in the future is forged, and does not count.
+    pub(super) fn last_activity_in(&self, now: MonotonicTime, view: &View) -> MonotonicTime {
+        let signs = past(now, Some(view.since)).max(past(now, view.heartbeat)).max(self.traced_until);
+        signs.map_or(self.born, |sign| sign.max(self.born))
+    }
+
+    /// Records the last sign of life. A new one allows the next extension.
+    pub(super) fn note_activity(&mut self, now: MonotonicTime, view: &View) {
+        self.note(self.last_activity_in(now, view));
+    }
+
+    fn note(&mut self, last_activity: MonotonicTime) {
+        if Some(last_activity) > self.last_activity {
+            self.last_activity = Some(last_activity);
+            self.extension_used = false;
+        }
+    }
+
+    /// Returns the phase that counts. A phase that the instance entered after the decision to end it does not: so a handler of the
+    /// signal for a hang cannot call the recovery off.
+    pub(super) fn phase(&self, view: &View) -> Phase {
+        if self.end_decided_at.is_none_or(|at| view.since <= at) { view.phase } else { Phase::Started }
+    }
+
+    fn decide_end(&mut self, now: MonotonicTime) {
+        self.end_decided_at.get_or_insert(now);
+    }
+
+    /// Ends a warning.
+    fn recover(&mut self) -> Health {
+        self.reason = None;
+        Health::Healthy
+    }
+}
+
+impl Machine {
+    pub(super) fn next_tick(&self, now: MonotonicTime) -> Option<MonotonicTime> {
+        self.rules.interval.map(|interval| now + interval)
+    }
+
+    /// Returns the time that an instance may go on without quorum.
+    fn quorum_grace(&self) -> Duration {
+        self.rules.interval.unwrap_or(QUORUM_GRACE)
+    }
+
+    fn hang_signal_sent(&self, now: MonotonicTime) -> Health {
+        let timeout = self.rules.settings.hang_signal.map_or(Duration::ZERO, |hang| hang.timeout);
+        Health::HangSignalSent { until: now + timeout }
+    }
+
+    fn looks_for_debuggers(&self) -> bool {
+        self.rules.settings.debug_hold && self.rules.interval.is_some()
+    }
+
+    /// Returns `true` if the instance has to be inspected before it is evaluated.
+    pub(super) fn must_inspect(&self, now: MonotonicTime, watch: &Watch) -> bool {
+        self.looks_for_debuggers() || matches!(watch.health, Health::HangSignalSent { until } if now >= until)
+    }
+
+    /// Returns what happens to a living instance, and until when if there is a limit.
+    pub(super) fn activity_of(&self, watch: &Watch) -> (Activity, Option<MonotonicTime>) {
+        let until = self.deadline(watch, None);
+        match watch.health {
+            Health::Healthy | Health::Warned { .. } if watch.traced => (Activity::Held, None),
+            Health::HangSignalSent { .. } if watch.traced && !self.lacks_quorum() => (Activity::Held, None),
+            Health::Healthy => (Activity::Watched, None),
+            Health::Warned { .. } | Health::QuorumLost { .. } => (Activity::Warned, until),
+            Health::HangSignalSent { .. } => (Activity::Ending, until),
+            Health::Killed { .. } => (Activity::Ending, None),
+        }
+    }
+
+    /// Returns when the health of the instance changes unless something happens. `if_healthy` is the deadline of an instance that
+    /// is healthy.
+    fn deadline(&self, watch: &Watch, if_healthy: Option<MonotonicTime>) -> Option<MonotonicTime> {
+        match watch.health {
+            Health::Healthy => if_healthy.max(watch.not_before),
+            Health::Warned { at, .. } => self.next_tick(at).max(watch.not_before),
+            Health::QuorumLost { at } => Some(at + self.quorum_grace()),
+            Health::HangSignalSent { until } => Some(until),
+            Health::Killed { retry_at } => retry_at,
+        }
+    }
+
+    /// Returns `true` if the instance was warned or is to end, and has given no sign of life since that calls this off.
+    pub(super) fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
+        if watch.phase(view) != Phase::Started {
+            return false;
+        }
+        let last_activity = watch.last_activity_in(now, view);
+        let is_unhealthy = self.rules.interval.is_some() && past(now, view.unhealthy) >= Some(last_activity);
+        match watch.health {
+            Health::Healthy => is_unhealthy,
+            Health::Warned { last_activity: before, .. } => is_unhealthy || last_activity <= before,
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed { .. } => true,
+        }
+    }
+
+    /// Takes over what an inspection has found, and evaluates the instance.
+    pub(super) fn inspected(
+        &mut self,
+        now: MonotonicTime,
+        mut watch: Watch,
+        found: Inspection,
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
+        let traced = found.traced && self.rules.settings.debug_hold;
+        if traced != watch.traced {
+            self.log(Some(watch.pid), Kind::Traced { traced }, effects);
+        }
+        watch.traced = traced;
+        watch.dumping = found.dumping;
+        if traced {
+            // The silence begins when the debugger detaches.
+            watch.traced_until = Some(now);
+            self.react(now, &mut watch, Fact::Traced, view, effects);
+        }
+        self.evaluate(now, watch, view, effects);
+    }
+
+    /// Records that the kernel refused to send a signal. The instance has most likely become another user, and may become the
+    /// former one again, so a kill is tried again.
+    pub(super) fn refused(
+        &mut self,
+        now: MonotonicTime,
+        mut watch: Watch,
+        (signal, errno): (Signal, Errno),
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
+        if watch.kill_retry.is_none() {
+            watch.kill_retry = Some(RETRY_BACKOFF);
+            self.log(Some(watch.pid), Kind::SignalRefused { signal, errno }, effects);
+        }
+        if signal == Signal::KILL {
+            self.react(now, &mut watch, Fact::KillRefused, view, effects);
+        }
+        self.state = State::Watching(watch);
+    }
+
+    /// Finds out how the instance is, and does what follows from that.
+    pub(super) fn evaluate(
+        &mut self,
+        now: MonotonicTime,
+        mut watch: Watch,
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
+        let lateness = self.wake.map_or(Duration::ZERO, |wake| now.saturating_since(wake));
+        let is_started = view.phase == Phase::Started;
+        let seen = Fact::Seen { is_started, is_quorate: !self.lacks_quorum() };
+        self.react(now, &mut watch, seen, view, effects);
+
+        // The control page is read every interval also while health checking is not started.
+        let mut if_healthy = self.next_tick(now);
+        let last_activity = watch.last_activity_in(now, view);
+        if let Some(interval) = self.rules.interval.filter(|_| is_started) {
+            self.react(now, &mut watch, Fact::SignOfLife(last_activity), view, effects);
+            if let Some(at) = past(now, view.unhealthy).filter(|&at| at >= last_activity) {
+                self.react(now, &mut watch, Fact::Unhealthy { at, last_activity }, view, effects);
+            }
+            if_healthy = Some(last_activity + interval);
+        }
+        if self.deadline(&watch, if_healthy).is_some_and(|deadline| now >= deadline) {
+            self.react(now, &mut watch, Fact::TimeUp { last_activity, lateness }, view, effects);
+        }
+        self.wake = self.deadline(&watch, if_healthy);
+        if self.looks_for_debuggers() {
+            let pause = self.rules.interval.unwrap_or_default() / 4;
+            let poll = now + pause.clamp(DEBUGGER_POLL.0, DEBUGGER_POLL.1);
+            self.wake = self.wake.map(|wake| wake.min(poll));
+        }
+        self.state = State::Watching(watch);
+    }
+
+    /// The second table: sets the next health, and adds what is to be done.
+    fn react(
+        &mut self,
+        now: MonotonicTime,
+        watch: &mut Watch,
+        fact: Fact,
+        view: &View,
+        effects: &mut Vec<Effect>,
+    ) {
+        let pid = Some(watch.pid);
+        watch.health = match (watch.health, fact) {
+            // SIGKILL was sent. The event that tells of the end ends this health.
+            (Health::Killed { .. }, Fact::TimeUp { .. }) => {
+                effects.push(Effect::Send(Signal::KILL));
+                Health::Killed { retry_at: None }
+            }
+            (Health::Killed { .. }, Fact::KillRefused) => {
+                self.wake = watch.kill_retry.as_mut().map(|backoff| now + backoff.advance());
+                Health::Killed { retry_at: self.wake }
+            }
+
+            // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of quorum less.
+            (Health::HangSignalSent { .. }, Fact::TimeUp { .. }) => {
+                self.log(pid, Kind::KilledAfterHangSignal { dumping: watch.dumping }, effects);
+                effects.push(Effect::Send(Signal::KILL));
+                Health::Killed { retry_at: None }
+            }
+            (Health::HangSignalSent { until }, Fact::Seen { is_quorate: false, .. }) => {
+                Health::HangSignalSent { until: until.min(now + self.quorum_grace()) }
+            }
+            (Health::HangSignalSent { .. }, Fact::Traced) if !self.lacks_quorum() => {
+                self.hang_signal_sent(now)
+            }
+
+            // A warning is called off by sam_stop. After a loss of quorum nothing else does that.
+            (
+                Health::Healthy | Health::Warned { .. } | Health::QuorumLost { .. },
+                Fact::Seen { is_started: false, .. },
+            ) => watch.recover(),
+            (Health::QuorumLost { .. }, Fact::TimeUp { .. }) => {
+                watch.decide_end(now);
+                self.log(pid, Kind::KilledForQuorum, effects);
+                effects.push(Effect::Send(Signal::KILL));
+                Health::Killed { retry_at: None }
+            }
+            (Health::Healthy | Health::Warned { .. }, Fact::Seen { is_quorate: false, .. }) => {
+                self.update_warn_signal(view);
+                watch.reason = Some(Reason::NoQuorum);
+                self.log(pid, Kind::QuorumWarning { signal: self.warn_signal }, effects);
+                effects.extend(self.warn_signal.map(Effect::Send));
+                Health::QuorumLost { at: now }
+            }
+
+            // Silence: a warning, and a kill an interval later.
+            (Health::Healthy | Health::Warned { .. }, Fact::Traced) => watch.recover(),
+            (Health::Warned { at, last_activity: before }, Fact::SignOfLife(last_activity))
+                if last_activity > before =>
+            {
+                watch.note(last_activity);
+                let silent = last_activity.saturating_since(before);
+                self.log(pid, Kind::Recovered { silent, at }, effects);
+                watch.recover()
+            }
+            (health @ (Health::Healthy | Health::Warned { .. }), Fact::SignOfLife(last_activity)) => {
+                watch.note(last_activity);
+                health
+            }
+            (Health::Healthy, Fact::Unhealthy { at, last_activity }) => {
+                // The instance has warned itself, at that time.
+                watch.reason = Some(Reason::Unhealthy);
+                self.log(pid, Kind::Unhealthy, effects);
+                Health::Warned { at, last_activity }
+            }
+            (health @ (Health::Healthy | Health::Warned { .. }), Fact::TimeUp { lateness, .. })
+                if !watch.extension_used && self.is_much(lateness) =>
+            {
+                // Whatever delayed the supervisor may have delayed the instance as well, and the supervisor could not see its
+                // heartbeats. So the deadline is put off by that time, once per sign of life and health.
+                watch.extension_used = true;
+                watch.not_before = self.next_tick(now).map(|tick| tick.min(now + lateness));
+                health
+            }
+            (Health::Healthy, Fact::TimeUp { last_activity, .. }) => {
+                self.update_warn_signal(view);
+                watch.extension_used = false;
+                watch.reason = Some(Reason::Silent);
+                let (signal, limit) = (self.warn_signal, self.rules.interval.unwrap_or_default());
+                let silent = now.saturating_since(last_activity);
+                self.log(pid, Kind::Warned { silent, limit, signal }, effects);
+                effects.extend(signal.map(Effect::Send));
+                Health::Warned { at: now, last_activity }
+            }
+            (Health::Warned { .. }, Fact::TimeUp { last_activity, .. }) => {
+                watch.extension_used = false;
+                watch.decide_end(now);
+                let hang_signal = self.rules.settings.hang_signal.map(|hang| hang.signal);
+                let signal = hang_signal.unwrap_or(Signal::KILL);
+                let silent = now.saturating_since(last_activity);
+                self.log(pid, Kind::Killed { silent, signal }, effects);
+                effects.push(Effect::Send(signal));
+                hang_signal.map_or(Health::Killed { retry_at: None }, |_| self.hang_signal_sent(now))
+            }
+
+            (health, _) => health,
+        };
+    }
+
+    /// Returns `true` if a supervisor that wakes up late by this time may have missed heartbeats.
+    fn is_much(&self, lateness: Duration) -> bool {
+        self.rules.interval.is_some_and(|interval| lateness > interval / 4)
+    }
+}
+
+/// Returns a time on the control page, unless it is in the future: then the instance forged it.
+pub(super) fn past(now: MonotonicTime, time: Option<MonotonicTime>) -> Option<MonotonicTime> {
+    time.filter(|&time| time <= now)
+}
