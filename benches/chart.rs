@@ -1,5 +1,5 @@
-//! Two pictures, drawn at the width at which a README shows them: how many times better than libsam4, and how it
-//! grows.
+//! Two charts, drawn at the width at which a README shows them: how many times better than libsam4, and how the costs
+//! grow.
 
 use std::error::Error;
 use std::path::Path;
@@ -18,14 +18,15 @@ const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 
 /// The width of a picture. GitHub shows a README 830 to 1010 pixels wide, and scales what is wider.
 const WIDTH: u32 = 860;
-/// Sizes of text. plotters writes four fifths of them to the file: 16 and 19 pixels.
+/// The sizes of text. plotters writes four fifths of them to the file: 16 and 19 pixels.
 const TEXT: u32 = 20;
 const TITLE: u32 = 24;
-/// From one bar to the next.
+/// The distance from one bar to the next.
 const STEP: u32 = 27;
 /// The height of the diagram of one growth series.
 const CURVES: u32 = 420;
 
+/// Returns the colour of a contender.
 fn colour(who: Contender) -> RGBColor {
     match who {
         Contender::Ours => RGBColor(0x1b, 0x6c, 0xa8),
@@ -56,11 +57,12 @@ pub fn draw(folder: &Path, rows: &[Row], growth: &[Growth]) -> Drawn {
 /// A bar: the measurement, the contender, and how many times it is better than libsam4.
 type Bar = (&'static str, Contender, f64);
 
+/// Returns the bars of the comparison.
 fn bars(rows: &[Row]) -> Vec<Bar> {
     let mut bars: Vec<Bar> = Vec::new();
     for row in rows.iter().filter(|row| row.line.against == Contender::Libsam4) {
         let (what, who) = (row.line.what, row.line.ours);
-        // The first line of a measurement is the one that matters.
+        // The first line of a measurement holds its main figure.
         if !bars.iter().any(|bar| (bar.0, bar.1) == (what, who)) {
             let better = |ratio: f64| if row.line.unit == Unit::PerSecond { ratio } else { 1.0 / ratio };
             bars.extend(row.ratio().map(|ratio| (what, who, better(ratio))));
@@ -69,11 +71,12 @@ fn bars(rows: &[Row]) -> Vec<Bar> {
     bars
 }
 
+/// Draws the bars on a logarithmic axis.
 fn draw_bars(area: &Area, bars: &[Bar]) -> Drawn {
     let area = area.titled("Times better than libsam4", (FONT, TITLE).into_font().color(&INK))?;
     let (width, height) = area.dim_in_pixel();
     let most = bars.iter().fold(10.0_f64, |most, bar| most.max(bar.2));
-    // Logarithmic; from a little less than 1, to leave room for what is worse.
+    // The axis begins below 1, to leave room for results that are worse than libsam4's.
     let (least, left) = (0.4_f64, 400.0);
     let room = f64::from(width) - left - 60.0;
     let x = |value: f64| (left + room * (value.max(least) / least).ln() / (most / least).ln()) as i32;
@@ -92,7 +95,7 @@ fn draw_bars(area: &Area, bars: &[Bar]) -> Drawn {
     Ok(())
 }
 
-/// A growth series, both axes logarithmic.
+/// Draws a growth series. Both axes are logarithmic.
 fn draw_curves(area: &Area, growth: &Growth) -> Drawn {
     let points = || growth.curves.iter().flat_map(|curve| &curve.points);
     let range = |of: fn(&(f64, f64)) -> f64| {

@@ -1,6 +1,6 @@
-//! Measures Debian's libsam4 and ours side by side, in one run, and prints what it found against the goals.
-//! `make bench` builds the programs of this folder and calls it. No number makes it fail; a measurement that brings
-//! none does.
+//! The benchmark. Measures Debian's libsam4 and this library side by side, and prints the results with their goals.
+//! `make bench` builds the programs of this folder and runs it. It fails if a measurement yields no number, not if a
+//! goal is missed.
 
 mod chart;
 mod measurements;
@@ -49,10 +49,10 @@ fn main() -> Outcome<()> {
 
     let missing = rows.iter().filter(|row| row.ratio().is_none()).count()
         + growth.iter().flat_map(|growth| &growth.curves).filter(|curve| curve.points.is_empty()).count();
-    if missing > 0 { Err(format!("{missing} measurements brought no number").into()) } else { Ok(()) }
+    if missing > 0 { Err(format!("{missing} measurements yielded no number").into()) } else { Ok(()) }
 }
 
-/// Runs each contender in turn, over and over.
+/// Runs the contenders of a measurement in turn, several times.
 fn compare(programs: &Programs, measurement: &Measurement, quick: bool) -> Vec<Row> {
     let mut samples = vec![samples::Samples::default(); measurement.runs.len()];
     for _ in 0..if quick { 1 } else { measurement.rounds } {
@@ -79,7 +79,7 @@ fn follow(programs: &Programs, series: Series) -> Growth {
     Growth { series, curves }
 }
 
-/// Nothing, with a message, when the program failed.
+/// Runs a measurement. Returns no samples, and prints a message, if the program failed.
 fn measure(programs: &Programs, who: measurements::Contender, command: &str) -> samples::Samples {
     eprintln!("{:<16} {command}", who.name());
     programs.run(who, command).unwrap_or_else(|error| {

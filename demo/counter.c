@@ -1,7 +1,7 @@
-/* A small daemon: counts requests on a TCP port of the loopback interface. It is supervised, and its counter and
- * its port outlive a crash and a hang.
+/* A small daemon that counts requests on a TCP port of the loopback interface. It is supervised, so its counter and its
+ * port survive a crash and a hang.
  *
- * One request per connection: "count", "crash", "hang" (for ever) or "doze" (until it is warned). */
+ * A connection carries one request: "count", "crash", "hang" (without end) or "doze" (until the warning). */
 #include <corosync/sam.h>
 
 #include <arpa/inet.h>
@@ -92,11 +92,11 @@ int main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     must(sam_initialize(500, SAM_RECOVERY_POLICY_RESTART) == CS_OK, "sam_initialize");
     must(sam_warn_signal_set(SIGUSR1) == CS_OK, "sam_warn_signal_set");
-    wait.fd = listen_on_loopback(); /* before the fork: kept open by the supervisor */
+    wait.fd = listen_on_loopback(); /* before the fork, so the supervisor keeps it open */
     wait.events = POLLIN;
     must(sam_register(&instance) == CS_OK, "sam_register");
 
-    /* From here on this is the instance, the first or a later one. */
+    /* From here on this process is an instance, the first or a later one. */
     signal(SIGTERM, on_term);
     signal(SIGUSR1, on_warning);
     must(sam_start() == CS_OK, "sam_start");

@@ -1,7 +1,7 @@
-//! Supervises a small daemon for a few seconds: a client counts, the daemon is crashed, hung, and recovered. Prints
-//! what happened as a timeline, and ends with 0 only if every step happened.
+//! Supervises a small daemon for a few seconds: a client counts, and the daemon crashes, hangs and recovers. Prints a
+//! timeline, and exits with 0 only if every step happened.
 //!
-//! Called by `make demo` with the daemon's path.
+//! `make demo` calls this program with the path of the daemon.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,10 +16,10 @@ use nix::unistd::Pid;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// For anything that should take milliseconds.
+/// The time limit for anything that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the daemon answered.
+/// An answer of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     count: u64,
@@ -27,9 +27,10 @@ struct Answer {
     pid: i32,
 }
 
+/// The running daemon.
 struct Demo {
     daemon: Child,
-    /// Lines of the daemon, each with the time at which it came.
+    /// The lines that the daemon printed, each with its time.
     lines: Receiver<(Instant, String)>,
     port: u16,
     began: Instant,
@@ -37,7 +38,7 @@ struct Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Gone already where all went well; else supervisor and instance end together.
+        // After a success the daemon has ended. Otherwise end supervisor and instance together.
         if matches!(self.daemon.try_wait(), Ok(None)) {
             let _ = killpg(Pid::from_raw(self.daemon.id() as i32), Signal::SIGKILL);
             let _ = self.daemon.wait();
@@ -55,6 +56,7 @@ fn main() -> Outcome<()> {
 }
 
 impl Demo {
+    /// Starts the daemon and waits for its port.
     fn begin(daemon: &str) -> Outcome<Demo> {
         let began = Instant::now();
         let mut daemon = Command::new(daemon).stdout(Stdio::piped()).process_group(0).spawn()?;
@@ -73,6 +75,7 @@ impl Demo {
         Ok(demo)
     }
 
+    /// Plays all steps.
     fn play(&mut self) -> Outcome<()> {
         let first = self.ask("count")?;
         let supervisor = self.daemon.id();
@@ -113,7 +116,9 @@ impl Demo {
         let took = warned.elapsed();
         self.say(
             third,
-            &format!("killed, for the warning did not help; the next answers {took:.1?} after it"),
+            &format!(
+                "killed, because it stayed silent; the next instance answers {took:.1?} after the warning"
+            ),
         );
         expect(third, Answer { count: 6, instance: 3, pid: third.pid })?;
         self.say(third, "counter intact: 6");
@@ -123,51 +128,59 @@ impl Demo {
         let status = loop {
             match self.daemon.try_wait()? {
                 Some(status) => break status,
-                None if asked.elapsed() > PATIENCE => return Err("did not end on SIGTERM".into()),
+                None if asked.elapsed() > PATIENCE => {
+                    return Err("the daemon did not end within 20 s of SIGTERM".into());
+                }
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
         };
         let took = asked.elapsed();
         self.say(
             third,
-            &format!("SIGTERM to the supervisor was passed on: ended with {status} after {took:.1?}"),
+            &format!("SIGTERM to the supervisor was forwarded: ended with {status} after {took:.1?}"),
         );
         if status.success() { Ok(()) } else { Err("the supervisor did not end as its instance did".into()) }
     }
 
+    /// Prints a line of the timeline.
     fn say(&self, who: Answer, what: &str) {
         let time = self.began.elapsed().as_secs_f64();
         println!("{time:>7.3} s  {:>7}  {:>8}  {what}", who.pid, who.instance);
     }
 
-    /// The rest of the daemon's next line, which begins like this.
+    /// Waits for the daemon's next line, which must begin with `begin`. Returns its time and its rest.
     fn line(&self, begin: &str) -> Outcome<(Instant, String)> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok((time, line)) => match line.strip_prefix(begin) {
                 Some(rest) => Ok((time, rest.to_owned())),
-                None => Err(format!("the daemon said {line:?} instead of {begin:?}").into()),
+                None => Err(format!("the daemon printed {line:?}, expected {begin:?}").into()),
             },
-            Err(RecvTimeoutError::Timeout) => Err(format!("waited for {begin:?} in vain").into()),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("the daemon did not print {begin:?} within {PATIENCE:?}").into())
+            }
             Err(RecvTimeoutError::Disconnected) => Err("the daemon has ended".into()),
         }
     }
 
+    /// Sends a request on a connection of its own.
     fn request(&self, request: &str) -> Outcome<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        // In one piece: the daemon reads once, and what it has not read when it closes would reset the connection.
+        // Sent in one write, because the daemon reads once. Unread data would reset the connection when the daemon
+        // closes it.
         stream.write_all(format!("{request}\n").as_bytes())?;
         Ok(stream)
     }
 
+    /// Sends a request and returns the answer.
     fn ask(&self, request: &str) -> Outcome<Answer> {
         answer(self.request(request)?)
     }
 
-    /// Sends a request that no instance survives, and counts with the next. How long that took.
+    /// Sends a request that ends the instance, and counts with the next one. Returns the answer and the time it took.
     fn lose(&self, request: &str) -> Outcome<(Answer, Duration)> {
         let mut lost = self.request(request)?;
-        // Closed by the death of the instance, with or without a reset.
+        // The death of the instance closes the connection, with or without a reset.
         let _ = lost.read(&mut [0]);
         let gone = Instant::now();
         let next = self.ask("count")?;
@@ -175,6 +188,7 @@ impl Demo {
     }
 }
 
+/// Reads the answer to a request.
 fn answer(mut stream: TcpStream) -> Outcome<Answer> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
@@ -183,6 +197,7 @@ fn answer(mut stream: TcpStream) -> Outcome<Answer> {
     Ok(Answer { count: field()?.parse()?, instance: field()?.parse()?, pid: field()?.parse()? })
 }
 
+/// Returns an error unless the answer is the expected one.
 fn expect(seen: Answer, expected: Answer) -> Outcome<()> {
     if seen == expected { Ok(()) } else { Err(format!("saw {seen:?}, expected {expected:?}").into()) }
 }

@@ -1,12 +1,12 @@
 /*
- * The smallest supervised daemon: it is started again whenever it dies or falls silent for two seconds.
+ * The smallest supervised daemon: it is restarted when it dies, or is silent for two seconds.
  *
  *     cc $(pkg-config --cflags libsam) daemon.c $(pkg-config --libs libsam) -o daemon && ./daemon
  *
- * Then look for its instance with pgrep, and kill or stop (kill -STOP) it. SIGTERM to the supervisor, which is the
- * process that was started, ends both.
+ * Then find its instance with pgrep, and kill it, or stop it with kill -STOP. SIGTERM to the supervisor, the process
+ * that you started, ends both.
  *
- * `daemon N` works N times and ends; the first instance crashes on the way.
+ * `daemon N` works N times and ends. Its first instance crashes on the way.
  */
 #include <corosync/sam.h>
 
@@ -26,7 +26,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
 
-    /* From here on this is an instance: a child of the process that was started. */
+    /* From here on this process is an instance: a child of the process that you started. */
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("instance %u works\n", instance);
     if (sam_start() != CS_OK)
@@ -34,12 +34,12 @@ int main(int argc, char **argv)
 
     for (worked = 0; times == 0 || worked < times; worked++) {
         poll(NULL, 0, 100);                     /* work */
-        sam_hc_send();                          /* all is well */
+        sam_hc_send();                          /* heartbeat */
         if (times != 0 && instance == 1)
             raise(SIGSEGV);
     }
 
-    /* Without this, the end would count as a failure, whatever the exit status. */
+    /* Without sam_stop, any exit counts as a failure. */
     sam_stop();
     printf("instance %u is done\n", instance);
     return EXIT_SUCCESS;

@@ -1,10 +1,10 @@
 /*
- * Event driven health checks around a poll loop.
+ * Event-driven health checks around a poll loop.
  *
- * The library asks `healthy` once per interval, from a thread of its own, and sends the heartbeats. That thread would
- * go on if the loop hung; so the loop leaves word of each turn, and the callback looks whether there was one.
+ * The library calls `healthy` about once per interval, from a thread of its own, and sends the heartbeats. That thread
+ * would run even if the loop hung. So the loop counts its turns, and the callback checks that the count has changed.
  *
- * Here the loop serves a pipe. The first instance gets a message on which it hangs, the second one does not.
+ * Here the loop serves a pipe. The first instance hangs on a message, the second one does not.
  */
 #include <corosync/sam.h>
 
@@ -17,12 +17,12 @@
 
 #define INTERVAL 300                            /* ms */
 
-static atomic_uint turns;                       /* of the loop */
+static atomic_uint turns;                       /* turns of the loop */
 
-/* Once per interval: 0 says healthy, anything else starts the recovery at once. */
+/* Called about once per interval: 0 means healthy, anything else starts the recovery at once. */
 static int healthy(void)
 {
-    static unsigned int seen;                   /* as of the last call; this thread's alone */
+    static unsigned int seen;                   /* at the last call; used by one thread only */
     unsigned int now = atomic_load(&turns);
     int stuck = now == seen;
 
@@ -43,7 +43,7 @@ int main(void)
         return EXIT_FAILURE;
     setvbuf(stdout, NULL, _IOLBF, 0);
 
-    /* Opened in the instance: each one has its own. */
+    /* Opened in the instance, so that each instance has its own pipe. */
     if (pipe(ends) != 0)
         return EXIT_FAILURE;
     for (next = 0; next < 3; next++) {
@@ -59,7 +59,7 @@ int main(void)
     while (running) {
         struct pollfd wanted = {ends[0], POLLIN, 0};
 
-        /* Three turns per interval at least, with nothing to do as well. */
+        /* At least three turns per interval, also without messages. */
         if (poll(&wanted, 1, INTERVAL / 3) < 0)
             return EXIT_FAILURE;
         atomic_fetch_add(&turns, 1);

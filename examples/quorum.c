@@ -1,8 +1,9 @@
 /*
- * Quorum gating: works only in a partition of the cluster that is quorate.
+ * Quorum gating: the program works only in a quorate partition of the cluster.
  *
- * sam_start blocks until it is. When quorum is lost the instance is warned at once and killed one interval later; the
- * next one waits in sam_start. corosync being down counts as quorum lost, except at sam_initialize, which fails then.
+ * sam_start blocks until the partition is quorate. When quorum is lost, the instance is warned at once and killed one
+ * interval later. The next instance waits in sam_start. If corosync stops, that counts as quorum loss. If corosync does
+ * not run at sam_initialize, the call fails.
  */
 #include <corosync/sam.h>
 
@@ -32,7 +33,7 @@ int main(void)
     printf("instance %u waits for quorum\n", instance);
     if (sam_start() != CS_OK)
         return EXIT_FAILURE;
-    printf("instance %u works\n", instance);        /* on what only one partition may touch */
+    printf("instance %u works\n", instance);        /* on data that only one partition may change */
     for (step = 0; step < 5; step++) {
         poll(NULL, 0, 100);
         sam_hc_send();

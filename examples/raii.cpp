@@ -1,7 +1,7 @@
-// C++: a guard that stops the health checks however a block is left, and codes as exceptions.
+// C++: a guard that stops health checking whenever a block is left, and errors as exceptions.
 //
-// An exception that leaves the guarded block ends supervision on purpose, with an error that the program handles
-// itself. A crash in it is recovered.
+// An exception that leaves the guarded block ends health checking on purpose, because the program handles the error
+// itself. A crash inside the block leads to a restart.
 
 #include <corosync/sam.h>
 

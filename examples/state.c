@@ -1,9 +1,9 @@
 /*
- * State that survives restarts: sam_data_store keeps it outside of the instance, and the next one reads what the last
- * completed store left. A store that was cut off by death leaves the earlier state whole.
+ * State that survives restarts: sam_data_store keeps it outside of the instance, and the next instance reads what the
+ * last completed store wrote. If an instance dies during a store, the earlier state is kept.
  *
- * The job counts words. Its input has one on which the program crashes; a restart that went back to it would crash for
- * ever. So each step says before it begins what it is about to do, and the next instance leaves that one out.
+ * The job counts letters. One word makes the program crash. If each restart began with that word, the program would
+ * crash without end. So each step stores what it is about to do, and the next instance skips that step.
  */
 #include <corosync/sam.h>
 
@@ -13,8 +13,8 @@
 #include <string.h>
 
 struct state {
-    unsigned int version;                       /* of this struct: the next program may know another */
-    unsigned int next;                          /* the step that was about to begin */
+    unsigned int version;                       /* of this struct, in case a later program changes it */
+    unsigned int next;                          /* the step that is about to begin */
     unsigned int letters;                       /* the result so far */
 };
 
@@ -36,7 +36,7 @@ int main(void)
         return EXIT_FAILURE;
     setvbuf(stdout, NULL, _IOLBF, 0);
 
-    /* 0 bytes: nothing was stored yet. */
+    /* A size of 0 bytes means that nothing is stored. */
     if (sam_data_getsize(&size) != CS_OK)
         return EXIT_FAILURE;
     if (size == sizeof(state)) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A supervised Python program, through ctypes.
-
-Call register() while the program has one thread. Warning: a signal handler of Python runs between two of its
-instructions, never inside a call that hangs in C; use the default warning, SIGTERM, which then ends the instance.
+Call register() while the program has one thread. Use the default warning signal, SIGTERM, with its default action,
+which ends the instance: Python runs a signal handler only between two of its instructions, so not while a call in C
+hangs.
 """
 
 import ctypes

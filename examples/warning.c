@@ -1,11 +1,11 @@
 /*
  * A warning handler that saves state.
  *
- * Silence longer than the interval brings the warning signal, SIGTERM unless another one is set; one interval later
- * SIGKILL. The handler has that long to save what the next instance needs. Every sam function may be called in it.
+ * Silence for longer than the interval leads to the warning signal, by default SIGTERM, and one interval later to
+ * SIGKILL. In between, the handler can save what the next instance needs. It may call every function of the library.
  *
- * What the handler reads may be half way changed by the code it interrupted. So the program changes one copy and
- * flips an index; the handler stores the other, which is whole.
+ * The handler may interrupt the program in the middle of a change. So the program changes one copy and then switches an
+ * index, and the handler stores the other copy, which is consistent.
  */
 #include <corosync/sam.h>
 
@@ -17,11 +17,11 @@
 
 struct account {
     long credit;
-    long debit;                                 /* always the same as credit */
+    long debit;                                 /* always equal to credit */
 };
 
 static struct account accounts[2];
-static volatile sig_atomic_t whole;             /* which of them is */
+static volatile sig_atomic_t whole;             /* the index of the consistent copy */
 
 static void save(int signal)
 {
@@ -30,7 +30,7 @@ static void save(int signal)
     (void)signal;
     sam_data_store(&accounts[whole], sizeof(accounts[0]));
     (void)!write(STDOUT_FILENO, text, sizeof(text) - 1);
-    /* Returns to where it was. A program that goes on there sends a heartbeat and is not killed. */
+    /* Returns to the interrupted code. If the program continues, it sends a heartbeat and is not killed. */
 }
 
 int main(void)
@@ -48,7 +48,7 @@ int main(void)
         return EXIT_FAILURE;
     setvbuf(stdout, NULL, _IOLBF, 0);
 
-    /* With nothing stored this leaves the account as it is. */
+    /* If nothing is stored, this leaves the account as it is. */
     if (sam_data_restore(&accounts[0], sizeof(accounts[0])) != CS_OK || sam_start() != CS_OK)
         return EXIT_FAILURE;
     printf("instance %u: credit %ld, debit %ld\n", instance, accounts[0].credit, accounts[0].debit);
@@ -58,10 +58,10 @@ int main(void)
 
         accounts[other].credit = accounts[whole].credit + 10;
         if (step == 2 && instance == 1)
-            for (;;)                            /* hangs, with the books open */
+            for (;;)                            /* hangs in the middle of a change */
                 pause();
         accounts[other].debit = accounts[whole].debit + 10;
-        atomic_signal_fence(memory_order_release); /* the handler sees this flip after those changes */
+        atomic_signal_fence(memory_order_release); /* the handler sees the new index after the changes */
         whole = other;
         sam_hc_send();
     }

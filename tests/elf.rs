@@ -1,5 +1,5 @@
-//! What the dynamic linker finds in the installed library. A program that runs proves nothing of this: a library
-//! without symbol versions runs too.
+//! The parts of the installed library that the dynamic linker uses. A program that runs does not prove that they are
+//! right: a library without symbol versions runs, too.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn read() -> Vec<u8> {
     fs::read(library()).unwrap()
 }
 
-/// Name and version of each dynamic symbol, by whether it is defined here.
+/// Returns name and version of each dynamic symbol, of those defined here or of those undefined here.
 fn symbols(data: &[u8], defined: bool) -> BTreeSet<(String, String)> {
     let file = ElfFile64::<object::Endianness>::parse(data).unwrap();
     let (endian, header) = (file.endian(), file.elf_header());
@@ -58,7 +58,7 @@ fn symbols(data: &[u8], defined: bool) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// The strings of the dynamic section with this tag.
+/// Returns the strings of the dynamic section with this tag.
 fn dynamic(data: &[u8], tag: u32) -> Vec<String> {
     let file = ElfFile64::<object::Endianness>::parse(data).unwrap();
     let (endian, header) = (file.endian(), file.elf_header());
@@ -76,18 +76,18 @@ fn exactly_the_twelve_functions_are_exported_at_their_version() {
     let expected: BTreeSet<_> =
         FUNCTIONS.iter().map(|&name| (name.to_owned(), "COROSYNC_SAM_1.0".to_owned())).collect();
     let mut exported = symbols(&read(), true);
-    // The version itself is a symbol, too.
+    // The name of the version is a symbol, too.
     exported.retain(|(name, _)| name != "COROSYNC_SAM_1.0");
     assert_eq!(exported, expected);
 }
 
-fn it_is_libsam_4_and_needs_the_c_library_alone() {
+fn library_has_soname_libsam_4_and_needs_only_the_c_library() {
     let data = read();
     assert_eq!(dynamic(&data, elf::DT_SONAME), ["libsam.so.4"]);
     assert_eq!(dynamic(&data, elf::DT_NEEDED), ["libc.so.6"]);
 }
 
-fn whatever_it_uses_is_the_c_librarys() {
+fn undefined_symbols_all_come_from_the_c_library() {
     let strangers: Vec<_> = symbols(&read(), false)
         .into_iter()
         // The dynamic loader's, which is there in every process that has shared libraries.
@@ -104,7 +104,11 @@ fn it_stays_mapped_and_is_small() {
     let sections = header.sections(endian, &data[..]).unwrap();
     let (entries, _) = sections.dynamic(endian, &data[..]).unwrap().expect("a dynamic section");
     let flags = entries.iter().find(|entry| entry.tag32(endian) == Some(elf::DT_FLAGS_1)).expect("flags");
-    assert_ne!(flags.d_val.get(endian) & u64::from(elf::DF_1_NODELETE), 0, "its thread outlives dlclose");
+    assert_ne!(
+        flags.d_val.get(endian) & u64::from(elf::DF_1_NODELETE),
+        0,
+        "DF_1_NODELETE is not set, but the callback thread outlives dlclose"
+    );
 
     let stripped = env::temp_dir().join(format!("libsam-stripped-{}", std::process::id()));
     reset_process_state();
@@ -116,17 +120,21 @@ fn it_stays_mapped_and_is_small() {
     assert!(status.success());
     let size = fs::metadata(&stripped).unwrap().len();
     fs::remove_file(&stripped).unwrap();
-    assert!(size <= LIMIT, "{size} bytes stripped, at most {LIMIT}");
+    assert!(size <= LIMIT, "the stripped library has {size} bytes, at most {LIMIT} allowed");
 }
 
-fn packagers_can_read_what_it_opens_at_run_time() {
+fn dlopen_note_lists_libraries_opened_at_run_time() {
     const DLOPEN: u32 = 0x407c_0c0a;
     let data = read();
     let file = ElfFile64::<object::Endianness>::parse(&data[..]).unwrap();
     let (endian, header) = (file.endian(), file.elf_header());
     let sections = header.sections(endian, &data[..]).unwrap();
     let (_, section) = sections.section_by_name(endian, b".note.dlopen").expect("the section");
-    assert_ne!(section.sh_flags.get(endian) & u64::from(elf::SHF_ALLOC), 0, "strip leaves it alone");
+    assert_ne!(
+        section.sh_flags.get(endian) & u64::from(elf::SHF_ALLOC),
+        0,
+        "SHF_ALLOC is not set, so strip would remove the section"
+    );
     let mut notes = section.notes(endian, &data[..]).unwrap().expect("a section of notes");
     let note = notes.next().unwrap().expect("a note");
     assert_eq!((note.name(), note.n_type(endian)), (&b"FDO"[..], DLOPEN));
@@ -137,7 +145,7 @@ fn packagers_can_read_what_it_opens_at_run_time() {
     assert!(notes.next().unwrap().is_none());
 }
 
-fn the_links_lead_to_the_real_file() {
+fn links_lead_to_the_real_file() {
     let directory = library().parent().unwrap().to_owned();
     let link = |name: &str| fs::read_link(directory.join(name)).unwrap();
     assert_eq!(link("libsam.so"), PathBuf::from("libsam.so.4"));
@@ -157,14 +165,14 @@ const OPEN_NAMES: [&str; 44] = [
     "memmove",
     "memset",
     "strlen",
-    // Called by what the compiler makes of memcmp.
+    // The compiler may replace memcmp by bcmp.
     "bcmp",
-    // A replacement of the allocator, a profiler of memory.
+    // A program may replace the allocator, or profile memory.
     "madvise",
     "mmap",
     "munmap",
     "posix_memalign",
-    // Sanitizers must know of new threads, processes and handlers.
+    // Sanitizers intercept new threads, processes and handlers.
     "fork",
     "pthread_attr_destroy",
     "pthread_attr_init",
@@ -182,17 +190,17 @@ const OPEN_NAMES: [&str; 44] = [
     "pthread_sigmask",
     "pthread_testcancel",
     "sigaction",
-    // The time, without a system call.
+    // Reads the time without a system call (vdso(7)).
     "clock_gettime",
-    // Ways to the others.
+    // Used to reach the other functions.
     "dlclose",
     "dlerror",
     "dlopen",
     "dlsym",
     "syscall",
-    // The C library's variable.
+    // A variable of the C library.
     "program_invocation_short_name",
-    // Other versions of rustc need them.
+    // Used with other versions of rustc.
     "calloc",
     "memcmp",
     "pthread_cond_broadcast",
@@ -201,22 +209,25 @@ const OPEN_NAMES: [&str; 44] = [
     "realloc",
 ];
 
-fn a_program_may_define_names_that_c_does_not_reserve() {
+fn program_may_define_names_that_c_does_not_reserve() {
     let data = read();
     let called: Vec<_> = symbols(&data, false)
         .into_iter()
         .map(|(name, _)| name)
         .filter(|name| !name.starts_with('_') && !OPEN_NAMES.contains(&name.as_str()))
         .collect();
-    assert!(called.is_empty(), "a program that defines one of these would be called: {called:?}");
+    assert!(
+        called.is_empty(),
+        "the library would call a program's own function with one of these names: {called:?}"
+    );
 }
 
 common::runner::tests![
     exactly_the_twelve_functions_are_exported_at_their_version,
-    it_is_libsam_4_and_needs_the_c_library_alone,
-    whatever_it_uses_is_the_c_librarys,
+    library_has_soname_libsam_4_and_needs_only_the_c_library,
+    undefined_symbols_all_come_from_the_c_library,
     it_stays_mapped_and_is_small,
-    packagers_can_read_what_it_opens_at_run_time,
-    the_links_lead_to_the_real_file,
-    a_program_may_define_names_that_c_does_not_reserve,
+    dlopen_note_lists_libraries_opened_at_run_time,
+    links_lead_to_the_real_file,
+    program_may_define_names_that_c_does_not_reserve,
 ];

@@ -17,14 +17,14 @@ const C: [&str; 10] = ["c89", "c99", "c11", "c17", "c2x", "gnu89", "gnu99", "gnu
 const CXX: [&str; 10] =
     ["c++98", "c++11", "c++14", "c++17", "c++20", "gnu++98", "gnu++11", "gnu++14", "gnu++17", "gnu++20"];
 
-/// Corosync's own headers that include <corosync/corotypes.h>.
+/// Headers of corosync that include <corosync/corotypes.h>.
 const NEIGHBOURS: [&str; 5] = ["cpg", "cmap", "quorum", "votequorum", "cfg"];
 
 fn include_directory() -> PathBuf {
     prefix().join("include")
 }
 
-/// Compiles `source` with all warnings as errors, and panics with what the compiler said.
+/// Compiles `source` with all warnings as errors. Panics with the compiler's output if that fails.
 fn compile(compiler: &str, standard: &str, include: &Path, source: &str, output: &Path) {
     let language = if standard.contains("++") { "c++" } else { "c" };
     reset_process_state();
@@ -58,7 +58,7 @@ fn compiles(standards: &[&str], include: &Path, source: &str) {
     }
 }
 
-/// A program that names everything which the two headers define.
+/// Returns a program that uses every name which the two headers define.
 fn user(includes: &str) -> String {
     format!(
         "{includes}
@@ -117,7 +117,7 @@ fn each_header_compiles_alone_in_every_cxx() {
     compiles(&CXX, &include_directory(), &user("#include <corosync/sam.h>"));
 }
 
-fn ours_stands_in_for_corosyncs_corotypes() {
+fn our_corotypes_compiles_with_corosyncs_headers() {
     for neighbour in NEIGHBOURS {
         let neighbour = format!("#include <corosync/{neighbour}.h>\n");
         let sam = "#include <corosync/sam.h>\n";
@@ -133,7 +133,7 @@ fn ours_stands_in_for_corosyncs_corotypes() {
     }
 }
 
-fn sam_h_does_with_corosyncs_corotypes() {
+fn sam_h_compiles_with_corosyncs_corotypes() {
     let directory = env::temp_dir().join(format!("libsam-headers-{}", std::process::id()));
     fs::create_dir_all(directory.join("corosync")).unwrap();
     fs::copy(include_directory().join("corosync/sam.h"), directory.join("corosync/sam.h")).unwrap();
@@ -141,7 +141,7 @@ fn sam_h_does_with_corosyncs_corotypes() {
     fs::remove_dir_all(directory).unwrap();
 }
 
-/// Everything with a value, printed by a program made with one set of headers.
+/// Returns every name that has a value, with its value, printed by a program built with these headers.
 fn values(include: &Path) -> String {
     let errors = "CS_OK CS_ERR_LIBRARY CS_ERR_VERSION CS_ERR_INIT CS_ERR_TIMEOUT CS_ERR_TRY_AGAIN \
         CS_ERR_INVALID_PARAM CS_ERR_NO_MEMORY CS_ERR_BAD_HANDLE CS_ERR_BUSY CS_ERR_ACCESS CS_ERR_NOT_EXIST \
@@ -182,7 +182,7 @@ fn values(include: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-fn every_value_and_size_is_corosyncs() {
+fn values_and_sizes_equal_corosyncs() {
     let ours = values(&include_directory());
     let theirs = values(Path::new("/usr/include"));
     assert_eq!(ours, theirs);
@@ -210,7 +210,7 @@ fn compile_object(compiler: &str, standard: &str, options: &[&str], source: &str
     assert!(done.status.success(), "{compiler} -std={standard} {options:?}:\n{said}\nof:\n{source}");
 }
 
-fn the_timestamp_is_the_monotonic_clock_in_every_standard() {
+fn timestamp_is_the_monotonic_clock_in_every_standard() {
     let folder = env::temp_dir().join(format!("libsam-timestamp-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let main = "
@@ -239,7 +239,7 @@ int main(void)
 }
 "
     .replace('\\', "");
-    // What the program includes before and after must not matter, nor what it asks of the C library.
+    // The timestamp must not depend on the other headers of the program, nor on its feature test macros.
     let unit = |before: &str, after: &str| {
         format!(
             "{before}#include <corosync/corotypes.h>\n{after}
@@ -289,7 +289,7 @@ uint64_t stamp(void) {{ return cs_timestamp_get(); }}\n"
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The macros of a set of headers, each with its text.
+/// Returns the macros of a set of headers, with their definitions.
 fn macros(include: &Path) -> Vec<String> {
     let mut child = Command::new("gcc")
         .args(["-E", "-dM", "-x", "c", "-", "-I"])
@@ -309,7 +309,7 @@ fn macros(include: &Path) -> Vec<String> {
     macros
 }
 
-fn a_program_that_repeats_corosyncs_macros_is_not_warned() {
+fn program_that_repeats_corosyncs_macros_compiles_without_warning() {
     let theirs = macros(Path::new("/usr/include"));
     assert!(theirs.iter().any(|line| line == "#define CS_TRUE !CS_FALSE"), "{theirs:#?}");
     let source = format!("#include <corosync/sam.h>\n{}\nextern int nothing_else;\n", theirs.join("\n"));
@@ -320,9 +320,9 @@ common::runner::tests![
     committed_headers_are_what_cbindgen_makes_of_the_source,
     each_header_compiles_alone_in_every_c,
     each_header_compiles_alone_in_every_cxx,
-    ours_stands_in_for_corosyncs_corotypes,
-    sam_h_does_with_corosyncs_corotypes,
-    every_value_and_size_is_corosyncs,
-    the_timestamp_is_the_monotonic_clock_in_every_standard,
-    a_program_that_repeats_corosyncs_macros_is_not_warned,
+    our_corotypes_compiles_with_corosyncs_headers,
+    sam_h_compiles_with_corosyncs_corotypes,
+    values_and_sizes_equal_corosyncs,
+    timestamp_is_the_monotonic_clock_in_every_standard,
+    program_that_repeats_corosyncs_macros_compiles_without_warning,
 ];

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use common::tools::{Scratch, run};
 
-/// Runs `make install` with these variables and umask 077, into a folder of its own. Builds nothing: it installs what
-/// the tests run with.
+/// Runs `make install` with these variables and umask 077 into a private folder. Builds nothing, but installs the files
+/// that the tests use.
 fn install(scratch: &Scratch, goal: &str, variables: &[&str]) -> PathBuf {
     let root = scratch.path("root");
     let (status, said) = run(make(&root, goal, variables));
@@ -29,7 +29,7 @@ fn make(root: &Path, goal: &str, variables: &[&str]) -> Command {
         .arg(format!("DESTDIR={}", root.display()))
         .args(variables)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Those of a `make test` around it are not meant for this one.
+        // These come from a make that runs the tests.
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS")
         .env_remove("MAKELEVEL")
@@ -66,7 +66,7 @@ fn pkg_config_relocates_the_library_with_its_prefix() {
     assert_eq!(relocated, "-I/opt/libsam/include -L/else/lib -lsam");
 }
 
-fn pkg_config_says_what_was_overridden() {
+fn pkg_config_reports_overridden_variables() {
     for (variables, folder, moved, [prefix, exec_prefix, libdir, includedir]) in [
         (
             &["prefix=/usr", "libdir=/usr/lib/x86_64-linux-gnu"][..],
@@ -106,7 +106,7 @@ fn pkg_config_says_what_was_overridden() {
     }
 }
 
-/// Calls `visit` with everything below a folder, and the folder.
+/// Calls `visit` with a folder and everything below it.
 fn visit_all(path: &Path, visit: &mut impl FnMut(&Path)) {
     visit(path);
     if fs::symlink_metadata(path).unwrap().is_dir() {
@@ -116,7 +116,7 @@ fn visit_all(path: &Path, visit: &mut impl FnMut(&Path)) {
     }
 }
 
-fn every_user_can_read_what_is_installed_under_any_umask() {
+fn installed_files_are_readable_by_every_user_under_umask_077() {
     for goal in ["install", "install-strip"] {
         let scratch = Scratch::new(goal);
         let root = install(&scratch, goal, &["prefix=/opt/libsam"]);
@@ -139,13 +139,13 @@ fn every_user_can_read_what_is_installed_under_any_umask() {
             }
         });
         assert!(wrong.is_empty(), "{wrong:#?}");
-        assert!(files > 10, "{files} files");
+        assert!(files > 10, "only {files} files are installed");
         let link = fs::read_link(root.join("opt/libsam/lib/libsam.so.4")).unwrap();
         assert_eq!(link, Path::new("libsam.so.4.4.0"));
     }
 }
 
-/// The files below a folder, links included.
+/// Returns the files below a folder, including links.
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     visit_all(root, &mut |path| {
@@ -156,8 +156,8 @@ fn files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A folder with a program `name` that takes the place of a package manager: it says that `package` owns `file`, and
-/// fails for every other file.
+/// Makes a program `name` that stands for a package manager: it prints `said` for `file`, and fails for every other
+/// file. Returns its folder.
 fn package_manager(scratch: &Scratch, name: &str, said: &str, file: &str) -> PathBuf {
     let folder = scratch.path(name);
     fs::create_dir(&folder).unwrap();
@@ -179,7 +179,7 @@ fn files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced() {
         let root = install(&scratch, "install", &prefix);
         let before = files(&root);
         let owned = before.iter().find(|path| path.ends_with(file)).unwrap();
-        // A change shows that the file was written.
+        // The changed content shows whether the file is overwritten.
         let theirs = root.join("opt/libsam/include/corosync/corotypes.h");
         fs::write(&theirs, "theirs").unwrap();
 
@@ -208,7 +208,7 @@ fn files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced() {
 }
 
 fn dpkg_names_the_owner_of_an_installed_file() {
-    // The script alone: were it wrong, `make uninstall` would delete this file.
+    // Run the script alone. If `make uninstall` were run and the script were wrong, it would delete this file.
     let mut refuse = Command::new("packaging/refuse-owned");
     refuse.args(["/nonexistent/libsam.so.4", "/usr/include/corosync/sam.h"]);
     refuse.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -219,8 +219,8 @@ fn dpkg_names_the_owner_of_an_installed_file() {
 
 common::runner::tests![
     pkg_config_relocates_the_library_with_its_prefix,
-    pkg_config_says_what_was_overridden,
-    every_user_can_read_what_is_installed_under_any_umask,
+    pkg_config_reports_overridden_variables,
+    installed_files_are_readable_by_every_user_under_umask_077,
     files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced,
     dpkg_names_the_owner_of_an_installed_file,
 ];

@@ -22,13 +22,14 @@ fn root() -> &'static Path {
 /// The folder into which the README installs.
 const PREFIX: &str = "/opt/libsam";
 
-/// Runs `script` in a shell that stops at the first command that fails, as on a machine where `stage` is /.
+/// Runs `script` as on a machine where `stage` is /, in a shell that stops at the first command that fails. Returns its
+/// output.
 fn as_printed(stage: &Path, script: &str) -> String {
     let mut shell = command("sh");
     shell
         .args(["-euc", &format!("sudo() {{ \"$@\" DESTDIR='{}'; }}\n{script}", stage.display())])
         .current_dir(root())
-        // Of the make and the cargo around this test.
+        // These come from the make and the cargo that run the tests.
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS")
         .env_remove("CARGO_MAKEFLAGS")
@@ -40,8 +41,7 @@ fn as_printed(stage: &Path, script: &str) -> String {
     text
 }
 
-/// Returns `script` with the folder below `stage` in the place of `/opt/libsam`, and `daemon` in the place of
-/// `./daemon`.
+/// Returns `script` with `/opt/libsam` below `stage`, and with `daemon` in place of `./daemon`.
 fn moved(script: &str, stage: &Path, daemon: &Path) -> String {
     script
         .replace(PREFIX, &format!("{}{PREFIX}", stage.display()))
@@ -49,7 +49,7 @@ fn moved(script: &str, stage: &Path, daemon: &Path) -> String {
         .replace("./daemon", &daemon.display().to_string())
 }
 
-/// The files and links below a folder.
+/// Returns the files and links below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -68,7 +68,7 @@ fn install_blocks() -> [String; 2] {
     blocks("Install\n").try_into().expect("two blocks in the section Install")
 }
 
-fn install_use_and_uninstall() {
+fn commands_to_install_use_and_uninstall_work() {
     let scratch = Scratch::new("readme");
     let stage = scratch.path("root");
     fs::create_dir(&stage).unwrap();
@@ -95,27 +95,28 @@ fn installed_with_an_existing_daemon(scratch: &Scratch) -> (PathBuf, PathBuf) {
     let mut cc = command("cc");
     cc.arg(root().join("examples/daemon.c")).arg("-lsam").arg("-o").arg(&daemon);
     let (status, text) = run(cc);
-    assert!(status.success(), "built against libsam-dev: {text}");
+    assert!(status.success(), "cannot build with libsam-dev: {text}");
     let [install, _] = install_blocks();
     as_printed(&stage, &install);
     (stage, daemon)
 }
 
-fn run_an_existing_program() {
+fn commands_run_existing_program_with_this_library() {
     let scratch = Scratch::new("existing");
     let (stage, daemon) = installed_with_an_existing_daemon(&scratch);
-    let [printed] = &blocks("Run an existing program on it\n")[..] else { panic!("another way to run it") };
+    let [printed] = &blocks("Run an existing program on it\n")[..] else {
+        panic!("the section must have one block")
+    };
     let runs = moved(printed, &stage, &daemon);
     let text = as_printed(&stage, &runs);
     assert_eq!(text.matches("instance 2 is done\n").count(), 2, "{text}");
-    // The original would have said the same: what the loader took tells.
+    // Both libraries lead to the same output, so check which one the loader took.
     let text = as_printed(&stage, &format!("export LD_TRACE_LOADED_OBJECTS=1\n{runs}"));
     let ours = format!("{}{PREFIX}/lib/libsam.so.4", stage.display());
     assert_eq!(text.lines().filter(|line| line.contains(&ours)).count(), 2, "{text}");
 }
 
-/// Returns the lines of the log in `text`, with `N` in the place of every number that differs between two runs: the
-/// pids and the time that a restart took.
+/// Returns the log lines in `text` without the digits that differ from run to run: those of pids and of restart times.
 fn log_lines(text: &str) -> Vec<String> {
     let log = text.lines().filter(|line| line.starts_with("sam["));
     log.map(|line| {
@@ -131,11 +132,11 @@ fn log_lines(text: &str) -> Vec<String> {
     .collect()
 }
 
-fn the_log_is_what_the_command_above_it_prints() {
+fn log_is_what_the_command_above_it_prints() {
     let scratch = Scratch::new("log");
     let (stage, daemon) = installed_with_an_existing_daemon(&scratch);
     let [printed] = &blocks("Configure a program from outside\n")[..] else {
-        panic!("more than one command")
+        panic!("the section must have one block")
     };
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let (_, after) = readme.split_once(printed.as_str()).unwrap();
@@ -145,7 +146,7 @@ fn the_log_is_what_the_command_above_it_prints() {
     assert_eq!(log_lines(&text), expected, "{text}");
 }
 
-fn links_lead_somewhere() {
+fn relative_links_lead_to_existing_files() {
     let mut documents: Vec<PathBuf> = files(&root().join("docs"));
     documents.extend(
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md"]
@@ -157,16 +158,16 @@ fn links_lead_somewhere() {
         let targets = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
         for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
             let path = document.parent().unwrap().join(target);
-            assert!(path.exists(), "{} has a link to {target}", document.display());
+            assert!(path.exists(), "{} has a link to {target}, which does not exist", document.display());
             seen += 1;
         }
     }
-    assert!(seen > 5, "{seen} links: are they still found?");
+    assert!(seen > 5, "found only {seen} links; does the search still work?");
 }
 
 common::runner::tests![
-    install_use_and_uninstall,
-    run_an_existing_program,
-    the_log_is_what_the_command_above_it_prints,
-    links_lead_somewhere,
+    commands_to_install_use_and_uninstall_work,
+    commands_run_existing_program_with_this_library,
+    log_is_what_the_command_above_it_prints,
+    relative_links_lead_to_existing_files,
 ];

@@ -1,11 +1,11 @@
-//! What the shared source needs of the system, as a model.
+//! A model of the parts of `sys` that the shared source needs.
 
-/// Atomic words in the place of std's.
+/// Loom's atomic words in place of std's.
 pub mod atomic {
     pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
-/// Memory that processes share. Loom's threads stand for processes: they all run in one thread of the system.
+/// Memory between processes. Loom's threads stand for processes, and all run in one thread of the system.
 pub mod machine {
     use std::any::Any;
     use std::cell::RefCell;
@@ -15,12 +15,12 @@ pub mod machine {
         static MEMORY: RefCell<(usize, Vec<Arc<dyn Any + Send + Sync>>)> = const { RefCell::new((0, Vec::new())) };
     }
 
-    /// There is no memory yet.
+    /// Forgets all memory, for the next run of a model.
     pub fn boot() {
         MEMORY.take();
     }
 
-    /// A process that asks for memory from now on gets what was given out since boot(), in the same order.
+    /// Begins a new process: it receives the memory that was made since `boot`, in the same order.
     pub fn fork() {
         MEMORY.with_borrow_mut(|(next, _)| *next = 0);
     }
@@ -31,7 +31,7 @@ pub mod machine {
                 given.push(Arc::new(make()));
             }
             *next += 1;
-            Arc::clone(&given[*next - 1]).downcast().expect("processes that ask in the same order")
+            Arc::clone(&given[*next - 1]).downcast().expect("all processes ask for memory in the same order")
         })
     }
 }
@@ -53,7 +53,7 @@ pub mod lock;
 pub mod memory_file;
 pub mod shared_page;
 
-/// There are no signals.
+/// Signals, which the models do not have.
 pub mod signals {
     #[derive(Debug)]
     pub struct Blocked;
@@ -68,7 +68,7 @@ pub mod signals {
 pub mod futex {
     use loom::sync::atomic::AtomicU32;
 
-    /// Whoever waits looks again and again.
+    /// Returns at once, after a switch to another thread. The caller checks its condition again.
     pub fn wait(_word: &AtomicU32, _expected: u32, _timeout: Option<std::time::Duration>) {
         loom::thread::yield_now();
     }

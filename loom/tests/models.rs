@@ -1,5 +1,5 @@
-//! The store's commit and the words of the page, in every order in which the stores of one process may become
-//! visible to another.
+//! The commit of the data store and the words of the control page, in every order in which the stores of one process
+//! may become visible to another.
 
 use std::sync::Arc;
 
@@ -10,16 +10,17 @@ use sam::shared::data_store::{DataStore, Slots};
 use sam::sys::machine;
 use sam::time::MonotonicTime;
 
-/// What the next instance finds.
+/// Returns the data that the next instance finds.
 fn restored(store: &DataStore) -> Vec<u8> {
     let mut room = [0xee; 2];
     store.restore(room[..].as_mut().into()).expect("room for all there is");
     room.into_iter().take_while(|&byte| byte != 0xee).collect()
 }
 
-/// A store may be cut off anywhere: what it has done until then is what another process sees of it meanwhile.
+/// Checks that another process sees a store as a whole or not at all. What that process sees meanwhile is also what a
+/// store leaves behind that is cut off.
 fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) {
-    // Loom does not try the same orders when the threads change places, and finds more in both.
+    // Loom tries different orders depending on which thread is the new one, so run both.
     for store_in_new_thread in [false, true] {
         loom::model(move || {
             machine::boot();
@@ -30,10 +31,10 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
                 instance.store(data.into()).expect("room");
             }
             let old = before.last().copied().unwrap_or_default();
-            let store = move || instance.store(during.into()).expect("room");
+            let store = move || instance.store(during.into()).expect("store succeeds");
             let look = move || {
                 let found = restored(&next);
-                assert!(found == old || found == during, "{found:?} of {old:?} and {during:?}");
+                assert!(found == old || found == during, "found {found:?}, expected {old:?} or {during:?}");
                 next
             };
             let next = if store_in_new_thread {
@@ -46,29 +47,29 @@ fn one_store_at_a_time(before: &'static [&'static [u8]], during: &'static [u8]) 
                 store();
                 looking.join().expect("a look")
             };
-            assert_eq!(restored(&next), during, "after the store");
+            assert_eq!(restored(&next), during, "data after the store");
         });
     }
 }
 
 #[test]
-fn the_first_store_is_seen_whole_or_not_at_all() {
+fn first_store_is_seen_whole_or_not_at_all() {
     one_store_at_a_time(&[], &[1, 1]);
 }
 
 #[test]
-fn a_later_store_leaves_what_was_stored_whole() {
+fn later_store_is_seen_whole_or_not_at_all() {
     one_store_at_a_time(&[&[1, 1], &[2, 2]], &[3, 3]);
 }
 
 #[test]
-fn size_and_data_belong_together() {
+fn store_of_another_size_is_seen_with_its_own_size() {
     one_store_at_a_time(&[&[1]], &[2, 2]);
     one_store_at_a_time(&[&[1, 1]], &[2]);
     one_store_at_a_time(&[&[1, 1]], &[]);
 }
 
-/// The clock as each process reads it: never ahead of a stamp that it has seen, if only the order is kept.
+/// Returns the time as the supervisor reads it: never before a time on the page that it has seen, if the order is kept.
 fn now(clock: &AtomicU64) -> MonotonicTime {
     at(clock.load(Relaxed))
 }
@@ -82,7 +83,7 @@ fn at(ns: u64) -> MonotonicTime {
 }
 
 #[test]
-fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
+fn start_is_seen_with_its_heartbeat_and_no_time_is_seen_early() {
     loom::model(|| {
         machine::boot();
         let (page, supervisor) = ControlPage::both_ends();
@@ -90,7 +91,7 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
         let instance = {
             let clock = Arc::clone(&clock);
             thread::spawn(move || {
-                // As in Session::start, heartbeat and stop.
+                // The order of Session::start, heartbeat and stop.
                 let start = later(&clock);
                 page.heartbeat(start);
                 page.enter(Phase::Started, start);
@@ -98,7 +99,7 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
                 page.enter(Phase::Stopped, later(&clock));
             })
         };
-        // As in the supervisor's event loop: the page first, then the clock.
+        // The order of the supervisor's event loop: first the page, then the clock.
         let view = supervisor.view();
         let now = now(&clock);
         assert!(view.since <= now && view.heartbeat <= Some(now), "{view:?} at {now:?}");
@@ -113,7 +114,7 @@ fn a_start_is_never_seen_without_its_heartbeat_and_no_stamp_before_its_time() {
 }
 
 #[test]
-fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
+fn unhealthy_report_is_seen_after_last_heartbeat() {
     loom::model(|| {
         machine::boot();
         let (page, supervisor) = ControlPage::both_ends();
@@ -121,7 +122,7 @@ fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
             thread::spawn(move || {
                 page.heartbeat(at(1));
                 page.enter(Phase::Started, at(1));
-                // As in callback_thread::run_checks: after bad news no heartbeat follows.
+                // The order of callback_thread::run_checks: no heartbeat follows "unhealthy".
                 page.heartbeat(at(2));
                 page.report_unhealthy(at(3));
             })
@@ -135,7 +136,7 @@ fn an_instance_that_is_not_well_has_said_so_after_its_last_heartbeat() {
 }
 
 #[test]
-fn a_spare_takes_over_as_who_it_was_told_to_be() {
+fn released_spare_takes_over_with_given_id_and_warning_signal() {
     loom::model(|| {
         machine::boot();
         let (page, supervisor) = ControlPage::both_ends();

@@ -1,4 +1,4 @@
-//! A lock of a process that has one thread and no signal handlers.
+//! A lock in a process that has one thread and no signal handlers.
 
 use std::cell::{RefCell, RefMut};
 use std::ops::{Deref, DerefMut};

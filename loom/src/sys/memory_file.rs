@@ -1,5 +1,5 @@
-//! A memory file of a few bytes. Each is a word of its own, written and read in no order: what order there is comes
-//! from the store.
+//! A memory file of a few bytes. The bytes are separate atomic words without any order of their own, so the models
+//! check the order that the data store makes.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl MemoryFile {
     pub fn write(&self, start: usize, data: InBuf<'_>) -> Result<()> {
         self.reach(start + data.len())?;
         let mut bytes = [0; LENGTH];
-        // SAFETY: there is room for that much.
+        // SAFETY: `bytes` has room for LENGTH bytes, which `reach` has checked.
         unsafe { data.copy_to(bytes.as_mut_ptr()) };
         for (byte, value) in self.0[start..].iter().zip(bytes).take(data.len()) {
             byte.store(value, Ordering::Relaxed);
@@ -38,7 +38,7 @@ impl MemoryFile {
         self.reach(start + room.len())?;
         let bytes: Vec<u8> =
             self.0[start..start + room.len()].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
-        // SAFETY: there are that many bytes.
+        // SAFETY: `bytes` holds as many bytes as `room` takes.
         unsafe { room.fill(bytes.as_ptr()) };
         Ok(())
     }
@@ -57,7 +57,7 @@ impl MemoryFile {
         target.write(0, bytes[..length].into())
     }
 
-    /// There is no more memory than is needed.
+    /// Returns `false`, because the model never has more memory than it needs.
     pub fn is_wasteful(&self, _length: usize) -> bool {
         false
     }

@@ -22,7 +22,7 @@ impl SharedPage {
         })))
     }
 
-    /// As two processes have it.
+    /// Returns the page as two processes have it.
     pub fn mapped_twice() -> (SharedPage, SharedPage) {
         let page = SharedPage::new().expect("memory");
         let again = SharedPage(Arc::clone(&page.0));
@@ -33,7 +33,7 @@ impl SharedPage {
         SharedPage::new()
     }
 
-    /// There are no files.
+    /// Returns `None`, because the model has no files.
     pub fn file(&self) -> Option<(i32, u64)> {
         None
     }
@@ -57,7 +57,7 @@ impl SharedPage {
     }
 }
 
-/// The kernel's part, which is not modelled.
+/// The lifeline, which the models leave out.
 pub struct Lifeline;
 
 impl Lifeline {
