@@ -10,7 +10,7 @@ pub mod ending;
 pub mod foreign;
 pub mod forked;
 pub mod futex;
-mod heap;
+pub mod heap;
 pub mod inspection;
 pub mod lifeline;
 pub mod mark;

@@ -29,13 +29,16 @@ use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::mark::Mark;
 use crate::sys::process::{self, Change, Forked, Origin, Status, Subreaper, TimerSlack};
-use crate::sys::relative;
 use crate::sys::signals::{self, ChildSignal, Inbox, Received};
 use crate::sys::{clock, program};
+use crate::sys::{heap, relative};
 
 /// How much of a kind is taken at a time: an instance may make signals and children faster than they can be dealt
 /// with.
 const NEWS: usize = 1000;
+
+/// Events for which there is memory at any time, beside the news.
+const OWN_EVENTS: usize = 16;
 
 /// How long a spare may take to take over before the supervisor goes on, in ns.
 const PATIENCE: u64 = 1_000_000;
@@ -222,6 +225,8 @@ impl Supervisor {
         let _adopts = Subreaper::become_one().map_err(refused)?;
         let early =
             if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
+        let mut machine = Machine::new(rules, warn_signal);
+        machine.reserve().map_err(|_| refused(Errno::ENOMEM))?;
         let mark = Mark::new(clock::now() ^ process::own_pid() as u64);
         let group = settings.kill_group.then(|| Group::new(mark, &early));
         let makes_init = process::next_child_is_init();
@@ -230,13 +235,13 @@ impl Supervisor {
             false => None,
         };
         Ok(Supervisor {
-            machine: Machine::new(rules, warn_signal),
+            machine,
             inbox,
             group,
             _child_signal,
             slack: TimerSlack::current(),
             log: Log::open(settings.log),
-            untold: Vec::new(),
+            untold: Vec::with_capacity(OWN_EVENTS),
             summary: Summary::default(),
             status: status(rules),
             showcase: Showcase::open(),
@@ -348,7 +353,8 @@ impl Supervisor {
         if let Some(notifier) = &mut self.notifier {
             notifier.tell(self.summary.to_string());
         }
-        let mut events = VecDeque::from([first]);
+        let mut events = VecDeque::with_capacity(OWN_EVENTS);
+        events.push_back(first);
         loop {
             while let Some(event) = events.pop_front() {
                 for effect in self.step(event) {
@@ -398,7 +404,7 @@ impl Supervisor {
                             let group = self.group.as_mut();
                             let (ended, left) = group.map_or((0, 0), |group| group.end(&others));
                             if (ended, left) != (0, 0) {
-                                self.untold.push(Notice::GroupEnded { id, ended, left });
+                                self.note(Notice::GroupEnded { id, ended, left });
                             }
                         }
                         Effect::Suspend => signals::send_to_self(libc::SIGSTOP),
@@ -419,7 +425,7 @@ impl Supervisor {
                                 events.push_back(Event::Corosync(corosync.report()));
                             }
                         }
-                        Effect::Tell(notice) => self.untold.push(notice),
+                        Effect::Tell(notice) => self.note(notice),
                         Effect::Finish(status) => {
                             // What arrived for a program that has ended is not for its exit handlers.
                             self.arrived().for_each(drop);
@@ -471,6 +477,14 @@ impl Supervisor {
         effects
     }
 
+    /// Puts off a line of the log until there is nothing more urgent to do, or no memory for one more.
+    fn note(&mut self, notice: Notice) {
+        if self.untold.try_reserve(1).is_err() {
+            self.tell();
+        }
+        self.untold.push(notice);
+    }
+
     fn tell(&mut self) {
         for &notice in &self.untold {
             self.log.write(&notice.entry());
@@ -504,7 +518,8 @@ impl Supervisor {
     fn pass_on(&mut self, received: Received) -> Option<Event> {
         if self.child.as_mut().is_some_and(|child| !child.keeps_signals()) {
             // As in the kernel there is a limit to them.
-            self.unsent.extend((self.unsent.len() < NEWS).then_some(received));
+            let has_room = self.unsent.len() < NEWS && self.unsent.try_reserve(1).is_ok();
+            self.unsent.extend(has_room.then_some(received));
             return None;
         }
         self.deliver(received)
@@ -524,7 +539,11 @@ impl Supervisor {
         }
         if self.child.as_mut().is_some_and(Child::keeps_signals) {
             let unsent = std::mem::take(&mut self.unsent);
-            events.extend(unsent.into_iter().filter_map(|received| self.deliver(received)));
+            for refused in unsent.into_iter().filter_map(|received| self.deliver(received)) {
+                if events.try_reserve(OWN_EVENTS).is_ok() {
+                    events.push_back(refused);
+                }
+            }
         } else {
             self.rising = (self.rising * 2).min(RISING.1);
         }
@@ -583,6 +602,10 @@ impl Supervisor {
                 let shared = received.by_kernel && self.shares_terminal(received.number);
                 events.push_back(Event::Signal { received, shared });
             }
+            // What there is no memory for stays with the kernel until it is asked again.
+            if events.try_reserve(OWN_EVENTS).is_err() {
+                break;
+            }
         }
         let is_last_word =
             |event: &Event| matches!(event, Event::Signal { received, .. } if machine::ends(received.number));
@@ -619,6 +642,9 @@ impl Supervisor {
                     group.forget(pid);
                 }
             }
+            if events.try_reserve(OWN_EVENTS).is_err() {
+                break;
+            }
         }
         // A thread that the application left in this process may reap any child: their ends are not told then.
         if may_have_ended && !instance_ended {
@@ -644,7 +670,7 @@ impl Supervisor {
                 corosync.ended(pid);
             }
             events.push_back(Event::Corosync(corosync.report()));
-            self.untold.extend(corosync.tend());
+            corosync.tend().into_iter().for_each(|notice| self.untold.push(notice));
         }
         events.push_back(Event::Tick);
     }
@@ -669,7 +695,9 @@ impl Supervisor {
             }
         }
         for received in self.unsent.drain(..).filter(is_missed).rev() {
-            events.insert(earlier, Event::Missed(received));
+            if events.try_reserve(OWN_EVENTS).is_ok() {
+                events.insert(earlier, Event::Missed(received));
+            }
         }
     }
 
@@ -699,8 +727,7 @@ impl Supervisor {
         };
         let spare = self.spare.as_ref().map(|spare| spare.pid);
         let side = self.corosync.as_ref().and_then(Link::pid);
-        let others: Vec<i32> =
-            [spare, side].into_iter().flatten().chain(self.early.iter().copied()).collect();
+        let others = heap::gather([spare, side].into_iter().flatten().chain(self.early.iter().copied()));
         heir::find(&late, &others)
     }
 

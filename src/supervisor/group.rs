@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::sys::mark::Mark;
 use crate::sys::process;
-use crate::sys::{clock, signals};
+use crate::sys::{clock, heap, signals};
 
 /// How long to wait for processes that were killed, in ns. What the kernel holds for longer cannot be ended.
 const PATIENCE: u64 = 1_000_000_000;
@@ -28,7 +28,7 @@ pub struct Group {
 impl Group {
     /// Of a supervisor that is about to make its first instance: its children so far, `early`, are not touched.
     pub fn new(mark: Mark, early: &[i32]) -> Group {
-        Group { mark, spared: early.to_vec() }
+        Group { mark, spared: heap::gather(early.iter().copied()) }
     }
 
     /// `pid` is reaped: others may get its number.
@@ -47,15 +47,16 @@ impl Group {
             if found.is_empty() || clock::now() >= until {
                 return (ended, left + found.len());
             }
-            let killed: Vec<bool> =
-                found.iter().map(|&pid| signals::send(pid, libc::SIGKILL).is_ok()).collect();
+            let killed = heap::gather(found.iter().map(|&pid| signals::send(pid, libc::SIGKILL).is_ok()));
             for (pid, killed) in found.into_iter().zip(killed) {
                 if killed && process::reap_until(pid, until) {
                     ended += 1;
                 } else {
                     // Not to be waited for again.
                     left += 1;
-                    self.spared.push(pid);
+                    if self.spared.try_reserve(1).is_ok() {
+                        self.spared.push(pid);
+                    }
                 }
             }
         }

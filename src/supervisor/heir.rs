@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use crate::sys::heap;
 use crate::sys::mark::Mark;
 use crate::sys::process;
 use crate::sys::relative::{self, Relative};
@@ -67,7 +68,7 @@ pub fn find(late: &Late, others: &[i32]) -> Heirs {
         return Heirs::OutOfReach(late.named);
     }
     let children = children.into_iter().filter(|pid| !others.contains(pid));
-    let found: Vec<Relative> = children.filter_map(Relative::of).collect();
+    let found = heap::gather(children.filter_map(Relative::of));
     let is_marked = |pid| late.mark.is_none_or(|mark| mark.is_on(pid));
     choose(late, named, &found, alive, is_marked)
 }
@@ -85,7 +86,7 @@ fn choose(
             // Otherwise an instance without rights could have the supervisor signal the processes of others.
             && (late.user == 0 || child.users.contains(&late.user))
     };
-    let left: Vec<&Relative> = found.iter().filter(is_left_by_it).collect();
+    let left = heap::gather(found.iter().filter(is_left_by_it));
     if let Some(caller) = left.iter().find(|child| Some(child.pid) == named) {
         return Heirs::Caller(caller.pid);
     }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::TryReserveError;
+
 use super::heir::Heirs;
 use super::notice::{Notice, Reason, Way};
 use super::publisher::Publisher;
@@ -329,6 +331,11 @@ impl Machine {
             answered: (0, 0),
             publisher: Publisher::new(rules.interval),
         }
+    }
+
+    /// Reserves memory for the restarts that are counted.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.restarts.reserve()
     }
 
     /// When to be woken with a Tick, in ns; None: not at all.
@@ -1051,7 +1058,7 @@ impl Machine {
         } else {
             self.held.iter().filter(|held| held.number >= FIRST_REAL_TIME).count() >= MOST_HELD
         };
-        if !is_full {
+        if !is_full && self.held.try_reserve(1).is_ok() {
             self.held.push(received);
             return None;
         }

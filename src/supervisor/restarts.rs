@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use crate::environment::{RestartDelay, RestartLimit};
 
@@ -24,6 +24,11 @@ impl Restarts {
     /// No restarts yet.
     pub fn new(limit: Option<RestartLimit>, delay: Option<RestartDelay>) -> Restarts {
         Restarts { limit, delay, latest: VecDeque::new(), pause: 0 }
+    }
+
+    /// Reserves memory for as many restarts as the limit allows, so that next() needs none.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.latest.try_reserve_exact(self.limit.map_or(0, |limit| limit.restarts))
     }
 
     /// One more at `now`, of an instance that ran for `ran` ns: the pause before it in ns, or the limit that it

@@ -5,40 +5,48 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const BLOCKS: usize = 64;
 /// Bytes of most of what is allocated.
 const SMALL: usize = 128;
 /// Bytes of a line of the log while it is put together.
 const LARGE: usize = 2048;
+/// Bytes of a list of signals or processes. Longer ones are made of what the process's heap has.
+const HUGE: usize = 8192;
 /// Bytes.
 const ALIGNMENT: usize = 64;
 
 #[global_allocator]
-static HEAP: Heap = Heap { small: Blocks::new(), large: Blocks::new() };
+static HEAP: Heap = Heap::new();
 
 /// Small blocks share pages: a page that is written is one more for each process.
 struct Heap {
-    small: Blocks<SMALL>,
-    large: Blocks<LARGE>,
+    small: Blocks<SMALL, 64>,
+    large: Blocks<LARGE, 32>,
+    huge: Blocks<HUGE, 16>,
 }
 
-/// Blocks of equal size, each used as a whole.
+/// Blocks of equal size, each used as a whole, up to 64 of them.
 #[repr(C)]
-struct Blocks<const SIZE: usize> {
+struct Blocks<const SIZE: usize, const COUNT: usize> {
     /// A bit for each block.
     used: AtomicU64,
-    blocks: Aligned<UnsafeCell<[[u8; SIZE]; BLOCKS]>>,
+    blocks: Aligned<UnsafeCell<[[u8; SIZE]; COUNT]>>,
 }
 
 #[repr(align(64))]
 struct Aligned<T>(T);
 
 // SAFETY: a block is used by whoever set its bit, alone, until they clear it.
-unsafe impl<const SIZE: usize> Sync for Blocks<SIZE> {}
+unsafe impl<const SIZE: usize, const COUNT: usize> Sync for Blocks<SIZE, COUNT> {}
 
-impl<const SIZE: usize> Blocks<SIZE> {
+impl Heap {
     const fn new() -> Self {
-        Blocks { used: AtomicU64::new(0), blocks: Aligned(UnsafeCell::new([[0; SIZE]; BLOCKS])) }
+        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new() }
+    }
+}
+
+impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
+    const fn new() -> Self {
+        Blocks { used: AtomicU64::new(0), blocks: Aligned(UnsafeCell::new([[0; SIZE]; COUNT])) }
     }
 
     fn start(&self) -> *mut u8 {
@@ -49,7 +57,7 @@ impl<const SIZE: usize> Blocks<SIZE> {
         if layout.size() > SIZE || layout.align() > ALIGNMENT {
             return None;
         }
-        let free = |used: u64| (used != u64::MAX).then_some(used | used.wrapping_add(1));
+        let free = |used: u64| (used.trailing_ones() < COUNT as u32).then_some(used | used.wrapping_add(1));
         let before = self.used.fetch_update(Ordering::Acquire, Ordering::Relaxed, free).ok()?;
         Some(self.start().wrapping_add(before.trailing_ones() as usize * SIZE))
     }
@@ -65,7 +73,7 @@ impl<const SIZE: usize> Blocks<SIZE> {
 
     fn number(&self, block: *mut u8) -> Option<usize> {
         let number = (block as usize).checked_sub(self.start() as usize)? / SIZE;
-        (number < BLOCKS).then_some(number)
+        (number < COUNT).then_some(number)
     }
 }
 
@@ -73,7 +81,8 @@ impl<const SIZE: usize> Blocks<SIZE> {
 // allocator; and goes back to where it came from.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.small.take(layout).or_else(|| self.large.take(layout)) {
+        let own = self.small.take(layout).or_else(|| self.large.take(layout));
+        match own.or_else(|| self.huge.take(layout)) {
             Some(block) => block,
             // SAFETY: the caller's promises are the same.
             None => unsafe { System.alloc(layout) },
@@ -81,11 +90,23 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if !self.small.take_back(block) && !self.large.take_back(block) {
+        if !self.small.take_back(block) && !self.large.take_back(block) && !self.huge.take_back(block) {
             // SAFETY: as above.
             unsafe { System.dealloc(block, layout) };
         }
     }
+}
+
+/// Collects items as long as there is memory for them. collect() ends the process where there is none.
+pub fn gather<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut gathered = Vec::new();
+    for item in items {
+        if gathered.try_reserve(1).is_err() {
+            break;
+        }
+        gathered.push(item);
+    }
+    gathered
 }
 
 #[cfg(test)]
@@ -96,9 +117,9 @@ mod tests {
 
     #[test]
     fn each_block_is_given_once_and_comes_back() {
-        let heap = Blocks::<SMALL>::new();
+        let heap = Blocks::<SMALL, 64>::new();
         let layout = Layout::new::<[u8; SMALL]>();
-        let mut blocks: Vec<_> = (0..BLOCKS).map(|_| heap.take(layout).unwrap()).collect();
+        let mut blocks: Vec<_> = (0..64).map(|_| heap.take(layout).unwrap()).collect();
         assert_eq!(heap.take(layout), None);
         for (number, block) in blocks.iter().enumerate() {
             assert_eq!(heap.number(*block), Some(number));
@@ -112,43 +133,46 @@ mod tests {
 
     #[test]
     fn each_allocation_has_the_room_that_fits() {
-        let heap = Heap { small: Blocks::new(), large: Blocks::new() };
-        for (size, align, in_small, in_large) in [
-            (1, 1, true, false),
-            (SMALL, ALIGNMENT, true, false),
-            (SMALL + 1, 1, false, true),
-            (LARGE, ALIGNMENT, false, true),
-            (LARGE + 1, 1, false, false),
-            (8, 2 * ALIGNMENT, false, false),
+        let heap = Heap::new();
+        for (size, align, expected) in [
+            (1, 1, Some(0)),
+            (SMALL, ALIGNMENT, Some(0)),
+            (SMALL + 1, 1, Some(1)),
+            (LARGE, ALIGNMENT, Some(1)),
+            (LARGE + 1, 1, Some(2)),
+            (HUGE, ALIGNMENT, Some(2)),
+            (HUGE + 1, 1, None),
+            (8, 2 * ALIGNMENT, None),
         ] {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the layout has a size; what was allocated is freed with the same layout.
             unsafe {
                 let block = heap.alloc(layout);
-                let places = (heap.small.number(block).is_some(), heap.large.number(block).is_some());
-                assert_eq!(places, (in_small, in_large), "{layout:?}");
+                let numbers = [heap.small.number(block), heap.large.number(block), heap.huge.number(block)];
+                assert_eq!(numbers.iter().position(Option::is_some), expected, "{layout:?}");
                 assert_eq!(block as usize % align, 0, "{layout:?}");
                 heap.dealloc(block, layout);
             }
         }
-        let used = [&heap.small.used, &heap.large.used].map(|used| used.load(Ordering::Relaxed));
-        assert_eq!(used, [0, 0]);
+        let used = [&heap.small.used, &heap.large.used, &heap.huge.used];
+        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0, 0, 0]);
     }
 
     #[test]
     fn small_blocks_used_up_are_no_end() {
-        let heap = Heap { small: Blocks::new(), large: Blocks::new() };
+        const MORE: usize = 64 + 32 + 16 + 1;
+        let heap = Heap::new();
         let layout = Layout::new::<u64>();
         let mut blocks: Vec<_> = iter::repeat_with(|| {
             // SAFETY: the layout has a size.
             unsafe { heap.alloc(layout) }
         })
-        .take(2 * BLOCKS + 1)
+        .take(MORE)
         .collect();
         assert!(blocks.iter().all(|block| !block.is_null()));
         blocks.sort();
         blocks.dedup();
-        assert_eq!(blocks.len(), 2 * BLOCKS + 1);
+        assert_eq!(blocks.len(), MORE);
         for block in blocks {
             // SAFETY: allocated above.
             unsafe { heap.dealloc(block, layout) };

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::clock;
+use super::{clock, heap};
 
 /// What fork(2) made of the calling process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,11 +165,11 @@ pub fn reap_until(child: i32, until: u64) -> bool {
 }
 
 /// The pids of the children of a process, dead ones that are not reaped among them. `process` is its folder in /proc.
-/// Empty where the kernel does not say.
+/// Empty where the kernel does not say. There are fewer where memory is short.
 pub fn children(process: &Path) -> Vec<i32> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    heap::gather(lists.flat_map(|list| heap::gather(list.split(' ').filter_map(|pid| pid.parse().ok()))))
 }
 
 /// While it is there the calling process inherits the orphans among its descendants; then it is as before.
