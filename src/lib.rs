@@ -51,11 +51,13 @@
 //! 9. The warm spare, on request: the next instance, forked in advance. It waits on its own board, in a process group
 //!    of its own, until it is released; the supervisor releases it where it would fork, and does nothing else until
 //!    it runs.
-//! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys`], `heap`), so
+//! 10. Memory: the library's own small allocations come from a few blocks of its own first ([`sys::heap`]), so
 //!     supervisor and signal handlers depend on no heap that the application has filled or damaged.
-//! 11. Panics and a lack of memory: both unwind to the C edge ([`capi`], `guard`), which makes an error of them, and say
-//!     so in the log. What std would do instead, print to a stream of the application or abort, is replaced when the
-//!     library is linked; its symboliser, larger than the whole library, then stays out.
+//! 11. Panics unwind to the C edge ([`capi`], `guard`), which makes an error of them. A panic hook sends the message to the
+//!     log; std's own would print to a stream of the application.
+//! 12. A lack of memory: std ends the process, so nothing here asks for memory that it cannot do without. Small
+//!     allocations come from the library's own blocks, long lists grow only if they can ([`sys::heap`]), and the data
+//!     that an application stores is mapped.
 //!
 //! **Rooms.** [`policy`], [`error`] and [`supervisor::machine`] are pure: no system call, no clock but the `now`
 //! they are given. `unsafe` lives in [`capi`] and [`sys`] alone. C types stop at [`capi`].
