@@ -254,7 +254,7 @@ impl Supervisor {
             _adopts,
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
-            ended: heap::reserve(MAX_EVENTS)?,
+            ended: Vec::new(),
             effects: heap::reserve(machine::MAX_EFFECTS)?,
             events: heap::reserve(MAX_EVENTS)?.into(),
             spare: None,

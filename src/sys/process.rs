@@ -244,7 +244,9 @@ pub fn next_child_is_init() -> bool {
 
 /// Returns the pid of the calling process.
 pub fn own_pid() -> Pid {
-    Pid::this()
+    // Pid::this() is not inlined, so the compiler would expect a panic. Then sam_hc_send would catch panics, and could not be
+    // unwound when its thread is cancelled asynchronously.
+    nix::unistd::getpid()
 }
 
 /// Has the kernel send `signal` to the calling process when the thread that forked it ends. `None`: no signal.
