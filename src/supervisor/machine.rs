@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::TryReserveError;
 mod cluster;
 mod daemon_search;
 mod health;
@@ -261,6 +262,14 @@ impl Machine {
             State::Watching(watch) => self.activity_of(&watch),
             State::Closing { .. } | State::Finished => (Activity::Over, None),
         }
+    }
+
+    /// Reserves the memory that the machine needs for its restarts.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.restarts.reserve()
     }
 
     /// Handles an event that happened at `now`, and adds what is to be done to `effects`, in order. `view` is the control page of

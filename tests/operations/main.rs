@@ -507,7 +507,7 @@ fn malformed_variable_is_refused_and_allowed_values_are_logged() {
             let program = start(&["0", "stop"], &[(variable, value)]);
             let pid = program.pid();
             let outcome = program.finish(PATIENCE);
-            outcome.expect(Ended::Exit(99), &["sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART): 7"]);
+            outcome.expect(Ended::Exit(99), &["sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7"]);
             let line = format!("sam[{pid}]: {variable} is {value:?}, but allowed is {allowed}");
             assert_eq!(outcome.errors(), [line], "{outcome}");
         }
@@ -519,7 +519,7 @@ fn malformed_sam_log_is_reported_to_syslog() {
         let folder = Folder::new(&format!("route-{}", value.len()));
         let syslog = Daemon::listen(folder.syslog());
         let outcome = start_with_sockets(&folder, &["0", "stop"], &[("SAM_LOG", value)]).finish(PATIENCE);
-        outcome.expect(Ended::Exit(99), &["sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART): 7"]);
+        outcome.expect(Ended::Exit(99), &["sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7"]);
         let lines = syslog.end();
         let line = format!("SAM_LOG is {value:?}, but allowed is syslog, journal, stderr or off");
         assert!(lines.len() == 1 && lines[0].starts_with("<27>") && lines[0].ends_with(&line), "{lines:?}");
@@ -547,7 +547,7 @@ fn setuid_program_ignores_environment_settings() {
         let output = command.args(["0", "stop"]).env("SAM_RESTART_LIMIT", "nonsense").output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stdout).lines().next().unwrap().to_owned())
     };
-    assert_eq!(run(), (Some(99), "sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART): 7".to_owned()));
+    assert_eq!(run(), (Some(99), "sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7".to_owned()));
     let nobody = 65534;
     chown(&program, Some(nobody), Some(nobody)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
