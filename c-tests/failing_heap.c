@@ -1,11 +1,11 @@
-/* Memory runs out: every call, a hang and 100 crashes are survived all the same, or refused by a code that says so.
- * usage: failing_heap heap ALLOCATIONS: the functions of malloc(3) fail after so many calls
- *        failing_heap space KIB: the process may grow by so many KiB, see RLIMIT_AS in getrlimit(2) */
+/* Memory runs out. Each call succeeds or returns a code that says so, and the program survives 100 crashes and a hang.
+ * usage: failing_heap heap ALLOCATIONS: the functions of malloc(3) fail after this many calls
+ *        failing_heap space KIB: the process may grow by this many KiB (RLIMIT_AS, getrlimit(2)) */
 #include "observe.h"
 
 #include <sys/resource.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 #define LAST 101
 #define HANGS 50
 
@@ -14,7 +14,7 @@ extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *block, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 
-static long left = -1; /* allocations, until they fail; -1: no limit */
+static long left = -1; /* the number of allocations before they fail; -1: no limit */
 
 static int fails(void)
 {
@@ -75,7 +75,7 @@ static void limit_space(unsigned long kib)
 	setrlimit(RLIMIT_AS, &limit);
 }
 
-/* 1 if the call did what it says, 0 if it lacked memory. */
+/* Returns 1 if the call succeeded, 0 if it lacked memory. */
 static int done(cs_error_t code, const char *call)
 {
 	if (code == CS_OK) {
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 	} else {
 		limit_space(strtoul(argv[2], NULL, 10));
 	}
-	if (!DONE(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART))) {
+	if (!DONE(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART))) {
 		say("sam_initialize is refused\n");
 		return 0;
 	}
@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 		hang();
 	}
 	if (instance % 10 == 0) {
-		/* The supervisor keeps some of them for the next instance. */
+		/* The supervisor holds some of these signals for the next instance. */
 		for (int count = 0; count < 1500; count++) {
 			sigqueue(getppid(), SIGRTMIN, (union sigval){count});
 		}

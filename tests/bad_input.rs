@@ -75,8 +75,8 @@ fn setting_longer_than_memory_is_malformed() {
     );
 }
 
-/// Runs a program that gets no more memory after some allocations, with all settings. Returns its last line: an instance after
-/// 100 restarts, or the call that was refused.
+/// Runs a program that gets no more memory after some allocations, with all settings on. Returns its line: the instance
+/// after 100 restarts, or the call that was refused.
 fn run_until_memory_is_short(limit: &[&str]) -> String {
     let program = Program::new(Built::WithOurs, &[&["failing_heap"], limit].concat());
     let mut command = program.command(Library::Ours);
