@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_called_is_chosen_and_no_other() {
+    fn process_that_called_is_chosen() {
         let named = ExitedInstance { named: Some(pid(71)), ..LATE };
         assert_eq!(chosen(named, &[child(70), child(71), child(72)]), Candidates::Caller(pid(71)));
         let old = ChildInfo { started: Duration::from_secs(150), ..child(71) };
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_names_a_process_which_the_instance_could_not_signal_is_not_believed() {
+    fn named_process_that_the_instance_could_not_signal_is_refused() {
         let named = ExitedInstance { named: Some(pid(71)), user: 65534, ..LATE };
         assert_eq!(chosen(named, &[child(71)]), Candidates::OutOfReach(Some(pid(71))));
         for users in [[65534, 1], [1, 65534]] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_like_daemons_are_waited_for_and_old_workers_are_not() {
+    fn processes_like_daemons_are_candidates_and_old_workers_are_not() {
         let worker = ChildInfo { started: Duration::from_secs(150), ..child(70) };
         assert_eq!(chosen(LATE, &[worker]), Candidates::None);
         let leader = ChildInfo { leads_session: true, ..worker };

@@ -260,7 +260,7 @@ impl Supervisor {
             service_manager.set_status(self.summary.to_string());
         }
         let mut events = VecDeque::from([first]);
-        let mut effects = Vec::with_capacity(machine::MAX_EFFECTS);
+        let mut effects = Vec::new();
         loop {
             while let Some(event) = events.pop_front() {
                 self.handle(event, &mut effects);

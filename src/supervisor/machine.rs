@@ -39,9 +39,6 @@ use crate::time::MonotonicTime;
 
 pub use self::signals::ends_program;
 
-/// The number of effects of one event for which the caller reserves room: two for each held signal, and a few others.
-pub const MAX_EFFECTS: usize = 2 * signals::MAX_HELD + 16;
-
 /// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user notices
 /// to a rate that does not load a machine which has no processes left.
 const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));

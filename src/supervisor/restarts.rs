@@ -30,7 +30,7 @@ impl Restarts {
         Restarts {
             limit,
             delay: delay.map(|delay| Backoff::new(delay.first, delay.last)),
-            latest: VecDeque::with_capacity(limit.map_or(0, |limit| limit.restarts)),
+            latest: VecDeque::new(),
             last_delay: Duration::ZERO,
         }
     }

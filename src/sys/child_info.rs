@@ -101,7 +101,7 @@ mod tests {
     const STATUS: &str = "Name:\tdaemon\nState:\tS (sleeping)\nUid:\t10\t11\t12\t13\nGid:\t1\t1\t1\t1\n";
 
     #[test]
-    fn stat_and_status_of_a_living_child_are_understood() {
+    fn stat_and_status_of_a_living_child_are_parsed() {
         let stat = |state: &str, session: i32, flags: u64| {
             format!(
                 "71 (a) b) {state} 70 71 {session} 0 -1 {flags} 9 0 0 0 1 2 0 0 20 0 1 0 4500 1000 50 18446744073709551615"
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_is_found_and_this_process_is_none() {
+    fn process_that_is_no_child_is_not_found() {
         assert_eq!(ChildInfo::of(process::own_pid()), None);
         assert_eq!(ChildInfo::of(Pid::from_raw(1 << 30)), None);
     }

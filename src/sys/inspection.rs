@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_file_says_what_a_process_is_put_through() {
+    fn status_file_shows_tracer_and_core_dump() {
         let status = |state: &str, tracer: u32, dumping: u32| {
             let text = format!(
                 "Name:\tprog\nState:\t{state}\nPid:\t7\nTracerPid:\t{tracer}\nGroups:\t0 1 \nCoreDumping:\t{dumping}\n"
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_like_any_other_is_put_through_nothing() {
+    fn process_without_tracer_is_not_traced() {
         assert_eq!(Inspection::of(Pid::from_raw(1)), Inspection::default());
         assert_eq!(Inspection::of(Pid::from_raw(-1)), Inspection::default());
     }

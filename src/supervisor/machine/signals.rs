@@ -21,9 +21,6 @@ const STOP_ANSWER_TIME: Duration = Duration::from_secs(1);
 /// (RLIMIT_SIGPENDING in getrlimit(2)).
 pub(super) const MAX_HELD_REALTIME: usize = 64;
 
-/// The number of all signals that are held at most: those and one of each other signal.
-pub(super) const MAX_HELD: usize = MAX_HELD_REALTIME + 31;
-
 /// An instance of this age is new. Its handlers may not be installed yet, and a sender that signals every process of the program
 /// may have missed it.
 const NEW_INSTANCE_AGE: Duration = Duration::from_secs(1);
@@ -42,8 +39,7 @@ pub(super) struct HeldSignals {
 
 impl HeldSignals {
     pub(super) fn new() -> HeldSignals {
-        let signals = Vec::with_capacity(MAX_HELD);
-        HeldSignals { signals, overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
+        HeldSignals { signals: Vec::new(), overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
     }
 
     /// Returns when to look whether the instance is started, if a signal waits for that.
