@@ -11,8 +11,8 @@ DESTDIR     =
 INSTALL     = install
 CARGO       = cargo
 CC          = cc
-# LDFLAGS=-fuse-ld=lld links with lld instead of the system's linker.
-LDFLAGS     =
+# Options for linking the library. -fuse-ld=lld links with lld instead of the system's linker.
+LDFLAGS    ?=
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
 COROTYPES   = yes
 
@@ -30,9 +30,12 @@ ifneq ($(words $(target)),1)
 $(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. One in the path of this folder does no harm)
 endif
 built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-archive = $(built)/libsam.a
-library = $(built)/$(real)
+library = $(built)/libsam.so
 program = $(built)/sam-status
+# Newer than what the library and the program were made from.
+stamp   = $(built)/libsam.stamp
+sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map tools/sam-status/Cargo.toml \
+    $(shell find src tools/sam-status/src -name '*.rs')
 stage   = $(abspath $(target))/$(if $(filter dev,$(PROFILE)),dev-prefix,prefix)
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
@@ -47,32 +50,28 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages clean stage FORCE
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage FORCE
 
-all: $(library) $(program)
+# For cargo, a variable that is empty differs from one that is not set.
+ifeq ($(LDFLAGS),)
+unexport LDFLAGS
+else
+export LDFLAGS
+endif
 
-# rustc cannot give its own shared libraries a named symbol version, so cc links the archive once more. libc.so.6
-# is named by file: the linker script libc.so would add the dynamic loader, for its __tls_get_addr, to the libraries
-# that we need. The ELF test sees to it that nothing else is left undefined.
-# A defsym beats a definition: src/capi/guard.rs takes the place of what std does about a panic and a lack of memory.
-# Every rustc mangles these names in its own way. src/sys/direct.rs takes the place of functions of the C library, so that
-# a program which defines one of that name is not called.
-replace = $$(LC_ALL=C grep -aowE '[A-Za-z0-9_]*$(1)' $(archive) | sort -u | sed 's/.*/-Wl,--defsym=&=$(2)/')
-direct  = $$(LC_ALL=C grep -aowE 'sam_direct_[a-z0-9_]+' $(archive) | sort -u | sed 's/sam_direct_\(.*\)/-Wl,--defsym=\1=&/')
-$(library): $(archive) src/capi/exports.map Makefile
-	$(CC) -shared -o $@ -Wl,--whole-archive $(archive) -Wl,--no-whole-archive \
-	    -nodefaultlibs -lgcc -lgcc_eh -l:libc.so.6 -lc_nonshared \
-	    -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete \
-	    $(call replace,rust_begin_unwind,sam_panicked) \
-	    $(call replace,__rust_alloc_error_handler,sam_out_of_memory) \
-	    $(direct) \
-	    -Wl,--version-script=src/capi/exports.map -Wl,-soname,$(soname) $(LDFLAGS)
+# cargo knows what is out of date.
+define build
+$(CARGO) build --profile $(PROFILE) --package libsam --package sam-status
+tools/check-library $(library)
+@touch $(stamp)
+endef
 
-# cargo knows best when the archive is out of date.
-$(archive): FORCE
-	$(CARGO) build --profile $(PROFILE) --workspace --lib --bins
+all: FORCE
+	$(build)
 
-$(program): $(archive) ;
+# For `make install`, which runs without cargo once everything is built.
+$(stamp): $(sources)
+	$(build)
 
 # pkg-config takes a space for the end of an option, unless a backslash is before it; sed takes two for one.
 space := $() $()
@@ -89,7 +88,7 @@ installed = '$(DESTDIR)$(bindir)/sam-status' $(patsubst %,'$(DESTDIR)$(libdir)/%
 # FORCE=1 overwrites and deletes files of a package, too.
 refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
 
-install: all
+install: $(stamp)
 	$(refuse_owned)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
@@ -117,7 +116,7 @@ uninstall:
 
 # Writes what cbindgen makes of src/capi.rs to include/corosync.
 header:
-	SAM_WRITE_HEADERS=1 $(CARGO) test --test headers -- committed_headers
+	$(CARGO) run --quiet --package headers
 
 # Where the tests find what a user would have installed.
 stage: all
@@ -206,6 +205,7 @@ lint:
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) run --quiet --package headers -- --check
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
 	@if command -v codespell >/dev/null; then echo codespell; codespell; \
 	    else echo 'Skipped: the spelling check needs codespell, which make test-packages installs.'; fi
@@ -226,6 +226,10 @@ rpm: dist
 # Builds the packages, installs them on a Debian 13 without anything else, and removes them again.
 check-packages: dist
 	packaging/check $(version) $(abspath $(target))
+
+# Builds the library in the ways that users and packagers choose, and checks each.
+check-builds: dist
+	tests/check-builds $(version) $(abspath $(target))
 
 clean:
 	$(CARGO) clean

@@ -1,4 +1,4 @@
-/* There is no memory for a copy of what the administrator has set: the call fails, and the program goes on. */
+/* There is no memory for a copy of what the administrator has set: the value is refused, and the program goes on. */
 #include "observe.h"
 
 #include <sys/resource.h>

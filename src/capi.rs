@@ -10,7 +10,7 @@ mod guard;
 use core::ffi::{c_int, c_uint, c_void};
 
 use self::corotypes::cs_error_t;
-use self::guard::{guarded, guarded_store};
+use self::guard::{guarded, guarded_store, log_panics};
 use crate::error::Error;
 use crate::instance::session;
 use crate::policy::Policy;
@@ -86,6 +86,7 @@ pub extern "C-unwind" fn sam_initialize(
     time_interval: c_int,
     recovery_policy: sam_recovery_policy_t,
 ) -> cs_error_t {
+    log_panics();
     guarded(|| session::initialize(time_interval, Policy::from_bits(recovery_policy)?))
 }
 

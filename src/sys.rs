@@ -15,7 +15,7 @@ pub mod event_fd;
 pub mod exit_as;
 pub mod ffi_buf;
 pub mod futex;
-mod heap;
+pub mod heap;
 pub mod hidden_process;
 pub mod inspection;
 pub mod lifeline;

@@ -8,7 +8,7 @@ use std::{thread, time::Duration};
 use common::{
     Built,
     Ended::{By, Exit},
-    Library, Outcome, Program,
+    Library, Outcome, PATIENCE, Program,
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
@@ -63,18 +63,56 @@ fn a_time_to_come_extends_no_deadline() {
     assert!(outcomes.iter().any(is_ended_on_time), "none ended on time:\n{seen}");
 }
 
-fn a_lack_of_memory_is_an_error_and_not_the_end() {
+fn setting_longer_than_memory_is_malformed() {
     let outcome = Program::new(Built::WithOurs, &["no_memory"]).run(Library::Ours);
     assert_eq!(
         (outcome.ended, outcome.says()),
-        (Exit(0), vec!["sam_initialize 2", "sam_initialize 1"]),
+        (Exit(0), vec!["sam_initialize 7", "sam_initialize 1"]),
         "{outcome}"
     );
+}
+
+/// Runs a program that gets no more memory after a while, with all that an administrator can set. Returns what it said in
+/// the end: an instance after 100 restarts, or which call was refused.
+fn run_until_memory_is_short(limit: &[&str]) -> String {
+    let program = Program::new(Built::WithOurs, &[&["failing_heap"], limit].concat());
+    let mut command = program.command(Library::Ours);
+    command.envs([
+        ("SAM_LOG", "stderr"),
+        ("SAM_RESTART_LIMIT", "1000/1"),
+        ("SAM_KILL_GROUP", "1"),
+        ("SAM_STANDBY", "1"),
+        ("SAM_NOTIFY", "1"),
+        ("NOTIFY_SOCKET", "@libsam-test-nobody"),
+    ]);
+    let outcome = program.start_as(command).finish(PATIENCE);
+    let foreign: Vec<_> = outcome.errors().into_iter().filter(|line| !line.starts_with("sam[")).collect();
+    assert!(outcome.ended == Exit(0) && outcome.says().len() == 1, "{limit:?}: {outcome}");
+    assert!(foreign.is_empty(), "{limit:?}: {foreign:#?}");
+    outcome.says()[0].to_owned()
+}
+
+fn a_failing_allocator_ends_neither_the_program_nor_its_supervisor() {
+    for allocations in ["0", "1", "2", "3", "5", "10", "20", "40"] {
+        // The library's own blocks do.
+        assert_eq!(run_until_memory_is_short(&["heap", allocations]), "instance 101", "{allocations}");
+    }
+}
+
+fn a_full_address_space_ends_neither_the_program_nor_its_supervisor() {
+    let last: Vec<_> = ["0", "16", "64", "128", "256", "1024", "16384"]
+        .iter()
+        .map(|kib| run_until_memory_is_short(&["space", kib]))
+        .collect();
+    assert_eq!(last.first().unwrap(), "sam_initialize is refused", "{last:?}");
+    assert_eq!(last.last().unwrap(), "instance 101", "{last:?}");
 }
 
 common::runner::tests![
     rubbish_does_not_keep_a_hang_from_being_ended,
     rubbish_alone_does_not_disturb_the_supervisor,
     a_time_to_come_extends_no_deadline,
-    a_lack_of_memory_is_an_error_and_not_the_end,
+    setting_longer_than_memory_is_malformed,
+    a_failing_allocator_ends_neither_the_program_nor_its_supervisor,
+    a_full_address_space_ends_neither_the_program_nor_its_supervisor,
 ];

@@ -22,10 +22,10 @@ fn install(scratch: &Scratch, goal: &str, variables: &[&str]) -> PathBuf {
 /// Returns the command of `install`.
 fn make(root: &Path, goal: &str, variables: &[&str]) -> Command {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    let built = ["libsam.a", "libsam.so.4.4.0", "sam-status"].map(|file| format!("{target}/release/{file}"));
     let mut make = Command::new("sh");
     make.args(["-c", r#"umask 077 && exec make "$@""#, "sh", "--no-print-directory", goal])
-        .args(built.iter().flat_map(|file| ["-o", file]))
+        // Installing needs no cargo, also where the sources have changed since the build.
+        .args(["-o", &format!("{target}/release/libsam.stamp"), "CARGO=false"])
         .arg(format!("DESTDIR={}", root.display()))
         .args(variables)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

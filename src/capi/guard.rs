@@ -1,8 +1,6 @@
 //! The one way from Rust to C: no panic crosses it, and every error becomes its code.
 
-use core::panic::PanicInfo;
-use std::fmt::Arguments;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::corotypes::cs_error_t;
@@ -42,37 +40,37 @@ pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     }
 }
 
-/// Called for a panic in place of std's handler, which writes to a stream of the application and is accompanied by a
-/// symboliser as large as all of this library. The Makefile puts it there.
-#[unsafe(no_mangle)]
-extern "Rust" fn sam_panicked(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        Some(place) => unwind(format_args!("internal error at {place}: {}", info.message())),
-        None => unwind(format_args!("internal error: {}", info.message())),
+/// Sends the message of a panic to the log. std's own hook would write to the standard error of the application. The hook
+/// belongs to the copy of std in this library: panics of an application in Rust do not reach it.
+pub(super) fn log_panics() {
+    static IS_SET: AtomicBool = AtomicBool::new(false);
+    static LOGGED: AtomicBool = AtomicBool::new(false);
+    // Setting a hook takes a lock of std, which a signal handler that calls the library must not wait for.
+    if IS_SET.swap(true, Ordering::Relaxed) {
+        return;
     }
-}
-
-/// Called in place of std's handler, which ends the process, where memory is needed and there is none.
-#[unsafe(no_mangle)]
-extern "Rust" fn sam_out_of_memory(size: usize, _align: usize) -> ! {
-    unwind(format_args!("internal error: no memory for {size} bytes"))
-}
-
-/// Back to who called into the library. Said once, as it may happen at every call, or while it is said.
-fn unwind(what: Arguments<'_>) -> ! {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if std::thread::panicking() {
-        std::process::abort();
-    }
-    if !SAID.swap(true, Ordering::Relaxed) {
-        session::complain(what);
-    }
-    resume_unwind(Box::new(()))
+    panic::set_hook(Box::new(|info| {
+        // Once: a fault may occur again at every call, or while its message is written.
+        if LOGGED.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let payload = info.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("panic");
+        match info.location() {
+            Some(place) => session::complain(format_args!("internal error at {place}: {message}")),
+            None => session::complain(format_args!("internal error: {message}")),
+        }
+    }));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::policy::Policy;
 
     #[test]
     fn a_panic_becomes_the_library_error() {
@@ -83,5 +81,31 @@ mod tests {
     fn an_error_of_the_system_is_told_in_errno() {
         assert_eq!(guarded(|| Err(Error::System(libc::EMFILE))), cs_error_t::CS_ERR_LIBRARY);
         assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EMFILE));
+    }
+
+    /// Run by the test below, in a process of its own: the hook and the session are for the whole process.
+    #[test]
+    #[ignore = "the child process of panic_is_logged_once_and_nothing_else_is_printed"]
+    fn panics_in_a_child_process() {
+        log_panics();
+        session::initialize(0, Policy::from_bits(1).unwrap()).unwrap();
+        for number in 1..=2 {
+            assert_eq!(guarded(|| panic!("number {number}")), cs_error_t::CS_ERR_LIBRARY);
+        }
+    }
+
+    #[test]
+    fn panic_is_logged_once_and_nothing_else_is_printed() {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "capi::guard::tests::panics_in_a_child_process"])
+            .env("SAM_LOG", "stderr")
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{child:?}");
+        let printed = String::from_utf8(child.stderr).unwrap();
+        let lines: Vec<&str> = printed.lines().collect();
+        let [line] = lines[..] else { panic!("{lines:#?}") };
+        assert!(line.starts_with("sam[") && line.ends_with(": number 1"), "{line}");
+        assert!(line.contains("]: internal error at src/capi/guard.rs:"), "{line}");
     }
 }

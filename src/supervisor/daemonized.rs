@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::sys::child_info::{self, ChildInfo};
 use crate::sys::descent_mark::DescentMark;
+use crate::sys::heap;
 use crate::sys::process;
 use crate::sys::signals;
 
@@ -88,9 +89,9 @@ fn living(read_children: impl Fn() -> Vec<Pid>, info: impl Fn(Pid) -> Option<Chi
     let mut living = Vec::new();
     for _ in 0..MOST_READS {
         let children = read_children();
-        living = children.iter().copied().filter_map(&info).collect();
+        living = heap::gather(children.iter().copied().filter_map(&info));
         let is_alive = |pid: &Pid| living.iter().any(|child: &ChildInfo| child.pid == *pid);
-        let dead: Vec<Pid> = children.into_iter().filter(|pid| !is_alive(pid)).collect();
+        let dead = heap::gather(children.into_iter().filter(|pid| !is_alive(pid)));
         if dead.iter().all(|pid| known_dead.contains(pid)) {
             break;
         }
@@ -112,7 +113,7 @@ fn choose(
             // Otherwise an instance without rights could have the supervisor signal the processes of others.
             && (exited.user == 0 || child.users.contains(&exited.user))
     };
-    let left: Vec<&ChildInfo> = found.iter().filter(is_left_by_it).collect();
+    let left = heap::gather(found.iter().filter(is_left_by_it));
     if let Some(caller) = left.iter().find(|child| Some(child.pid) == named) {
         return Candidates::Caller(caller.pid);
     }

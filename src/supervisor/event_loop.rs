@@ -38,12 +38,19 @@ use crate::sys::inspection::Inspection;
 use crate::sys::lifeline::RobustList;
 use crate::sys::process::{self, ChildChange, ExitStatus, Origin, Subreaper, TimerSlack};
 use crate::sys::signals::{self, ChildSignal, Received, Signal, SignalFd};
-use crate::sys::{clock, program};
+use crate::sys::{clock, heap, program};
 use crate::time::{self, MonotonicTime};
 
 /// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster than the
 /// supervisor can handle them, and the deadlines are checked once per round.
-const BATCH: usize = 1000;
+const BATCH: usize = 100;
+
+/// The events for which there is memory at any time: a batch of signals, one of children and one of signals that a spare did
+/// not get yet, what effects answer, and the rest of one round.
+const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
+
+/// The log lines for which there is memory at any time. The supervisor writes the log earlier when there are as many.
+const MAX_PENDING_LOG: usize = 32;
 
 /// The wait for a spare that takes over. It needs some 50 us, and a supervisor that sleeps leaves the processor to it.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(1);
@@ -196,6 +203,9 @@ struct Supervisor {
     first_child_is_init: bool,
     /// Instances that have ended. Their resources are freed when nothing more urgent is left to do.
     ended: Vec<Child>,
+    /// Buffers of `run`. They have all the memory that they ever need, because std aborts a process without memory.
+    effects: Vec<Effect>,
+    events: VecDeque<Event>,
     spare: Option<Child>,
     /// The page of the next instance, made while there is memory. No instance can access it: it is made after the fork of the
     /// one instance, and the next fork hands it over.
@@ -221,20 +231,22 @@ impl Supervisor {
             true => Some(HelperHandle::new(rules)?),
             false => None,
         };
+        let mut machine = Machine::new(rules, warn_signal);
+        machine.reserve().map_err(|_| refused(Errno::ENOMEM))?;
         Ok(Supervisor {
-            machine: Machine::new(rules, warn_signal),
+            machine,
             signal_fd,
             group,
             _child_signal,
             slack: TimerSlack::current(),
             log: Log::open(settings.log),
-            pending_log: Vec::new(),
+            pending_log: heap::reserve(MAX_PENDING_LOG)?,
             summary: Summary::default(),
             status: status(rules),
             status_writer: StatusWriter::open(),
             service_manager: if settings.notify { service_manager() } else { None },
             child: None,
-            unsent_signals: Vec::new(),
+            unsent_signals: heap::reserve(BATCH)?,
             takeover: TAKEOVER_BACKOFF,
             exited: None,
             earlier_children,
@@ -242,7 +254,9 @@ impl Supervisor {
             _adopts,
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
-            ended: Vec::new(),
+            ended: heap::reserve(MAX_EVENTS)?,
+            effects: heap::reserve(machine::MAX_EFFECTS)?,
+            events: heap::reserve(MAX_EVENTS)?.into(),
             spare: None,
             next_control_page: None,
             helper,
@@ -259,8 +273,9 @@ impl Supervisor {
         if let Some(service_manager) = &mut self.service_manager {
             service_manager.set_status(self.summary.to_string());
         }
-        let mut events = VecDeque::from([first]);
-        let mut effects = Vec::new();
+        let mut events = std::mem::take(&mut self.events);
+        let mut effects = std::mem::take(&mut self.effects);
+        events.push_back(first);
         loop {
             while let Some(event) = events.pop_front() {
                 self.handle(event, &mut effects);
@@ -353,7 +368,7 @@ impl Supervisor {
                 None
             }
             Effect::Log(event) => {
-                self.pending_log.push(event);
+                self.log(event);
                 None
             }
             Effect::Finish(status) => {
@@ -465,11 +480,11 @@ impl Supervisor {
     /// Kills the processes that the instance `id` left behind.
     fn kill_group(&mut self, id: u32) {
         let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
-        let others: Vec<Pid> = others.into_iter().flatten().collect();
+        let others = heap::gather(others.into_iter().flatten());
         let (ended, left) = self.group.as_mut().map_or((0, 0), |group| group.end(&others));
         if (ended, left) != (0, 0) {
             let kind = Kind::GroupEnded { ended, left };
-            self.pending_log.push(LogEvent { id: Some(id), pid: None, kind });
+            self.log(LogEvent { id: Some(id), pid: None, kind });
         }
     }
 
@@ -490,6 +505,14 @@ impl Supervisor {
         if let Some(helper) = self.helper.take() {
             helper.close();
         }
+    }
+
+    /// Puts a log line off until there is nothing more urgent to do.
+    fn log(&mut self, event: LogEvent) {
+        if self.pending_log.len() == MAX_PENDING_LOG {
+            self.write_log();
+        }
+        self.pending_log.push(event);
     }
 
     fn write_log(&mut self) {
@@ -546,8 +569,8 @@ impl Supervisor {
             return;
         }
         if self.child.as_mut().is_some_and(Child::accepts_signals) {
-            let unsent_signals = std::mem::take(&mut self.unsent_signals);
-            events.extend(unsent_signals.into_iter().filter_map(|received| self.deliver(received)));
+            events.extend(self.unsent_signals.iter().filter_map(|&received| self.deliver(received)));
+            self.unsent_signals.clear();
         } else {
             self.takeover.advance();
         }
@@ -602,7 +625,8 @@ impl Supervisor {
                 helper.ended(pid);
             }
             events.push_back(Event::Corosync(helper.report()));
-            self.pending_log.extend(helper.check());
+            let event = helper.check();
+            event.into_iter().for_each(|event| self.log(event));
         }
         events.push_back(Event::Tick);
     }
@@ -718,8 +742,8 @@ impl Supervisor {
             mark: Some(self.descent_mark).filter(|mark| mark.can_be_set()),
         };
         let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
-        let others: Vec<Pid> =
-            others.into_iter().flatten().chain(self.earlier_children.iter().copied()).collect();
+        let others = others.into_iter().flatten().chain(self.earlier_children.iter().copied());
+        let others = heap::gather(others);
         daemonized::find(&instance, &others)
     }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::sys::clock;
 use crate::sys::descent_mark::DescentMark;
 use crate::sys::process;
 use crate::sys::signals::{self, Signal};
+use crate::sys::{clock, heap};
 
 /// The longest wait for processes that were killed. A process that takes longer is held by the kernel, such as by a disk
 /// that does not answer, and may stay for ever.
@@ -31,7 +31,7 @@ pub struct KillGroup {
 impl KillGroup {
     /// Returns the group of a supervisor that is about to make its first instance, and has `earlier_children`.
     pub fn new(mark: DescentMark, earlier_children: &[Pid]) -> KillGroup {
-        KillGroup { mark, spared: earlier_children.to_vec() }
+        KillGroup { mark, spared: heap::gather(earlier_children.iter().copied()) }
     }
 
     /// Records that the child `pid` is reaped. The kernel may give the pid to another process.
@@ -51,8 +51,7 @@ impl KillGroup {
             if found.is_empty() || clock::now() >= deadline {
                 return (ended, left + found.len());
             }
-            let killed: Vec<bool> =
-                found.iter().map(|&pid| signals::kill(pid, Signal::KILL).is_ok()).collect();
+            let killed = heap::gather(found.iter().map(|&pid| signals::kill(pid, Signal::KILL).is_ok()));
             for (pid, killed) in found.into_iter().zip(killed) {
                 if killed && process::reap_until(pid, deadline) {
                     ended += 1;

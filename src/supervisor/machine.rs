@@ -13,6 +13,7 @@ mod health;
 mod signals;
 mod spare;
 
+use std::collections::TryReserveError;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -38,6 +39,10 @@ use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
 
 pub use self::signals::ends_program;
+
+/// The number of effects that one event has at most: one for each held signal, two for each of the three that end the program,
+/// and a few others.
+pub const MAX_EFFECTS: usize = signals::MAX_HELD + 16;
 
 /// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user notices
 /// to a rate that does not load a machine which has no processes left.
@@ -258,6 +263,15 @@ impl Machine {
             State::Watching(watch) => self.activity_of(&watch),
             State::Closing { .. } | State::Finished => (Activity::Over, None),
         }
+    }
+
+    /// Reserves all memory that the machine ever needs.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.restarts.reserve()?;
+        self.held.reserve()
     }
 
     /// Handles an event that happened at `now`, and adds what is to be done to `effects`, in order. `view` is the control page of

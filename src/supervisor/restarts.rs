@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::time::Duration;
 
 use super::backoff::Backoff;
@@ -33,6 +33,14 @@ impl Restarts {
             latest: VecDeque::new(),
             last_delay: Duration::ZERO,
         }
+    }
+
+    /// Reserves the memory for as many restarts as the limit allows, so that `next` needs none.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.latest.try_reserve_exact(self.limit.map_or(0, |limit| limit.restarts))
     }
 
     /// Records a restart at `now`, after an instance that ran for the time `ran`. Returns the delay before the restart.

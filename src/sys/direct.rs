@@ -1,7 +1,7 @@
 //! The C library's functions that this library uses, under names of its own. A program may define functions with the
 //! names of the C library's, such as `send` or `time`, for something else: the dynamic linker would then lead this
-//! library, and what it is linked from, to the program's. The Makefile has the linker put the function `sam_direct_NAME`
-//! in the place of `NAME`, within the shared library only.
+//! library, and what it is linked from, to the program's. build.rs reads the names `sam_direct_NAME` here, and has
+//! the linker put each such function in the place of `NAME`, within the shared library only.
 //!
 //! System calls are made directly, and so are no cancellation points (see pthreads(7)): no call of this library is left
 //! by a cancellation.

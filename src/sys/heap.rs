@@ -1,44 +1,54 @@
-//! The library's memory: some of its own first, the process's heap when that does not do. So a supervisor lives on
-//! where the heap that it has inherited from the program is full, or the program has damaged it.
+//! The allocator of the library: blocks of its own first, then the heap of the process. So a supervisor lives on if the heap
+//! that it has inherited from the program is full or damaged.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const BLOCKS: usize = 64;
-/// Bytes of most of what is allocated.
+use crate::error::{Error, Result};
+
+/// Bytes of a small block. Most allocations fit.
 const SMALL: usize = 128;
-/// Bytes of a line of the log while it is put together.
+/// Bytes of a block for a log line that is being built.
 const LARGE: usize = 2048;
-/// Bytes.
+/// Bytes of a block for a list of signals or processes. Longer lists are in the heap of the process.
+const HUGE: usize = 8192;
+/// The alignment of every block, in bytes.
 const ALIGNMENT: usize = 64;
 
 #[global_allocator]
-static HEAP: Heap = Heap { small: Blocks::new(), large: Blocks::new() };
+static HEAP: Heap = Heap::new();
 
-/// Small blocks share pages: a page that is written is one more for each process.
+/// Small blocks share pages, because each page that is written takes memory in each process.
 struct Heap {
-    small: Blocks<SMALL>,
-    large: Blocks<LARGE>,
+    small: Blocks<SMALL, 64>,
+    large: Blocks<LARGE, 32>,
+    huge: Blocks<HUGE, 16>,
 }
 
-/// Blocks of equal size, each used as a whole.
+/// Up to 64 blocks of equal size. An allocation takes a whole block.
 #[repr(C)]
-struct Blocks<const SIZE: usize> {
-    /// A bit for each block.
+struct Blocks<const SIZE: usize, const COUNT: usize> {
+    /// A bit for each block that is in use.
     used: AtomicU64,
-    blocks: Aligned<UnsafeCell<[[u8; SIZE]; BLOCKS]>>,
+    blocks: Aligned<UnsafeCell<[[u8; SIZE]; COUNT]>>,
 }
 
 #[repr(align(64))]
 struct Aligned<T>(T);
 
-// SAFETY: a block is used by whoever set its bit, alone, until they clear it.
-unsafe impl<const SIZE: usize> Sync for Blocks<SIZE> {}
+// SAFETY: the thread that sets the bit of a block uses the block alone, until it clears the bit.
+unsafe impl<const SIZE: usize, const COUNT: usize> Sync for Blocks<SIZE, COUNT> {}
 
-impl<const SIZE: usize> Blocks<SIZE> {
+impl Heap {
     const fn new() -> Self {
-        Blocks { used: AtomicU64::new(0), blocks: Aligned(UnsafeCell::new([[0; SIZE]; BLOCKS])) }
+        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new() }
+    }
+}
+
+impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
+    const fn new() -> Self {
+        Blocks { used: AtomicU64::new(0), blocks: Aligned(UnsafeCell::new([[0; SIZE]; COUNT])) }
     }
 
     fn start(&self) -> *mut u8 {
@@ -49,12 +59,12 @@ impl<const SIZE: usize> Blocks<SIZE> {
         if layout.size() > SIZE || layout.align() > ALIGNMENT {
             return None;
         }
-        let free = |used: u64| (used != u64::MAX).then_some(used | used.wrapping_add(1));
+        let free = |used: u64| (used.trailing_ones() < COUNT as u32).then_some(used | used.wrapping_add(1));
         let before = self.used.fetch_update(Ordering::Acquire, Ordering::Relaxed, free).ok()?;
         Some(self.start().wrapping_add(before.trailing_ones() as usize * SIZE))
     }
 
-    /// Takes a block back, if it is one of these.
+    /// Frees a block. Returns `false` if it is none of these.
     fn take_back(&self, block: *mut u8) -> bool {
         let number = self.number(block);
         if let Some(number) = number {
@@ -65,15 +75,16 @@ impl<const SIZE: usize> Blocks<SIZE> {
 
     fn number(&self, block: *mut u8) -> Option<usize> {
         let number = (block as usize).checked_sub(self.start() as usize)? / SIZE;
-        (number < BLOCKS).then_some(number)
+        (number < COUNT).then_some(number)
     }
 }
 
-// SAFETY: what is handed out is a block that nobody else has, aligned and large enough, or comes from the system's
-// allocator; and goes back to where it came from.
+// SAFETY: alloc() returns a block that no other allocation has, and that is large enough and aligned, or memory of the system's
+// allocator. dealloc() gives memory back to where it came from, which the address tells.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.small.take(layout).or_else(|| self.large.take(layout)) {
+        let own = self.small.take(layout).or_else(|| self.large.take(layout));
+        match own.or_else(|| self.huge.take(layout)) {
             Some(block) => block,
             // SAFETY: the caller's promises are the same.
             None => unsafe { System.alloc(layout) },
@@ -81,11 +92,33 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if !self.small.take_back(block) && !self.large.take_back(block) {
+        if !self.small.take_back(block) && !self.large.take_back(block) && !self.huge.take_back(block) {
             // SAFETY: as above.
             unsafe { System.dealloc(block, layout) };
         }
     }
+}
+
+/// Returns a list with memory for `count` items.
+///
+/// # Errors
+/// There is not enough memory.
+pub fn reserve<T>(count: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| Error::System(libc::ENOMEM))?;
+    Ok(list)
+}
+
+/// Returns the items, as many as there is memory for. std's collect() ends the process if memory runs out.
+pub fn gather<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut gathered = Vec::new();
+    for item in items {
+        if gathered.try_reserve(1).is_err() {
+            break;
+        }
+        gathered.push(item);
+    }
+    gathered
 }
 
 #[cfg(test)]
@@ -96,9 +129,9 @@ mod tests {
 
     #[test]
     fn each_block_is_given_once_and_comes_back() {
-        let heap = Blocks::<SMALL>::new();
+        let heap = Blocks::<SMALL, 64>::new();
         let layout = Layout::new::<[u8; SMALL]>();
-        let mut blocks: Vec<_> = (0..BLOCKS).map(|_| heap.take(layout).unwrap()).collect();
+        let mut blocks: Vec<_> = (0..64).map(|_| heap.take(layout).unwrap()).collect();
         assert_eq!(heap.take(layout), None);
         for (number, block) in blocks.iter().enumerate() {
             assert_eq!(heap.number(*block), Some(number));
@@ -112,43 +145,46 @@ mod tests {
 
     #[test]
     fn each_allocation_has_the_room_that_fits() {
-        let heap = Heap { small: Blocks::new(), large: Blocks::new() };
-        for (size, align, in_small, in_large) in [
-            (1, 1, true, false),
-            (SMALL, ALIGNMENT, true, false),
-            (SMALL + 1, 1, false, true),
-            (LARGE, ALIGNMENT, false, true),
-            (LARGE + 1, 1, false, false),
-            (8, 2 * ALIGNMENT, false, false),
+        let heap = Heap::new();
+        for (size, align, expected) in [
+            (1, 1, Some(0)),
+            (SMALL, ALIGNMENT, Some(0)),
+            (SMALL + 1, 1, Some(1)),
+            (LARGE, ALIGNMENT, Some(1)),
+            (LARGE + 1, 1, Some(2)),
+            (HUGE, ALIGNMENT, Some(2)),
+            (HUGE + 1, 1, None),
+            (8, 2 * ALIGNMENT, None),
         ] {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the layout has a size; what was allocated is freed with the same layout.
             unsafe {
                 let block = heap.alloc(layout);
-                let places = (heap.small.number(block).is_some(), heap.large.number(block).is_some());
-                assert_eq!(places, (in_small, in_large), "{layout:?}");
+                let numbers = [heap.small.number(block), heap.large.number(block), heap.huge.number(block)];
+                assert_eq!(numbers.iter().position(Option::is_some), expected, "{layout:?}");
                 assert_eq!(block as usize % align, 0, "{layout:?}");
                 heap.dealloc(block, layout);
             }
         }
-        let used = [&heap.small.used, &heap.large.used].map(|used| used.load(Ordering::Relaxed));
-        assert_eq!(used, [0, 0]);
+        let used = [&heap.small.used, &heap.large.used, &heap.huge.used];
+        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0, 0, 0]);
     }
 
     #[test]
     fn small_blocks_used_up_are_no_end() {
-        let heap = Heap { small: Blocks::new(), large: Blocks::new() };
+        const MORE: usize = 64 + 32 + 16 + 1;
+        let heap = Heap::new();
         let layout = Layout::new::<u64>();
         let mut blocks: Vec<_> = iter::repeat_with(|| {
             // SAFETY: the layout has a size.
             unsafe { heap.alloc(layout) }
         })
-        .take(2 * BLOCKS + 1)
+        .take(MORE)
         .collect();
         assert!(blocks.iter().all(|block| !block.is_null()));
         blocks.sort();
         blocks.dedup();
-        assert_eq!(blocks.len(), 2 * BLOCKS + 1);
+        assert_eq!(blocks.len(), MORE);
         for block in blocks {
             // SAFETY: allocated above.
             unsafe { heap.dealloc(block, layout) };

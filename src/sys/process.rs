@@ -13,8 +13,8 @@ use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::clock;
 use super::signals::Signal;
+use super::{clock, heap};
 use crate::time::MonotonicTime;
 
 /// Forks the calling process. The child has the calling thread alone. Returns the pid of the child, or `None` in the child.
@@ -163,15 +163,14 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
     }
 }
 
-/// The pids of the children of a process, dead ones that are not reaped among them. `process` is its folder in /proc.
-/// Empty where the kernel does not say.
+/// Returns the pids of the children of a process, which is given as its folder in /proc. Children that have ended and are not
+/// reaped are among them. Empty where /proc cannot be read, and incomplete where memory is short.
 pub fn children(process: &Path) -> Vec<Pid> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let pids = |list: String| -> Vec<Pid> {
-        list.split(' ').filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
-    };
-    lists.flat_map(pids).collect()
+    let pids =
+        |list: String| heap::gather(list.split(' ').filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+    heap::gather(lists.flat_map(pids))
 }
 
 /// While it is there the calling process inherits the orphans among its descendants; then it is as before.

@@ -7,22 +7,27 @@ unsafe extern "C" {
     fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
-/// Returns the file name of the program, without directories. Control characters are replaced by `?`, so that the name
+/// The bytes of a name or a value that are read. The user who starts the program chooses how long these are, and memory may
+/// be short.
+const MAX_BYTES: usize = 1024;
+
+/// Returns the file name of the program, without directories, and its first 1024 bytes at most. Control characters are replaced by `?`, so that the name
 /// fits in one line of text.
 pub fn name() -> String {
     // SAFETY: the C library sets the pointer to a C string before main (program_invocation_name(3)). A program that
     // changes the pointer must set it to a C string as well, because error(3) and others print it.
     let name = unsafe {
         match program_invocation_short_name {
-            name if name.is_null() => c"",
-            name => CStr::from_ptr(name),
+            name if name.is_null() => &[],
+            name => beginning(CStr::from_ptr(name)),
         }
     };
-    name.to_string_lossy().replace(char::is_control, "?")
+    String::from_utf8_lossy(name).replace(char::is_control, "?")
 }
 
 /// Returns the value of an environment variable, or `None` if it is not set. Always `None` in a program that runs with
-/// more privileges than the user who started it, see secure_getenv(3).
+/// more privileges than the user who started it, see secure_getenv(3). A value is cut off after 1024 bytes: no setting has a
+/// valid value as long as that.
 pub fn variable(name: &str) -> Option<Vec<u8>> {
     let name = CString::new(name).ok()?;
     // SAFETY: `name` is a C string, and so is the value that the C library returns. It is valid until another thread
@@ -30,6 +35,11 @@ pub fn variable(name: &str) -> Option<Vec<u8>> {
     // getenv(3).
     unsafe {
         let value = secure_getenv(name.as_ptr());
-        (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
+        (!value.is_null()).then(|| beginning(CStr::from_ptr(value)).to_vec())
     }
+}
+
+fn beginning(text: &CStr) -> &[u8] {
+    let text = text.to_bytes();
+    &text[..text.len().min(MAX_BYTES)]
 }

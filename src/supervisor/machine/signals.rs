@@ -1,5 +1,6 @@
 //! Signals that the supervisor receives, which are for the program.
 
+use std::collections::TryReserveError;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -21,6 +22,9 @@ const STOP_ANSWER_TIME: Duration = Duration::from_secs(1);
 /// (RLIMIT_SIGPENDING in getrlimit(2)).
 pub(super) const MAX_HELD_REALTIME: usize = 64;
 
+/// The number of all signals that are held at most: those, and one of each other signal.
+pub(super) const MAX_HELD: usize = MAX_HELD_REALTIME + 31;
+
 /// An instance of this age is new. Its handlers may not be installed yet, and a sender that signals every process of the program
 /// may have missed it.
 const NEW_INSTANCE_AGE: Duration = Duration::from_secs(1);
@@ -40,6 +44,14 @@ pub(super) struct HeldSignals {
 impl HeldSignals {
     pub(super) fn new() -> HeldSignals {
         HeldSignals { signals: Vec::new(), overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
+    }
+
+    /// Reserves the memory for all signals that can be held.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.signals.try_reserve_exact(MAX_HELD)
     }
 
     /// Returns when to look whether the instance is started, if a signal waits for that.
@@ -159,9 +171,10 @@ impl Machine {
 
     /// Discards all held signals, and logs each.
     pub(super) fn drop_held(&mut self, effects: &mut Vec<Effect>) {
-        for held in std::mem::take(&mut self.held.signals) {
+        for held in &self.held.signals {
             self.log(None, Kind::SignalDropped { signal: held.signal }, effects);
         }
+        self.held.signals.clear();
     }
 
     /// Passes held signals on that end the program: they never wait. The others wait until the instance is started, which is

@@ -94,6 +94,7 @@ impl Machine {
     fn step(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
         let mut effects = vec![];
         self.handle(now, event, view, &mut effects);
+        assert!(effects.len() <= MAX_EFFECTS);
         effects
     }
 }
