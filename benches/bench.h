@@ -1,5 +1,5 @@
-/* What the programs in this folder share. Each measures one thing, of whichever libsam the loader finds, and prints
- * its samples: one number per line. */
+/* Functions shared by the programs in this folder. Each program measures one thing with the libsam that the loader
+ * finds, and prints its samples, one number per line. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -19,16 +19,17 @@
 #define MS 1000000ULL
 #define SECOND 1000000000ULL
 
-/* Ends the program unless a call did what it was meant to. */
+/* Ends the program with a message unless a condition holds. */
 #define MUST(what) must((what), #what, __LINE__)
 static inline void must(int holds, const char *what, int line)
 {
 	if (!holds) {
-		fprintf(stderr, "line %d: not so: %s (%s)\n", line, what, strerror(errno));
+		fprintf(stderr, "line %d: failed: %s (%s)\n", line, what, strerror(errno));
 		_exit(1);
 	}
 }
 
+/* Returns CLOCK_MONOTONIC in ns. */
 static inline uint64_t now(void)
 {
 	struct timespec time;
@@ -37,6 +38,7 @@ static inline uint64_t now(void)
 	return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
 
+/* Sleeps until a time of `now`. */
 static inline void sleep_until(uint64_t due)
 {
 	struct timespec time = { (time_t)(due / SECOND), (long)(due % SECOND) };
@@ -50,13 +52,14 @@ static inline void sleep_ns(uint64_t duration)
 	sleep_until(now() + duration);
 }
 
+/* Uses the processor until a time of `now`. */
 static inline void spin_until(uint64_t due)
 {
 	while (now() < due) {
 	}
 }
 
-/* The processor time that a process, all its threads together, has used so far. */
+/* Returns the processor time in ns that all threads of a process have used. */
 static inline uint64_t cpu_of(pid_t process)
 {
 	clockid_t clock;
@@ -67,7 +70,7 @@ static inline uint64_t cpu_of(pid_t process)
 	return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
 
-/* Memory that all instances share with each other, and nobody else. */
+/* Returns memory that all instances share. */
 static inline void *shared(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -76,6 +79,7 @@ static inline void *shared(size_t size)
 	return memory;
 }
 
+/* Returns an argument of the program as a number. */
 static inline unsigned long argument(int argc, char **argv, int number)
 {
 	if (argc <= number) {
@@ -90,7 +94,7 @@ static inline void print(double sample)
 	printf("%.3f\n", sample);
 }
 
-/* The caller becomes a started instance; returns its number. */
+/* Makes the caller a started instance. Returns the instance id. */
 static inline unsigned int start_supervised(int interval_ms)
 {
 	unsigned int id = 0;
@@ -101,7 +105,7 @@ static inline unsigned int start_supervised(int interval_ms)
 	return id;
 }
 
-/* Ends instance and supervisor, once all samples are printed. */
+/* Ends instance and supervisor. Called when all samples have been printed. */
 static inline void end_supervised(void)
 {
 	MUST(sam_stop() == CS_OK);

@@ -1,4 +1,4 @@
-/* The least that a time stamp can cost: ns per reading of the clock, one sample per block of readings.
+/* Measures a reading of the clock, the lower bound for a time stamp: ns per reading, one sample per block of readings.
  * usage: clock_read BLOCKS READINGS_PER_BLOCK */
 #include "bench.h"
 

@@ -1,4 +1,4 @@
-/* The least that a store can cost: one memcpy to memory that other processes see, ns per copy.
+/* Measures one memcpy to shared memory, the lower bound for a store: ns per copy.
  * usage: copy BYTES COPIES */
 #include "bench.h"
 
@@ -15,7 +15,7 @@ int main(int argc, char **argv)
 		uint64_t began = now();
 
 		memcpy(kept[copy % 2], data, size);
-		/* The compiler does not know that nobody looks. */
+		/* Keep the compiler from removing the copy, which the program never reads. */
 		__asm__ volatile("" : : "r"(kept[copy % 2]) : "memory");
 		print((double)(now() - began));
 	}

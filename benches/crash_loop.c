@@ -1,4 +1,4 @@
-/* How often a program that crashes at once is started again: restarts per second, one sample per block of restarts.
+/* Measures restarts per second of a program that crashes at once, one sample per block of restarts.
  * usage: crash_loop BLOCKS RESTARTS_PER_BLOCK */
 #include "bench.h"
 

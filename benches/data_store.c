@@ -1,4 +1,4 @@
-/* What sam_data_store costs: ns per call.
+/* Measures sam_data_store: ns per call.
  * usage: data_store BYTES CALLS */
 #include "bench.h"
 

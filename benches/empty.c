@@ -1,4 +1,4 @@
-/* A program that does nothing. Built with libsam, and without. */
+/* Does nothing. Built with libsam and without. */
 int main(void)
 {
 	return 0;

@@ -1,5 +1,5 @@
-/* What a heartbeat costs while the supervisor is asleep: ns per call, one call every 100 us, less what reading the
- * clock costs.
+/* Measures a heartbeat while the supervisor sleeps: ns per call, one call every 100 us, less the time of a clock
+ * reading.
  * usage: heartbeat_asleep CALLS */
 #include "bench.h"
 

@@ -1,4 +1,4 @@
-/* What a heartbeat costs when one follows the other: ns per call, one sample per block of calls.
+/* Measures heartbeats that follow each other at once: ns per call, one sample per block of calls.
  * usage: heartbeat_flood BLOCKS CALLS_PER_BLOCK */
 #include "bench.h"
 

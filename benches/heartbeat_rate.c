@@ -1,4 +1,4 @@
-/* The supervisor's processor time while heartbeats arrive at a steady rate. The interval is 1 s.
+/* Measures the supervisor's processor time while heartbeats arrive at a steady rate. The interval is 1 s.
  * usage: heartbeat_rate PER_SECOND SECONDS cost|load
  * cost: ns per 1000 heartbeats; load: ns per second. */
 #include "bench.h"
@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 	unsigned long beats = 0;
 
 	start_supervised(1000);
-	/* Not what the start itself costs. */
+	/* Exclude the cost of sam_start. */
 	sleep_ns(20 * MS);
 
 	used = cpu_of(getppid());

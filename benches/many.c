@@ -1,6 +1,6 @@
-/* What many supervised programs cost together: ns of processor time per second, of all supervisors and instances.
- * usage: many PROGRAMS INTERVAL_MS SECONDS
- * Each checks its health by a callback. */
+/* Measures many supervised programs, each with a callback: ns of processor time per second, of all supervisors and
+ * instances together.
+ * usage: many PROGRAMS INTERVAL_MS SECONDS */
 #include "bench.h"
 
 struct program {
@@ -13,9 +13,9 @@ static int healthy(void)
 	return 0;
 }
 
-static void run(struct program *program, int interval)
+static void run(struct program *program, int interval_ms)
 {
-	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART) == CS_OK);
+	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART) == CS_OK);
 	MUST(sam_register(NULL) == CS_OK);
 	MUST(sam_hc_callback_register(healthy) == CS_OK);
 	MUST(sam_start() == CS_OK);
@@ -38,7 +38,7 @@ static uint64_t cpu_of_all(const struct program *programs, unsigned long count)
 int main(int argc, char **argv)
 {
 	unsigned long count = argument(argc, argv, 1);
-	int interval = (int)argument(argc, argv, 2);
+	int interval_ms = (int)argument(argc, argv, 2);
 	unsigned long duration = argument(argc, argv, 3) * SECOND;
 	struct program *programs = shared(count * sizeof(*programs));
 	uint64_t began, used, took;
@@ -48,10 +48,10 @@ int main(int argc, char **argv)
 
 		MUST(child >= 0);
 		if (child == 0) {
-			run(&programs[i], interval);
+			run(&programs[i], interval_ms);
 		}
 		programs[i].supervisor = child;
-		/* The next when this one runs: they come to be spread over the interval. */
+		/* Start the next program when this one runs, so that their checks are spread over the interval. */
 		while (programs[i].instance == 0) {
 			sleep_ns(100000);
 		}

@@ -1,30 +1,32 @@
-//! What is measured, and what we want to reach.
+//! The measurements and their goals.
 
 use crate::samples::Figure::{self, Best, Median, P99};
 
-/// Who does it.
+/// A library or a method that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// corosync's library, as Debian ships it.
+    /// Corosync's libsam, as Debian packages it.
     Libsam4,
+    /// This library.
     Ours,
-    /// Ours, with the next instance forked beforehand.
+    /// This library with a warm spare.
     OursWithSpare,
     /// A program that links nothing but the C library.
     NoLibrary,
     /// One reading of the clock.
     Clock,
-    /// One copy of as many bytes.
+    /// One copy of the same number of bytes.
     OneCopy,
-    /// A service of runit.
+    /// A service under runit.
     Runit,
-    /// A service of s6.
+    /// A service under s6.
     S6,
-    /// The watchdog datagram of systemd's services.
+    /// The watchdog datagram of a systemd service.
     SdNotify,
 }
 use Contender::{Clock, Libsam4, NoLibrary, OneCopy, Ours, OursWithSpare, Runit, S6, SdNotify};
 
+/// Returns the name for tables.
 impl Contender {
     pub fn name(self) -> &'static str {
         match self {
@@ -41,33 +43,35 @@ impl Contender {
     }
 }
 
-/// What the samples are.
+/// The unit of the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// ns
+    /// Time in ns.
     Time,
-    /// ns of processor time per second
+    /// Processor time in ns per second.
     Load,
+    /// Memory in bytes.
     Bytes,
+    /// Events per second.
     PerSecond,
 }
 use Unit::{Bytes, Load, PerSecond, Time};
 
-/// What we want to reach.
+/// The goal of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// Only for comparison.
+    /// No goal: the line is for comparison.
     None,
-    /// This ratio, ours to theirs, or less.
+    /// The ratio of this library to the other contender is at most this.
     RatioAtMost(f64),
-    /// This ratio or more.
+    /// That ratio is at least this.
     RatioAtLeast(f64),
-    /// This number or less.
+    /// The figure of this library is at most this.
     AtMost(f64),
 }
 use Goal::{AtMost, RatioAtLeast, RatioAtMost};
 
-/// A line of the table.
+/// A line of the table of results.
 #[derive(Debug, Clone, Copy)]
 pub struct Line {
     pub what: &'static str,
@@ -78,7 +82,7 @@ pub struct Line {
     pub goal: Goal,
 }
 
-/// Commands that measure the same thing, and what the table says of it.
+/// Commands that measure the same thing, and the lines of the table that show it.
 pub struct Measurement {
     pub rounds: usize,
     pub runs: Vec<(Contender, String)>,
@@ -86,21 +90,24 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Makes a measurement in which all contenders run the same command.
     fn new(rounds: usize, command: &str, contenders: &[Contender]) -> Measurement {
         let runs = contenders.iter().map(|who| (*who, command.to_owned())).collect();
         Measurement { rounds, runs, lines: Vec::new() }
     }
 
-    /// Somebody who needs another command for it.
+    /// Adds a contender that runs another command.
     fn and(mut self, who: Contender, command: &str) -> Measurement {
         self.runs.push((who, command.to_owned()));
         self
     }
 
+    /// Adds a line that compares corosync's libsam with this library.
     fn line(self, what: &'static str, unit: Unit, figure: Figure, goal: Goal) -> Measurement {
         self.line_of(what, unit, figure, (Libsam4, Ours), goal)
     }
 
+    /// Adds a line that compares two contenders.
     fn line_of(
         mut self,
         what: &'static str,
@@ -114,7 +121,7 @@ impl Measurement {
     }
 }
 
-/// The table.
+/// Returns all measurements of the table.
 pub fn all() -> Vec<Measurement> {
     let both = &[Libsam4, Ours];
     let three = &[Libsam4, Ours, OursWithSpare];
@@ -198,21 +205,21 @@ pub fn all() -> Vec<Measurement> {
     ]
 }
 
-/// How something grows.
+/// A series of measurements of growing size.
 pub struct Series {
     pub title: &'static str,
-    /// What grows.
+    /// The name of the size that grows.
     pub x: &'static str,
-    /// What follows.
+    /// The name of the measured quantity.
     pub y: &'static str,
     pub unit: Unit,
     pub contenders: &'static [Contender],
     pub points: Vec<(f64, String)>,
-    /// Told as y per x, which is the same everywhere on a straight line.
+    /// True if the report also shows y per x, which is constant on a straight line through the origin.
     pub has_slope: bool,
 }
 
-/// The growth series; a quick run takes a few points of each.
+/// Returns the growth series. A quick run takes a few points of each.
 pub fn growth(quick: bool) -> Vec<Series> {
     let points = |full: &[u64], few: &[u64], command: &dyn Fn(u64) -> String| {
         let xs = if quick { few } else { full };

@@ -1,4 +1,4 @@
-/* Memory that only the supervisor uses, while its third instance runs: bytes.
+/* Measures the memory in bytes that only the supervisor uses while its third instance runs.
  * usage: memory */
 #include "bench.h"
 

@@ -1,5 +1,4 @@
-//! Runs the C programs of this folder, each with the library that it is to be measured with, and leaves nothing
-//! behind.
+//! Runs the C programs of this folder with the library to be measured, and ends every process that they leave behind.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -17,19 +16,20 @@ use crate::measurements::Contender;
 use crate::rivals;
 use crate::samples::Samples;
 
-/// For a program that should take seconds.
+/// The time limit for a program that should take seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The compiled programs and the libraries to compare.
 pub struct Programs {
     folder: PathBuf,
-    /// Where our library is.
+    /// The folder of this library.
     ours: PathBuf,
-    /// The file of the original.
+    /// The file of corosync's libsam.
     pub libsam4: PathBuf,
 }
 
 impl Programs {
-    /// Makes sure that the programs find the libraries that are to be compared.
+    /// Checks that the programs find two different libraries.
     pub fn new(folder: &Path, ours: &Path) -> Outcome<Programs> {
         let folder = folder.canonicalize()?;
         let mut programs = Programs { folder, ours: ours.canonicalize()?, libsam4: PathBuf::new() };
@@ -44,14 +44,20 @@ impl Programs {
         let ours = loaded(Contender::Ours)?;
         let libsam4 = loaded(Contender::Libsam4)?;
         if !ours.starts_with(&programs.ours) || libsam4 == ours {
-            return Err(format!("to compare {} with {}?", ours.display(), libsam4.display()).into());
+            return Err(format!(
+                "cannot compare {} with {}: expected this library and corosync's libsam",
+                ours.display(),
+                libsam4.display()
+            )
+            .into());
         }
         programs.libsam4 = libsam4;
-        // Instances whose supervisor was killed come to this process.
+        // Instances whose supervisor was killed are reparented to this process.
         nix::sys::prctl::set_child_subreaper(true)?;
         Ok(programs)
     }
 
+    /// Returns the command that runs a program with the library of a contender.
     fn command(&self, who: Contender, words: &str) -> Command {
         let mut words = words.split_whitespace();
         let program = words.next().unwrap_or_default();
@@ -59,7 +65,7 @@ impl Programs {
         command.args(words).current_dir(&self.folder);
         command.env_remove("LD_LIBRARY_PATH").env_remove("SAM_STANDBY");
         match who {
-            // A program without a library gets the same path, so that it differs in the library alone.
+            // The program without a library runs with the same environment, so that only the library differs.
             Contender::Ours | Contender::NoLibrary => {
                 command.env("LD_LIBRARY_PATH", &self.ours);
             }
@@ -71,7 +77,7 @@ impl Programs {
         command
     }
 
-    /// The samples that a program prints.
+    /// Runs a program and returns the samples that it prints.
     pub fn run(&self, who: Contender, words: &str) -> Outcome<Samples> {
         if matches!(who, Contender::Runit | Contender::S6) {
             return rivals::restart_time(words, &self.folder);
@@ -91,7 +97,7 @@ impl Programs {
     }
 }
 
-/// Waits for a program, and ends what is left of its process group. Whether it ended well, and in time.
+/// Waits for a program, and ends the rest of its process group. Returns `true` if it succeeded within the time limit.
 fn wait_with_patience(child: &mut Child) -> Outcome<bool> {
     let group = Pid::from_raw(child.id() as i32);
     let (done, is_done) = channel::<()>();

@@ -1,4 +1,4 @@
-//! What was found: tables for people, JSON for programs.
+//! The results: tables in Markdown for people, JSON for programs.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::measurements::{Contender, Goal, Line, Series, Unit};
 use crate::programs::Programs;
 use crate::samples::{Figure, Samples};
 
-/// A line of the table, with its samples.
+/// A line of the table with its samples.
 pub struct Row {
     pub line: Line,
     theirs: Samples,
@@ -20,12 +20,12 @@ impl Row {
         Row { line, theirs, ours }
     }
 
-    /// Ours to theirs.
+    /// Returns the ratio of this library to the other contender.
     pub fn ratio(&self) -> Option<f64> {
         Some(self.ours.figure(self.line.figure)? / self.theirs.figure(self.line.figure)?)
     }
 
-    /// Whether the goal is met, where there is one.
+    /// Returns `true` if the goal is met, or `None` if there is no goal or no ratio.
     fn is_met(&self) -> Option<bool> {
         match self.line.goal {
             Goal::None => None,
@@ -36,14 +36,14 @@ impl Row {
     }
 }
 
-/// What followed from growth, for one contender.
+/// The points of one contender in a growth series.
 pub struct Curve {
     pub who: Contender,
     pub points: Vec<(f64, f64)>,
 }
 
 impl Curve {
-    /// Of the straight line through the origin that fits best.
+    /// Returns the slope of the straight line through the origin that fits best.
     fn slope(&self) -> f64 {
         let (mut xy, mut xx) = (0.0, 0.0);
         for (x, y) in &self.points {
@@ -54,13 +54,13 @@ impl Curve {
     }
 }
 
-/// A growth series, measured.
+/// A growth series and its results.
 pub struct Growth {
     pub series: Series,
     pub curves: Vec<Curve>,
 }
 
-/// A number as people write it.
+/// Returns a value with its unit, scaled for people.
 pub fn told(value: f64, unit: Unit) -> String {
     let (value, unit) = match unit {
         Unit::Time => scaled(value, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]),
@@ -76,11 +76,13 @@ pub fn told(value: f64, unit: Unit) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// Returns a value in the largest unit that fits.
 fn scaled(value: f64, units: &[(&'static str, f64)]) -> (f64, &'static str) {
     let fits = units.iter().rev().find(|(_, size)| value.abs() >= *size).unwrap_or(&units[0]);
     (value / fits.1, fits.0)
 }
 
+/// Returns a ratio as text, small ones as a fraction.
 fn told_ratio(ratio: f64) -> String {
     if ratio < 0.2 {
         format!("1/{:.1}", 1.0 / ratio).trim_end_matches(".0").to_owned()
@@ -89,6 +91,7 @@ fn told_ratio(ratio: f64) -> String {
     }
 }
 
+/// Returns a goal as text.
 fn told_goal(line: &Line) -> String {
     match line.goal {
         Goal::None => String::new(),
@@ -98,7 +101,7 @@ fn told_goal(line: &Line) -> String {
     }
 }
 
-/// All rows.
+/// Returns the table of results.
 pub fn table(rows: &[Row]) -> String {
     let head = ["what", "", "compared with", "theirs", "", "ours", "ratio", "goal", "met"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
@@ -128,7 +131,7 @@ pub fn table(rows: &[Row]) -> String {
     aligned(&cells)
 }
 
-/// All growth series.
+/// Returns the tables of the growth series.
 pub fn growth_tables(growth: &[Growth]) -> String {
     let mut text = String::new();
     for Growth { series, curves } in growth {
@@ -153,7 +156,7 @@ pub fn growth_tables(growth: &[Growth]) -> String {
     text
 }
 
-/// A table in Markdown, aligned for those who read it as text.
+/// Returns a Markdown table whose columns are also aligned in plain text.
 fn aligned(cells: &[Vec<String>]) -> String {
     let columns = cells[0].len();
     let widths: Vec<usize> = (0..columns)
@@ -175,7 +178,7 @@ fn aligned(cells: &[Vec<String>]) -> String {
     text
 }
 
-/// Everything, for programs. Times in ns.
+/// Returns all results as JSON. Times are in ns.
 pub fn json(programs: &Programs, quick: bool, rows: &[Row], growth: &[Growth]) -> Value {
     let figures = |samples: &Samples| {
         json!({
@@ -222,6 +225,7 @@ pub fn json(programs: &Programs, quick: bool, rows: &[Row], growth: &[Growth]) -
     })
 }
 
+/// Returns a description of the machine.
 fn machine() -> Value {
     let line_of = |file: &str, name: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -1,5 +1,6 @@
-/* The service of a classic supervisor, which runs it as ./run: stays for longer than the second within which such
- * supervisors hold a restart back, crashes, and notes how long it took until it ran again, in ns. */
+/* The service that a classic supervisor runs as ./run. It stays up for longer than 1 s, because such supervisors delay
+ * a restart that comes earlier. Then it crashes. The next run appends the time from the crash to its own start, in ns.
+ * */
 #include "bench.h"
 
 int main(void)
@@ -18,7 +19,7 @@ int main(void)
 	sleep_ns(1100 * MS);
 	last = fopen("died", "w");
 	MUST(last != NULL);
-	/* The longest part of writing it down comes before the time is taken. */
+	/* Open the file and turn off buffering first, so that the time is written as late as possible. */
 	setvbuf(last, NULL, _IONBF, 0);
 	fprintf(last, "%" PRIu64 "\n", now());
 	kill(getpid(), SIGKILL);

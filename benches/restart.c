@@ -1,6 +1,6 @@
-/* The time from a crash to the next instance's return from sam_register: ns per restart.
+/* Measures the time from a crash to the return of sam_register in the next instance: ns per restart.
  * usage: restart RESTARTS PAUSE_MS MIB
- * PAUSE_MS: how long an instance lives; MIB: memory in use before sam_register. */
+ * PAUSE_MS: the lifetime of an instance; MIB: the memory in use before sam_register. */
 #include "bench.h"
 
 struct record {

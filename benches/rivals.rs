@@ -1,4 +1,4 @@
-//! What a user would take instead: the same service under a classic supervisor.
+//! The alternatives to the library: the same service under a classic supervisor.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,10 +12,10 @@ use nix::unistd::Pid;
 use crate::Outcome;
 use crate::samples::Samples;
 
-/// Restarts per run: each takes more than a second, the least time between two starts that these supervisors allow.
+/// The number of restarts per run. Each takes more than 1 s, the least time between two starts under these supervisors.
 const RESTARTS: usize = 2;
 
-/// Asks a supervisor to end, and its service with it.
+/// A supervisor, which is told to end with its service when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -25,8 +25,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs the service under this supervisor until it was restarted a few times. It starts the compiled program
-/// itself, no shell.
+/// Runs the service under this supervisor until it has been restarted `RESTARTS` times. The supervisor executes the
+/// compiled program, not a shell.
 pub fn restart_time(supervisor: &str, programs: &Path) -> Outcome<Samples> {
     let service = programs.join("service");
     let _ = fs::remove_dir_all(&service);
@@ -42,7 +42,7 @@ pub fn restart_time(supervisor: &str, programs: &Path) -> Outcome<Samples> {
             break Samples::parse(&text)?;
         }
         if Instant::now() > deadline {
-            return Err(format!("{supervisor} did not start its service again").into());
+            return Err(format!("{supervisor} did not restart its service within 30 s").into());
         }
         std::thread::sleep(Duration::from_millis(50));
     };

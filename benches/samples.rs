@@ -4,16 +4,18 @@
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<f64>);
 
-/// What is told of the samples.
+/// A figure calculated from the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
+    /// The median.
     Median,
-    /// The least.
+    /// The smallest sample.
     Best,
     /// The 99th percentile.
     P99,
 }
 
+/// Returns the name for tables.
 impl Figure {
     pub fn name(self) -> &'static str {
         match self {
@@ -43,7 +45,7 @@ impl Samples {
         self.figure(Figure::Median)
     }
 
-    /// None of no samples.
+    /// Returns a figure, or `None` if there are no samples.
     pub fn figure(&self, figure: Figure) -> Option<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);

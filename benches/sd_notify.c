@@ -1,5 +1,5 @@
-/* What a heartbeat by datagram costs, as under systemd: ns per call. A process that does nothing else reads them, as
- * the service manager would.
+/* Measures a heartbeat by datagram, as under systemd: ns per call. Another process reads the datagrams, like the
+ * service manager.
  * usage: sd_notify CALLS PAUSE_US */
 #include "bench.h"
 
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 	pid_t receiver;
 
 	MUST(manager >= 0);
-	/* An abstract address: no file to leave behind. */
+	/* An abstract address leaves no file behind. */
 	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1
 			     + (size_t)snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "sam-bench-%d",
 						(int)getpid()));

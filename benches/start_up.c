@@ -1,4 +1,4 @@
-/* What it takes to start a program and see it end: ns from before it is made to its exit status.
+/* Measures the start and the end of a program: ns from before the spawn until its exit status has been read.
  * usage: start_up RUNS PROGRAM */
 #include "bench.h"
 

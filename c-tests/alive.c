@@ -1,4 +1,4 @@
-/* Heartbeats within the interval keep the instance as it is. */
+/* Sends heartbeats within the interval, which keep the instance alive. */
 #include "observe.h"
 
 static void warned(int signal_number)

@@ -1,4 +1,4 @@
-/* A callback may call any sam function: callback_calls [INTERVAL], for where all is slow. */
+/* Calls every function of the library in a callback: callback_calls [INTERVAL], for slow machines. */
 #include "observe.h"
 
 static volatile sig_atomic_t finished;
@@ -29,17 +29,17 @@ static int check(void)
 
 int main(int argc, char **argv)
 {
-	int interval = argc > 1 ? atoi(argv[1]) : 200;
+	int interval_ms = argc > 1 ? atoi(argv[1]) : 200;
 	unsigned int instance;
 
-	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	MUST(sam_hc_callback_register(check));
 	MUST(sam_start());
 	while (!finished) {
 		sleep_ms(1);
 	}
-	sleep_ms(3 * interval);
+	sleep_ms(3 * interval_ms);
 	observe("instance %u: alive, not called again", instance);
 	return 6;
 }

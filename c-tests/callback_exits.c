@@ -1,4 +1,4 @@
-/* A callback ends its thread: callback_exits exit|cancel. The instance falls silent, as in a hang. */
+/* A callback ends its own thread: callback_exits exit|cancel. The instance falls silent, as in a hang. */
 #include "observe.h"
 
 #include <pthread.h>

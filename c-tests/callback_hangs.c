@@ -1,4 +1,4 @@
-/* A callback that does not return stops the heartbeats. */
+/* A callback does not return, so the library sends no more heartbeats. */
 #include "observe.h"
 
 static int check(void)

@@ -1,7 +1,7 @@
-/* With a callback the library sends the heartbeats, and calls it once per interval. */
+/* With a callback, the library sends the heartbeats, and calls the callback about once per interval. */
 #include "observe.h"
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static volatile sig_atomic_t calls;
 
@@ -21,25 +21,25 @@ int main(void)
 {
 	unsigned int instance;
 	int before_start, once_stopped;
-	long started, intervals;
+	long started_at_ms, intervals;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	MUST(sam_hc_callback_register(check));
-	sleep_ms(INTERVAL);
+	sleep_ms(INTERVAL_MS);
 	before_start = calls;
-	started = now_ms();
+	started_at_ms = now_ms();
 	MUST(sam_start());
-	while (calls < 2 && now_ms() - started < 60 * INTERVAL) {
-		sleep_ms(INTERVAL / 10);
+	while (calls < 2 && now_ms() - started_at_ms < 60 * INTERVAL_MS) {
+		sleep_ms(INTERVAL_MS / 10);
 	}
-	sleep_ms(2 * INTERVAL);
+	sleep_ms(2 * INTERVAL_MS);
 	MUST(sam_stop());
-	intervals = (now_ms() - started) / INTERVAL;
-	sleep_ms(INTERVAL / 10);
+	intervals = (now_ms() - started_at_ms) / INTERVAL_MS;
+	sleep_ms(INTERVAL_MS / 10);
 	once_stopped = calls;
-	sleep_ms(2 * INTERVAL);
+	sleep_ms(2 * INTERVAL_MS);
 	observe("instance %u: alive, called %s before the start, %s while started, %s after the stop", instance,
 		before_start == 0 ? "never" : "already",
 		once_stopped < 2 ? "too seldom" : once_stopped > intervals + 1 ? "too often" : "about once per interval",

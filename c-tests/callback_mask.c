@@ -1,21 +1,21 @@
-/* The callback and the commands that it starts have the signal mask of the thread that registered it. */
+/* Checks that the callback, and the commands that it starts, have the signal mask of the thread that registered it. */
 #include "observe.h"
 
 #include <pthread.h>
 
-#define INTERVAL 2000
+#define INTERVAL_MS 2000
 
 static volatile sig_atomic_t calls;
-static volatile long handled; /* when, in ms */
+static volatile long handled_at_ms; /* time of the signal, 0 for none */
 static char registered[64];
 
 static void handler(int signal_number)
 {
 	(void)signal_number;
-	handled = now_ms();
+	handled_at_ms = now_ms();
 }
 
-/* The line SigBlk that a command finds in its status. Not by popen(3): some shells clear their mask. */
+/* Reads the line SigBlk from the status of a command. popen(3) does not do, because some shells clear their mask. */
 static void mask_of_command(char line[64])
 {
 	int ends[2];
@@ -41,6 +41,7 @@ static void mask_of_command(char line[64])
 	line[strcspn(line, "\n")] = '\0';
 }
 
+/* Formats the mask of the calling thread as /proc/PID/status does. */
 static void own_mask(char line[64])
 {
 	sigset_t mask;
@@ -66,9 +67,9 @@ static int check(void)
 		mask_of_command(line);
 		observe("its command: %s", strcmp(line, registered) == 0 ? "as registered" : line);
 	} else if (calls == 1) {
-		/* Half an interval is long enough to be sure, wherever the machine is slow. */
-		observe("a handler ran %s", handled == 0                     ? "never"
-				    : now_ms() - handled > INTERVAL / 2 ? "between two callbacks"
+		/* Half an interval tells the two apart also on a slow machine. */
+		observe("a handler ran %s", handled_at_ms == 0                     ? "never"
+				    : now_ms() - handled_at_ms > INTERVAL_MS / 2 ? "between two callbacks"
 									: "with the callback");
 	}
 	calls++;
@@ -90,10 +91,10 @@ int main(void)
 	unsigned int instance;
 	int i;
 
-	/* Nothing of what the tests were started with. */
+	/* Replace the signal mask that the tests were started with. */
 	set_mask(SIG_SETMASK, SIGUSR1, SIGHUP);
 	on_signal(SIGUSR2, handler);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_QUIT));
 	MUST(sam_register(&instance));
 	own_mask(registered);
 	MUST(sam_hc_callback_register(check));
@@ -102,7 +103,7 @@ int main(void)
 	for (i = 0; i < 2000 && calls == 0; i++) {
 		sleep_ms(10);
 	}
-	/* Only the library's thread can take it now, and only while the callback's mask is in force. */
+	/* Now only the callback thread can receive the signal, and only while the callback's mask is in force. */
 	kill(getpid(), SIGUSR2);
 	for (i = 0; i < 2000 && calls == 1; i++) {
 		sleep_ms(10);

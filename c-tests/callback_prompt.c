@@ -1,21 +1,21 @@
-/* How long after the callback's bad news the warning comes. */
+/* Measures the time from a callback that says unhealthy to the warning. */
 #include "observe.h"
 
-#define INTERVAL 1200
+#define INTERVAL_MS 1200
 
-static volatile long bad_news;
-static volatile long warning;
+static volatile long unhealthy_at_ms;
+static volatile long warned_at_ms;
 
 static int check(void)
 {
-	bad_news = now_ms();
+	unhealthy_at_ms = now_ms();
 	return -1;
 }
 
 static void warned(int signal_number)
 {
 	(void)signal_number;
-	warning = now_ms();
+	warned_at_ms = now_ms();
 }
 
 int main(void)
@@ -23,15 +23,15 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_QUIT));
 	MUST(sam_register(&instance));
 	MUST(sam_hc_callback_register(check));
 	MUST(sam_start());
-	while (warning == 0) {
+	while (warned_at_ms == 0) {
 		sleep_ms(1);
 	}
 	MUST(sam_stop());
-	observe("# %ld ms", warning - bad_news);
-	observe(warning - bad_news < INTERVAL / 2 ? "warned at once" : "warned an interval later");
+	observe("# %ld ms", warned_at_ms - unhealthy_at_ms);
+	observe(warned_at_ms - unhealthy_at_ms < INTERVAL_MS / 2 ? "warned at once" : "warned an interval later");
 	return 0;
 }

@@ -1,7 +1,7 @@
-/* Without its callback a program has to send the heartbeats itself again. */
+/* A program that removes its callback must send heartbeats itself again. */
 #include "observe.h"
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static int check(void)
 {
@@ -20,17 +20,17 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_QUIT));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_QUIT));
 	MUST(sam_register(&instance));
 	MUST(sam_hc_callback_register(check));
 	MUST(sam_start());
-	sleep_ms(3 * INTERVAL);
+	sleep_ms(3 * INTERVAL_MS);
 	observe("silent and alive with the callback");
 	MUST(sam_stop());
 	MUST(sam_hc_callback_register(NULL));
 	MUST(sam_start());
 	for (i = 0; i < 15; i++) {
-		sleep_ms(INTERVAL / 5);
+		sleep_ms(INTERVAL_MS / 5);
 		MUST(sam_hc_send());
 	}
 	observe("alive by its own heartbeats");

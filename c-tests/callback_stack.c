@@ -1,4 +1,4 @@
-/* A callback with a megabyte on its stack. */
+/* A callback uses a megabyte of its stack. */
 #include "observe.h"
 
 static volatile sig_atomic_t called;

@@ -1,7 +1,7 @@
-/* A callback that finds the program unhealthy brings on warning, kill and restart. */
+/* A callback says unhealthy, which leads to a warning, a kill and a restart. */
 #include "observe.h"
 
-#define INTERVAL 400
+#define INTERVAL_MS 400
 
 static int calls;
 
@@ -25,7 +25,7 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

@@ -1,4 +1,4 @@
-/* A callback with an interval that is no limit: callback_without_limit INTERVAL. */
+/* Registers a callback with an interval that sets no deadline: callback_without_limit INTERVAL. */
 #include "observe.h"
 
 static volatile sig_atomic_t calls;

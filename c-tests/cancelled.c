@@ -1,4 +1,4 @@
-/* Threads are cancelled in sam calls: cancelled deferred|asynchronous. */
+/* Cancels threads inside calls of the library: cancelled deferred|asynchronous. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -46,7 +46,7 @@ static void store(void)
 	(void)sam_data_store(data, length);
 }
 
-/* In this order, so that each is in a state in which it has something to do. */
+/* The order puts the session into a state in which each call does its work. */
 static const struct call {
 	const char *name;
 	void (*make)(void);
@@ -65,6 +65,7 @@ static const struct call {
     {"sam_finalize", finalize},
 };
 
+/* Makes the call with a cancellation pending. */
 static void *call_once(void *call)
 {
 	pthread_cancel(pthread_self());
@@ -74,6 +75,7 @@ static void *call_once(void *call)
 	return NULL;
 }
 
+/* Repeats the call until the thread is cancelled asynchronously. */
 static void *call_often(void *call)
 {
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
@@ -84,6 +86,7 @@ static void *call_often(void *call)
 	return NULL;
 }
 
+/* Cancels a thread in a call, and waits for its end. */
 static void cancel(const struct call *call, int asynchronous, int round)
 {
 	pthread_t thread;
@@ -107,11 +110,11 @@ static void cancel(const struct call *call, int asynchronous, int round)
 	if (pthread_join(thread, &result) != 0) {
 		observe("%s: the thread cannot be joined", call->name);
 	} else if (asynchronous) {
-		/* It has ended. Some C libraries do not always say PTHREAD_CANCELED then. */
+		/* The thread has ended. Some C libraries do not always report PTHREAD_CANCELED here. */
 	} else if (result != PTHREAD_CANCELED) {
 		observe("%s: the thread was not cancelled", call->name);
 	} else if (!returned) {
-		observe("%s: left", call->name);
+		observe("%s: cancelled inside the call", call->name);
 	}
 }
 
@@ -124,7 +127,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		const struct call *call = &calls[i];
 
-		/* What changes the process for good, or is killed, is not for a thread that ends. */
+		/* sam_register must return in a thread that lives on. An asynchronous cancellation may come before
+		 * sam_initialize has begun, so call it here first. */
 		if (call->make == register_instance) {
 			MUST(sam_register(NULL));
 			continue;
@@ -139,7 +143,7 @@ int main(int argc, char **argv)
 			(void)sam_start();
 		}
 	}
-	/* Nothing is locked, and the session is over. */
+	/* No lock is held, and the session has ended. */
 	observe("sam_data_store: %d", (int)sam_data_store("data", 5));
 	observe("done");
 	return 3;

@@ -1,18 +1,18 @@
-/* What the soak test commands: chaos INTERVAL QUIT|RESTART. Reads one command per line from standard input, beats while
- * it waits for the next, and says what it did. */
+/* The program of the soak test: chaos INTERVAL QUIT|RESTART. Reads one command per line from standard input, sends
+ * heartbeats while it waits for the next command, and prints the results. */
 #include "observe.h"
 
 #include <poll.h>
 
 #define LARGEST ((size_t)1 << 18)
 
-static long interval;
+static long interval_ms;
 static int started, has_callback, unhealthy;
-static long long last_beat;
+static long long last_beat_ns;
 static unsigned long data[LARGEST / sizeof(unsigned long)];
 
-/* What a hang does when it is warned. */
-static enum { KEEP_ON, BEAT, STOP, CALL_ALL, LEAVE } in_warning;
+/* The reaction of a hung instance to its warning. */
+static enum { STAY_SILENT, BEAT, STOP, CALL_ALL, EXIT } in_warning;
 static volatile sig_atomic_t is_over;
 
 static long long now_ns(void)
@@ -25,11 +25,11 @@ static long long now_ns(void)
 
 static cs_error_t beat(void)
 {
-	last_beat = now_ns();
+	last_beat_ns = now_ns();
 	return sam_hc_send();
 }
 
-/* Data that tells its version and size in every word. */
+/* Fills `data` with words that each encode the version and the size. */
 static void fill(unsigned long version, size_t size)
 {
 	size_t i;
@@ -39,7 +39,7 @@ static void fill(unsigned long version, size_t size)
 	}
 }
 
-/* The version of what is stored; 0 for nothing, -1 when it is not what somebody stored. */
+/* Returns the version of the stored data, 0 if there is none, -1 if the data is not what `fill` made. */
 static long stored(size_t *size)
 {
 	static unsigned long found[LARGEST / sizeof(unsigned long)];
@@ -56,16 +56,17 @@ static long stored(size_t *size)
 	return memcmp(data, found, *size) == 0 ? (long)version : -1;
 }
 
+/* Reports the warning with its time, the last heartbeat, and the codes of the calls made here. */
 static void on_warning(int number)
 {
 	static char whole[LARGEST];
-	long long at = now_ns();
+	long long at_ns = now_ns();
 	char codes[16] = "";
 	size_t size;
 
 	(void)number;
 	switch (in_warning) {
-	case KEEP_ON:
+	case STAY_SILENT:
 		break;
 	case BEAT:
 		beat();
@@ -86,11 +87,11 @@ static void on_warning(int number)
 		sprintf(codes + 7, "%d", (int)beat());
 		is_over = 1;
 		break;
-	case LEAVE:
-		observe("warned %lld %lld", at, last_beat);
+	case EXIT:
+		observe("warned %lld %lld", at_ns, last_beat_ns);
 		_exit(3);
 	}
-	observe("warned %lld %lld%s", at, last_beat, codes);
+	observe("warned %lld %lld%s", at_ns, last_beat_ns, codes);
 }
 
 static void on_other(int number)
@@ -100,11 +101,11 @@ static void on_other(int number)
 
 static int health_check(void)
 {
-	last_beat = now_ns();
+	last_beat_ns = now_ns();
 	return unhealthy;
 }
 
-/* Ends this process in so many microseconds, whatever it does then. */
+/* Kills this process after so many microseconds, whatever it does then. */
 static void end_in(long us)
 {
 	struct itimerspec once;
@@ -126,11 +127,11 @@ static void fall_silent(long how)
 	in_warning = how;
 	is_over = 0;
 	beat();
-	observe("silent %lld", last_beat);
+	observe("silent %lld", last_beat_ns);
 	while (!is_over) {
 		if (how == CALL_ALL) {
 			size_t size;
-			long version = stored(&size); /* to be interrupted, wherever it is */
+			long version = stored(&size); /* the warning may interrupt any of these calls */
 
 			if (version > 0) {
 				sam_data_store(data, size);
@@ -139,10 +140,11 @@ static void fall_silent(long how)
 			pause();
 		}
 	}
-	in_warning = KEEP_ON;
+	in_warning = STAY_SILENT;
 	observe("goes on");
 }
 
+/* Executes a command of the soak test. */
 static void obey(const char *command)
 {
 	char word[16] = "";
@@ -150,7 +152,7 @@ static void obey(const char *command)
 
 	sscanf(command, "%15s %ld %ld %ld", word, &first, &second, &third);
 	if (strcmp(word, "start") == 0) {
-		last_beat = now_ns();
+		last_beat_ns = now_ns();
 		observe("done %d", (int)sam_start());
 		started = 1;
 	} else if (strcmp(word, "stop") == 0) {
@@ -203,14 +205,14 @@ int main(int argc, char **argv)
 	if (argc != 3) {
 		return 2;
 	}
-	interval = atol(argv[1]);
+	interval_ms = atol(argv[1]);
 	on_signal(SIGUSR2, on_warning);
 	on_signal(SIGTERM, on_other);
 	on_signal(SIGHUP, on_other);
 	on_signal(SIGUSR1, on_other);
 	on_signal(SIGWINCH, on_other);
 	on_signal(SIGRTMIN + 3, on_other);
-	MUST(sam_initialize((int)interval, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
+	MUST(sam_initialize((int)interval_ms, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
 									: SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_warn_signal_set(SIGUSR2));
 	MUST(sam_register(&instance));
@@ -220,12 +222,12 @@ int main(int argc, char **argv)
 		if (started && !has_callback) {
 			beat();
 		}
-		if (poll(&input, 1, (int)interval / 8) <= 0) {
+		if (poll(&input, 1, (int)interval_ms / 8) <= 0) {
 			continue;
 		}
 		length = read(STDIN_FILENO, command, sizeof(command) - 1);
 		if (length == 0) {
-			_exit(95); /* nobody commands any more */
+			_exit(95); /* the soak test has closed the pipe */
 		}
 		if (length > 0) {
 			command[length] = '\0';

@@ -1,10 +1,10 @@
-/* The wall clock is set back and forth by ten intervals, for 2 ms each, while an instance is healthy, and while it
- * hangs. What the steps add up to is nothing. */
+/* Sets the wall clock back and forth by 3 s, which is two intervals, for 2 ms each, while the instance is healthy and
+ * while it hangs. The steps add up to zero. */
 #include "observe.h"
 
 #include <sys/timex.h>
 
-#define INTERVAL 1500
+#define INTERVAL_MS 1500
 
 static void warned(int signal_number)
 {
@@ -20,7 +20,7 @@ static void step(long seconds)
 	change.modes = ADJ_SETOFFSET;
 	change.time.tv_sec = seconds;
 	if (adjtimex(&change) < 0) {
-		leave_out("the clock cannot be set");
+		leave_out("cannot set the clock");
 	}
 }
 
@@ -33,18 +33,19 @@ static void step_for_a_moment(long seconds)
 
 int main(void)
 {
-	long *silent_since = shared_memory(sizeof(*silent_since));
+	long *silent_since_ms = shared_memory(sizeof(*silent_since_ms));
 	unsigned int instance;
-	long silence;
+	long silence_ms;
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
-		silence = now_ms() - *silent_since;
-		observe(silence >= 2 * INTERVAL - 1 && silence < 20 * INTERVAL ? "in time" : "after %ld ms", silence);
+		silence_ms = now_ms() - *silent_since_ms;
+		observe(silence_ms >= 2 * INTERVAL_MS - 1 && silence_ms < 20 * INTERVAL_MS ? "in time" : "after %ld ms",
+			silence_ms);
 		return 0;
 	}
 	MUST(sam_start());
@@ -53,12 +54,12 @@ int main(void)
 			step_for_a_moment(i == 10 ? 3 : -3);
 		}
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 20);
+		sleep_ms(INTERVAL_MS / 20);
 	}
 	observe("hangs");
 	MUST(sam_hc_send());
-	*silent_since = now_ms();
-	sleep_ms(INTERVAL / 2);
+	*silent_since_ms = now_ms();
+	sleep_ms(INTERVAL_MS / 2);
 	step_for_a_moment(-3);
 	hang();
 	return 0;

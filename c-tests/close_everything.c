@@ -1,7 +1,7 @@
-/* A daemon closes every descriptor it does not know, as many do: close_everything beat|hang|crash. */
+/* Closes every descriptor that it did not open, as many daemons do: close_everything beat|hang|crash. */
 #include "observe.h"
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static void warned(int signal_number)
 {
@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_data_store("kept", 5));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	observe("sam_start: %d", (int)sam_start());
 	if (strcmp(argv[1], "beat") == 0) {
 		for (i = 0; i < 20; i++) {
-			sleep_ms(INTERVAL / 5);
+			sleep_ms(INTERVAL_MS / 5);
 			MUST(sam_hc_send());
 		}
 		observe("alive after four intervals");

@@ -1,4 +1,4 @@
-/* Descriptors that the library leaves to programs the instance starts. */
+/* Counts the descriptors that programs started by the instance inherit from the library. */
 #include "observe.h"
 
 static int descriptors_of_a_child(void)

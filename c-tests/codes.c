@@ -1,5 +1,5 @@
-/* Prints what every sam call answers in one state: codes STATE INTERVAL POLICY, state one of U I R S P F. One more word
- * leaves out the calls with a size that is larger than the buffer. */
+/* Prints the code of every call in one state: codes STATE INTERVAL POLICY [stable]. STATE is one of U I R S P F, see
+ * tests/codes.rs. `stable` leaves out the calls with a size that is larger than the buffer. */
 #include "observe.h"
 
 #include <limits.h>
@@ -13,14 +13,14 @@ static int healthy(void)
 	return 0;
 }
 
-/* Takes the callback back and says what a second time answers. */
+/* Removes the callback twice, and returns the code of the second call. */
 static int callback_null_twice(void)
 {
 	sam_hc_callback_register(NULL);
 	return (int)sam_hc_callback_register(NULL);
 }
 
-/* Whether the data stored on the way to the state is still there, as far as the state lets one look. */
+/* Tells whether the data stored before the call is unchanged, if this state lets the program read it. */
 static const char *kept(void)
 {
 	char found[8] = "";
@@ -33,6 +33,7 @@ static const char *kept(void)
 	}
 }
 
+/* Stores and checks that the earlier data is not lost. */
 static int store_and_look(const void *from, size_t length)
 {
 	int code = (int)sam_data_store(from, length);
@@ -45,7 +46,7 @@ static int store_and_look(const void *from, size_t length)
 
 struct call {
 	const char *name;
-	int with_callback; /* one is registered on the way to the state, which an interval of 0 does not allow */
+	int with_callback; /* a callback is registered first, which needs an interval */
 	int (*make)(void);
 };
 
@@ -160,14 +161,15 @@ static int is_larger_than_the_buffer(const struct call *call)
 	return call->make == store_beyond_memory || call->make == store_ssize_max || call->make == store_size_max;
 }
 
-static void reach(char state, int interval, sam_recovery_policy_t policy, int with_callback)
+/* Brings the session into a state. */
+static void reach(char state, int interval_ms, sam_recovery_policy_t policy, int with_callback)
 {
 	unsigned int instance;
 
 	if (state == 'U') {
 		return;
 	}
-	MUST(sam_initialize(interval, policy));
+	MUST(sam_initialize(interval_ms, policy));
 	MUST(sam_data_store("keep", 5));
 	if (state == 'I') {
 		return;
@@ -195,7 +197,7 @@ static void reach(char state, int interval, sam_recovery_policy_t policy, int wi
 int main(int argc, char **argv)
 {
 	char state;
-	int interval;
+	int interval_ms;
 	sam_recovery_policy_t policy;
 	size_t i;
 
@@ -203,15 +205,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	state = argv[1][0];
-	interval = atoi(argv[2]);
+	interval_ms = atoi(argv[2]);
 	policy = strcmp(argv[3], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT : SAM_RECOVERY_POLICY_RESTART;
 
-	/* sam lives once per process, so each call gets a process of its own. */
+	/* A process can have one session only, so each call gets a process of its own. */
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		int status;
 		pid_t child;
 
-		if (calls[i].with_callback && interval == 0) {
+		if (calls[i].with_callback && interval_ms == 0) {
 			continue;
 		}
 		if (argc == 5 && is_larger_than_the_buffer(&calls[i])) {
@@ -219,13 +221,13 @@ int main(int argc, char **argv)
 		}
 		child = fork();
 		if (child == 0) {
-			reach(state, interval, policy, calls[i].with_callback);
+			reach(state, interval_ms, policy, calls[i].with_callback);
 			observe("%s: %d", calls[i].name, calls[i].make());
 			sam_finalize();
 			_exit(0);
 		}
 		if (waitpid(child, &status, 0) != child || status != 0) {
-			observe("! %s", calls[i].name); /* the answer was given, the end was not as it should be */
+			observe("! %s", calls[i].name); /* the call returned, but its process did not end normally */
 		}
 	}
 	return 0;

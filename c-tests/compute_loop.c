@@ -1,4 +1,4 @@
-/* A program that computes gives up every system call but memory, output and its end; then it hangs. */
+/* Computes under a seccomp filter that allows only memory, output, heartbeats and exit; then hangs. */
 #include "observe.h"
 
 #include <linux/filter.h>
@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 static void warned(int signal_number)
@@ -16,12 +16,13 @@ static void warned(int signal_number)
 	say("warned\n");
 }
 
+/* Uses the processor without a system call. */
 static void compute(long ms)
 {
 	volatile double sum = 0;
-	long until = now_ms() + ms;
+	long until_ms = now_ms() + ms;
 
-	while (now_ms() < until) {
+	while (now_ms() < until_ms) {
 		sum += 1 / (1 + sum);
 	}
 }
@@ -35,7 +36,7 @@ int main(void)
 		ALLOW(SYS_munmap),
 		ALLOW(SYS_rt_sigreturn),
 		ALLOW(SYS_exit_group),
-		/* Writing to nothing but standard output. */
+		/* Allow writing to standard output only. */
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STDOUT_FILENO, 0, 1),
@@ -47,7 +48,7 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -55,15 +56,15 @@ int main(void)
 	}
 	MUST(sam_start());
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-		leave_out("no seccomp here");
+		leave_out("cannot install a seccomp filter");
 	}
 	for (i = 0; i < 40; i++) {
 		MUST(sam_hc_send());
-		compute(INTERVAL / 10);
+		compute(INTERVAL_MS / 10);
 	}
 	observe("alive after four intervals");
 	compute(8000);
-	observe("nobody ended the hang");
+	observe("the supervisor did not end the hang");
 	give_up();
 	return 0;
 }

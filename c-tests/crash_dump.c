@@ -1,4 +1,4 @@
-/* An instance crashes where core files are allowed: crash_dump FOLDER, to leave it in. */
+/* An instance crashes with core files allowed: crash_dump FOLDER. The core file goes to FOLDER. */
 #include "observe.h"
 
 #include <sys/resource.h>

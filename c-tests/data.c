@@ -1,4 +1,4 @@
-/* What one instance stored the next ones read, also when it was stored before sam_register. */
+/* Instances read the data that earlier instances stored, also data stored before sam_register. */
 #include "observe.h"
 
 static void show(unsigned int instance)

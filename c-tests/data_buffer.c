@@ -1,4 +1,4 @@
-/* sam_data_restore writes the data and no byte more, and nothing at all when it does not fit. */
+/* sam_data_restore writes the data and not one byte more, and writes nothing if the data does not fit. */
 #include "observe.h"
 
 static void restore(size_t size)

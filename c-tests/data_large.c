@@ -1,4 +1,4 @@
-/* Large data survives, grows and shrinks. */
+/* Large data survives restarts, and the data may grow and shrink. */
 #include "observe.h"
 
 #define LARGE ((size_t)8 << 20)

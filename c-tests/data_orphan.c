@@ -1,4 +1,4 @@
-/* The stored data can be read after the supervisor was killed. */
+/* Reads the stored data after the supervisor was killed. */
 #include "observe.h"
 
 int main(void)

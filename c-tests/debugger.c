@@ -1,9 +1,9 @@
-/* A debugger attaches to the instance and leaves, again and again, then to the supervisor. */
+/* A debugger attaches to the instance and detaches, ten times, then to the supervisor. */
 #include "hold.h"
 
 #include <sys/prctl.h>
 
-#define INTERVAL 2400
+#define INTERVAL_MS 2400
 
 static void warned(int signal_number)
 {
@@ -19,7 +19,7 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -29,21 +29,21 @@ int main(void)
 	program = getpid();
 	debugger = fork();
 	if (debugger == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because its pid and the supervisor's may be reused after that. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 10; i++) {
-			attach(program, INTERVAL / 12);
-			sleep_ms(INTERVAL / 12);
+			attach(program, INTERVAL_MS / 12);
+			sleep_ms(INTERVAL_MS / 12);
 		}
-		attach(supervisor, 3 * INTERVAL);
+		attach(supervisor, 3 * INTERVAL_MS);
 		_exit(0);
 	}
 	do {
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 20);
+		sleep_ms(INTERVAL_MS / 20);
 	} while (waitpid(debugger, NULL, WNOHANG) == 0);
 	observe("alive");
-	sleep_ms(INTERVAL / 4);
+	sleep_ms(INTERVAL_MS / 4);
 	raise(SIGKILL);
 	return 98;
 }

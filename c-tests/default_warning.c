@@ -1,5 +1,5 @@
-/* A program that does not handle the warning signal ends by it and is restarted; one that is stopped cannot even do
- * that: default_warning hang|stop. */
+/* A program without a handler is killed by its warning signal, and restarted. A stopped program is not even killed by
+ * the warning: default_warning hang|stop. */
 #include "observe.h"
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* The last instance ends in the given state: die POLICY INTERVAL registered|started|stopped exit|signal NUMBER. */
+/* An instance ends in the given state: die POLICY INTERVAL registered|started|stopped exit|signal NUMBER. */
 #include "observe.h"
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* An instance that gives up root's rights is supervised as before. */
+/* An instance that drops root's privileges is supervised as before. */
 #include "observe.h"
 
 int main(void)

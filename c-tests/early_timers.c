@@ -1,5 +1,5 @@
-/* Timers from before sam_register belong to the process that made them, and no instance gets their signals:
- * early_timers. A SIGALRM that somebody sends is passed on. */
+/* Sets timers before sam_register. They belong to the process that set them, and no instance receives their signals.
+ * The supervisor forwards a SIGALRM that another process sends. */
 #include "observe.h"
 
 #include <sys/time.h>
@@ -42,7 +42,7 @@ int main(void)
 	setitimer(ITIMER_VIRTUAL, &soon, NULL);
 	setitimer(ITIMER_PROF, &soon, NULL);
 	MUST(sam_register(&instance));
-	alarms = others = 0; /* what came before the fork */
+	alarms = others = 0; /* forget the signals that arrived before the fork */
 	sleep_ms(1000);
 	observe("SIGALRM: %d, others: %d", (int)alarms, (int)others);
 	kill(supervisor, SIGALRM);

@@ -1,4 +1,4 @@
-/* Exit handlers registered before sam_register run where the program exits, and once more in the supervisor:
+/* Exit handlers registered before sam_register run in each instance that exits, and once in the supervisor:
  * exit_handlers exit|crash, for the end of the last instance. */
 #include "observe.h"
 

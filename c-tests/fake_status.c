@@ -1,7 +1,7 @@
-/* Something that is no memory file has the name of a supervisor's status page among the descriptors of a process:
- * fake_status fifo|device|file FOLDER, in a mount namespace of its own.
- * fake_status many COUNT: a memory file that is no status page has that name, and so many descriptors.
- * Says "ready", and at the end of its input how often somebody has opened it. */
+/* Has a file with the name of a status page among its descriptors, which is no status page:
+ * fake_status fifo|device|file FOLDER: not a memory file. FOLDER is a mount point in a mount namespace of its own.
+ * fake_status many COUNT: a memory file, opened COUNT times.
+ * Prints "ready", and at the end of its input how often other processes have opened the file. */
 #include "observe.h"
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #define NAME "memfd:sam-status (deleted)"
 
-/* The file, without a mount that anybody else could use. */
+/* Makes the file on a file system that is then unmounted, so that its name is that of an unlinked memory file. */
 static int make_fake(const char *kind, const char *folder, int events)
 {
 	char path[512], shown[512] = "";
@@ -21,7 +21,7 @@ static int make_fake(const char *kind, const char *folder, int events)
 
 	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
 	    mount("none", folder, "tmpfs", 0, NULL) != 0) {
-		leave_out("no mount namespace here");
+		leave_out("cannot make a mount namespace");
 	}
 	snprintf(path, sizeof(path), "%s/" NAME, folder);
 	if (strcmp(kind, "fifo") == 0) {
@@ -32,11 +32,11 @@ static int make_fake(const char *kind, const char *folder, int events)
 		made = mknod(path, S_IFREG | 0600, 0);
 	}
 	if (made != 0) {
-		leave_out("no such file here");
+		leave_out("cannot make the file");
 	}
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0 || inotify_add_watch(events, path, IN_OPEN | IN_CLOSE) < 0 || umount2(folder, MNT_DETACH) != 0) {
-		leave_out("no file that nobody mounts");
+		leave_out("cannot unmount the file system of the file");
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, shown, sizeof(shown) - 1) < 0 || strcmp(shown, "/" NAME) != 0) {
@@ -46,6 +46,7 @@ static int make_fake(const char *kind, const char *folder, int events)
 	return fd;
 }
 
+/* Makes a memory file and duplicates its descriptor. */
 static void make_many(int number, int events)
 {
 	char path[64];
@@ -53,11 +54,11 @@ static void make_many(int number, int events)
 
 	sprintf(path, "/proc/self/fd/%d", fd);
 	if (fd < 0 || ftruncate(fd, 4096) != 0 || inotify_add_watch(events, path, IN_OPEN | IN_CLOSE) < 0) {
-		leave_out("no memory file that can be watched");
+		leave_out("cannot watch a memory file");
 	}
 	for (; number > 1; number--) {
 		if (dup(fd) < 0) {
-			leave_out("no more descriptors");
+			leave_out("cannot open that many descriptors");
 		}
 	}
 }

@@ -1,7 +1,7 @@
-/* After sam_finalize no recovery takes place: finalize registered|started. */
+/* After sam_finalize the instance is neither warned nor killed: finalize registered|started. */
 #include "observe.h"
 
-#define INTERVAL 200
+#define INTERVAL_MS 200
 
 static void warned(int signal_number)
 {
@@ -17,13 +17,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (strcmp(argv[1], "started") == 0) {
 		MUST(sam_start());
 	}
 	MUST(sam_finalize());
-	sleep_ms(4 * INTERVAL);
+	sleep_ms(4 * INTERVAL_MS);
 	observe("instance %u: alive", instance);
 	return 7;
 }

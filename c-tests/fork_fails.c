@@ -1,10 +1,10 @@
-/* The supervisor cannot have what the next instance takes for a while: fork_fails processes|descriptors|memory, and
- * a second word when the instance hangs rather than dies. */
+/* For 2 s the supervisor is refused a resource that the next instance needs: fork_fails processes|descriptors|memory
+ * [hang]. The instance crashes, or hangs with a second argument. */
 #include "observe.h"
 
 #include <sys/resource.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 int main(int argc, char **argv)
 {
@@ -21,7 +21,8 @@ int main(int argc, char **argv)
 	resource = strcmp(argv[1], "processes") == 0 ? RLIMIT_NPROC
 		   : strcmp(argv[1], "memory") == 0  ? RLIMIT_AS
 						     : RLIMIT_NOFILE;
-	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) { /* root may fork beyond the limit */
+	/* RLIMIT_NPROC does not bind root (getrlimit(2)). */
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
 		return 2;
 	}
 	getrlimit(resource, &was);
@@ -43,7 +44,7 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	close(ends[0]);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	code = sam_register(&instance);
 	if (getpid() == supervisor) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);
@@ -51,14 +52,14 @@ int main(int argc, char **argv)
 	}
 	if (instance > 1 && resource == RLIMIT_NPROC && !*lifted) {
 		MUST(sam_start());
-		raise(SIGKILL); /* a spare, made before the limit */
+		raise(SIGKILL); /* this is the spare, forked before the limit was set */
 	}
 	observe(instance == 1 ? "instance 1" : "the next instance");
 	if (instance > 1) {
 		return 0;
 	}
 	MUST(sam_start());
-	while (process_state(supervisor) != 'S') { /* until it has prepared what it can */
+	while (process_state(supervisor) != 'S') { /* until it sleeps, and may have forked a spare */
 		sleep_ms(1);
 	}
 	if (prlimit(supervisor, resource, &none, NULL) != 0 || write(ends[1], "", 1) != 1) {

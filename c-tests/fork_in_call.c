@@ -1,5 +1,5 @@
-/* One thread calls sam without a pause while the main thread forks. Each child calls sam: no lock of the library stays
- * held in it by the thread that it does not have. */
+/* One thread makes a call without pause while the main thread forks. Each child makes calls too: in the child, the
+ * library holds no lock for the thread that the child does not have. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -42,7 +42,7 @@ static void child(void)
 	_exit(0);
 }
 
-/* Forks while another thread is in `call`. Says in how many children no call was left waiting. */
+/* Forks while another thread is in `call`. Prints whether all calls returned in all children. */
 static void fork_during(const char *name, void *(*call)(void *))
 {
 	static char data[LARGE];
@@ -66,7 +66,7 @@ static void fork_during(const char *name, void *(*call)(void *))
 	}
 	end = 1;
 	pthread_join(thread, NULL);
-	observe("%s: %s", name, good == FORKS ? "no child waits" : "a child waits, or was refused");
+	observe("%s: %s", name, good == FORKS ? "no child blocks" : "a call in a child blocked or failed");
 }
 
 int main(void)

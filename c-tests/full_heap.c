@@ -1,12 +1,12 @@
-/* The program has filled its heap when it registers: neither it nor its supervisor gets a byte of it. Then instances
- * crash, hang, and cannot be made for a while. */
+/* Fills the heap before sam_register, so that neither program nor supervisor can allocate from it. Then instances
+ * crash, hang and stop. */
 #include "observe.h"
 
 #include <sys/resource.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
-/* The system gives 64 KiB more to who asks for a mapping, but less than the heap grows by. */
+/* Limits the address space to 64 KiB more than now, less than the heap grows by, and allocates all of the heap. */
 static void fill_heap(void)
 {
 	struct rlimit limit;
@@ -15,7 +15,7 @@ static void fill_heap(void)
 	FILE *file = fopen("/proc/self/statm", "r");
 
 	if (file == NULL || fscanf(file, "%lu", &pages) != 1) {
-		leave_out("the size of a process is not to be had");
+		leave_out("cannot read the size of the process");
 	}
 	fclose(file);
 	getrlimit(RLIMIT_AS, &limit);
@@ -38,7 +38,7 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	fill_heap();
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);

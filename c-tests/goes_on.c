@@ -1,14 +1,14 @@
-/* An instance that exits with 0 and goes on in a process which it forked, and what happens meanwhile: goes_on WHAT
- * term, usr1: the supervisor gets this signal when the instance has ended and the process has not called sam yet
- * shown: the process goes on until it is told to end
+/* An instance forks a process that continues in its place, and exits with 0: goes_on WHAT
+ * term, usr1: the supervisor receives this signal after the exit, and before the process makes a call
+ * shown: the process continues until it receives SIGTERM
  * helper: the process forks a helper and crashes
- * early: no process goes on; a child from before sam_register has left a daemon behind */
+ * early: the instance forks nothing; a child from before sam_register has left a daemon behind */
 #include "observe.h"
 
 #include <sys/prctl.h>
 
-/* Nothing stays behind, whatever becomes of it. */
-#define LONGEST 60
+/* The time in s after which SIGALRM ends a process that a failed test has left behind. */
+#define LONGEST_S 60
 
 static struct {
 	volatile pid_t other;
@@ -26,22 +26,22 @@ static void note(int number)
 
 static void wait_for_signal(void)
 {
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 
-	while (arrived == 0 && now_ms() < until) {
+	while (arrived == 0 && now_ms() < until_ms) {
 		sleep_ms(10);
 	}
 }
 
 static void pause_for_ever(void)
 {
-	alarm(LONGEST);
+	alarm(LONGEST_S);
 	for (;;) {
 		pause();
 	}
 }
 
-/* A child of the program that makes a daemon when it is told to, as a helper of its own might. */
+/* Forks a child that makes a daemon on request, like an independent helper of the program. */
 static void make_early_daemon(void)
 {
 	pid_t early = fork();
@@ -50,7 +50,7 @@ static void make_early_daemon(void)
 		leave_out("fork");
 	}
 	if (early == 0) {
-		alarm(LONGEST);
+		alarm(LONGEST_S);
 		while (!common->is_asked_for) {
 			sleep_ms(10);
 		}
@@ -66,7 +66,7 @@ static void make_early_daemon(void)
 	}
 }
 
-/* Returns in a process that has no parent but the supervisor. */
+/* Returns in a forked process whose parent has exited. Its new parent is the supervisor. */
 static void go_on(void)
 {
 	pid_t parent = getpid();
@@ -76,7 +76,7 @@ static void go_on(void)
 		leave_out("fork");
 		break;
 	case 0:
-		alarm(LONGEST);
+		alarm(LONGEST_S);
 		while (getppid() == parent) {
 			sleep_ms(1);
 		}
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	if (strcmp(what, "early") == 0) {
 		MUST(sam_start());
 		common->is_asked_for = 1;
-		/* An orphan of a child of the supervisor is the supervisor's. */
+		/* The daemon is reparented to the supervisor, which is a subreaper. */
 		while (common->other == 0) {
 			sleep_ms(10);
 		}
@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 				pause_for_ever();
 			}
 			common->other = helper;
-			/* Until the supervisor has adopted this process: the end of another child is none. */
+			/* Wait until the supervisor has adopted this process; until then its end counts for nothing. */
 			sleep_ms(500);
 			raise(SIGKILL);
 		}

@@ -1,4 +1,4 @@
-/* A member of a process group of the cluster, under supervision. SIGUSR1 makes it hang. */
+/* A supervised member of a process group (cpg) of the cluster. SIGUSR1 makes it hang. */
 #include <corosync/cpg.h>
 #include <corosync/sam.h>
 
@@ -12,7 +12,7 @@
 
 static volatile sig_atomic_t hang;
 
-/* <CLOCK_MONOTONIC in ms> <pid> <what> <number> */
+/* Prints <CLOCK_MONOTONIC in ms> <pid> <what> <number>. */
 static void say(const char *what, long number)
 {
 	struct timespec now;
@@ -36,6 +36,7 @@ static void on_usr1(int number)
 	hang = 1;
 }
 
+/* Prints the new members of the group. */
 static void changed(cpg_handle_t handle, const struct cpg_name *group, const struct cpg_address *members, size_t count,
 		    const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
 		    size_t joined_count)

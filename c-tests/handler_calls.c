@@ -1,4 +1,4 @@
-/* Handlers call sam while they interrupt sam. */
+/* Signal handlers call the library while they interrupt calls. */
 #include "observe.h"
 
 #include <sys/time.h>
@@ -6,12 +6,12 @@
 #define ENOUGH 1000
 
 static volatile sig_atomic_t handled;
-static volatile sig_atomic_t strange;
+static volatile sig_atomic_t unexpected;
 
 static void expect(cs_error_t code, cs_error_t other)
 {
 	if (code != CS_OK && code != other) {
-		strange++;
+		unexpected++;
 	}
 }
 
@@ -33,7 +33,7 @@ static void restore(void)
 	expect(sam_data_restore(data, sizeof(data)), CS_OK);
 	for (i = 1; i < sizeof(data); i++) {
 		if (data[i] != data[0]) {
-			strange++;
+			unexpected++;
 			break;
 		}
 	}
@@ -71,7 +71,7 @@ int main(void)
 		expect(sam_start(), CS_ERR_BAD_HANDLE);
 	}
 	setitimer(ITIMER_REAL, &never, NULL);
-	observe("%d handlers, %s", ENOUGH, strange == 0 ? "all answers right" : "strange answers");
+	observe("%d handlers, %s", ENOUGH, unexpected == 0 ? "all results as expected" : "unexpected results");
 	MUST(sam_finalize());
 	return 0;
 }

@@ -1,5 +1,5 @@
-/* Signal handlers on a small alternate stack store data of growing size, read it and forget it; a page that cannot be
- * written lies below the stack. Notes how much of the stack the calls take. */
+/* Signal handlers on a small alternate stack store data of growing size, restore it and forget it. A page without
+ * access lies below the stack. Prints how many bytes of the stack the calls use. */
 #include "observe.h"
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ static size_t stack_size;
 static size_t most;
 static volatile sig_atomic_t step;
 
-/* How far below `here` the stack was written to. */
+/* Returns how many bytes below `here` were written to. */
 static size_t depth_below(const unsigned char *here)
 {
 	const unsigned char *at = stack;
@@ -84,7 +84,7 @@ int main(void)
 	stack_t alternate;
 	size_t size;
 
-	/* The kernel's frame may be large; the rest is what a program would give a handler of its own. */
+	/* The kernel's signal frame may be large. The rest is the stack that a program would give its own handler. */
 	needed = (least > 0 ? (size_t)least : 0) + 4096;
 	if (room < needed) {
 		room = needed;
@@ -105,14 +105,14 @@ int main(void)
 		return 2;
 	}
 	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
-	/* The loader finds each function at its first call, on the stack of its caller. */
+	/* Call each function once, because the loader resolves it at its first call, on the stack of the caller. */
 	MUST(sam_data_store("data", 5));
 	MUST(sam_data_getsize(&size));
 	MUST(sam_data_restore(large, sizeof(large)));
 	MUST(sam_warn_signal_set(0));
 	MUST(sam_register(&instance));
 	if (instance > 2) {
-		observe("a handler had too little stack");
+		observe("a handler overflowed its stack");
 		return 1;
 	}
 	MUST(sam_start());
@@ -128,7 +128,7 @@ int main(void)
 		raise(SIGUSR2);
 		raise(SIGKILL);
 	}
-	/* What instance 1 stored is not mapped yet. */
+	/* Instance 2 has not mapped the data of instance 1 yet. Restore it in a handler. */
 	all_steps(1);
 	length = sizeof(large);
 	all_steps(0);

@@ -1,12 +1,12 @@
-/* A timer's handler sends heartbeats while large data is stored: it runs many times during one store, so an instance that
- * beats in a handler stays alive however long the store takes. */
+/* A timer's handler sends heartbeats during stores of large data. It runs many times during one store, so an instance
+ * that sends its heartbeats in a handler stays alive however long the store takes. */
 #include "observe.h"
 
 #include <sys/time.h>
 
 #define LARGE ((size_t)64 << 20)
 #define STORES 50
-/* Two are possible if signals wait for the end of the store: one when it begins, one when it ends. */
+/* Two would be possible even if signals were blocked during the whole store: one at its begin, one at its end. */
 #define MANY 8
 
 static volatile sig_atomic_t beats;
@@ -41,7 +41,7 @@ int main(void)
 	MUST(sam_initialize(60000, SAM_RECOVERY_POLICY_QUIT));
 	MUST(sam_register(&instance));
 	MUST(sam_start());
-	/* Memory for all copies is there from now on. */
+	/* Allocate the memory for both slots first. */
 	MUST(sam_data_store(data, LARGE));
 	MUST(sam_data_store(data, LARGE));
 	beat_soon();

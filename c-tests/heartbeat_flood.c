@@ -1,4 +1,4 @@
-/* Heartbeats while the supervisor cannot run: they must not make the program wait. */
+/* Sends heartbeats while the supervisor is stopped. They must not block. */
 #include "observe.h"
 
 int main(void)

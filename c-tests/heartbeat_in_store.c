@@ -1,4 +1,4 @@
-/* One thread sends heartbeats while another stores more than a pipe holds. */
+/* One thread sends heartbeats while another stores more data than a pipe holds. */
 #include "observe.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* Signals for the supervisor while there is no instance: held_signals start|end. Needs SAM_RESTART_DELAY. They wait
- * until the next instance is started, or are dropped if it ends before. */
+/* Sends signals to the supervisor while it has no instance: held_signals start|end. Needs SAM_RESTART_DELAY. The
+ * signals are held until the next instance calls sam_start, and dropped if the instance ends before. */
 #include "observe.h"
 
 #define RT (SIGRTMIN + 1)
@@ -22,7 +22,7 @@ static void on_value(int number, siginfo_t *info, void *context)
 	count++;
 }
 
-/* Waits until the instance is gone, then sends its supervisor signals. */
+/* Waits until the instance has ended, then sends signals to the supervisor. */
 static void sender(pid_t supervisor, pid_t instance)
 {
 	int i;
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 		}
 		_exit(1);
 	}
-	sleep_ms(200); /* still without handlers: what arrives now kills */
+	sleep_ms(200); /* without handlers, so that a signal delivered now would kill */
 	if (strcmp(argv[1], "end") == 0) {
 		return 4;
 	}

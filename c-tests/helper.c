@@ -1,14 +1,14 @@
-/* An instance forks a helper, and what becomes of both: helper WHAT
- * outlives: the helper never calls sam and outlives the instance, which exits with 0
- * calls: the helper outlives a crash of the instance, and calls sam then
- * beats: the instance says nothing, the helper sends the heartbeats */
+/* An instance forks a helper: helper WHAT
+ * outlives: the helper makes no call, and outlives the instance, which exits with 0
+ * calls: the helper outlives a crash of the instance, and makes calls then
+ * beats: the helper sends the heartbeats while the instance is silent */
 #include "observe.h"
 
 #include <fcntl.h>
 
-#define INTERVAL 1500
-/* Nothing stays behind, whatever becomes of it. */
-#define LONGEST 60
+#define INTERVAL_MS 1500
+/* The time in s after which SIGALRM ends a process that a failed test has left behind. */
+#define LONGEST_S 60
 
 static struct {
 	pid_t helper;
@@ -24,7 +24,7 @@ static void wait_for_instance(int number)
 
 static void help(const char *what)
 {
-	alarm(LONGEST);
+	alarm(LONGEST_S);
 	if (strcmp(what, "outlives") == 0) {
 		for (;;) {
 			pause();
@@ -41,7 +41,7 @@ static void help(const char *what)
 		if (sam_hc_send() != CS_OK) {
 			_exit(0);
 		}
-		sleep_ms(INTERVAL / 8);
+		sleep_ms(INTERVAL_MS / 8);
 	}
 }
 
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	common = shared_memory(sizeof(*common));
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (instance == 2) {
 		observe("instance 2, %s", getppid() == supervisor ? "supervised" : "orphaned");
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "calls") == 0) {
 		raise(SIGKILL);
 	}
-	sleep_ms(4 * INTERVAL);
+	sleep_ms(4 * INTERVAL_MS);
 	observe("alive after four intervals");
 	kill(helper, SIGKILL);
 	waitpid(helper, NULL, 0);

@@ -1,5 +1,5 @@
-/* A helper from before sam_register makes a daemon while an instance runs, and the instance leaves an orphan of its own:
- * helper_daemon. Only the orphan is the instance's. */
+/* While an instance runs, a helper forked before sam_register makes a daemon, and the instance makes an orphan. Only
+ * the orphan counts as left behind by the instance. */
 #include "observe.h"
 
 #include <sys/prctl.h>
@@ -9,16 +9,16 @@ struct shared {
 	volatile int wanted;
 };
 
+/* Stays until the supervisor has ended, so that the test leaves nothing behind. */
 static void stay(pid_t supervisor)
 {
-	/* Nothing stays behind the test. */
 	while (kill(supervisor, 0) == 0) {
 		sleep_ms(10);
 	}
 	_exit(0);
 }
 
-/* As daemon(3) does: its parent is gone when this returns. */
+/* Forks as daemon(3) does, so that the parent of the new process has exited when this returns. */
 static void make_orphan(volatile pid_t *pid, pid_t supervisor)
 {
 	pid_t middle = fork();
@@ -58,7 +58,7 @@ int main(void)
 		while (shared->daemon == 0 || shared->orphan == 0) {
 			sleep_ms(1);
 		}
-		sleep_ms(50); /* until both have lost their parents */
+		sleep_ms(50); /* until both have been reparented to the supervisor */
 		_exit(1);
 	}
 	observe("the helper's daemon: %s", kill(shared->daemon, 0) == 0 ? "there" : "gone");

@@ -1,4 +1,4 @@
-/* Holding another process, as a debugger does. */
+/* Functions that hold another process, as a debugger does. */
 #ifndef HOLD_H
 #define HOLD_H
 
@@ -6,12 +6,12 @@
 
 #include <sys/ptrace.h>
 
-/* Holds it for some time with no signal, neither now nor when it goes on: it cannot know that time has passed. */
+/* Holds a process for some time without any signal, so that it cannot know that time has passed. */
 static inline void hold(pid_t process, long ms)
 {
 	if (ptrace(PTRACE_SEIZE, process, NULL, NULL) != 0) {
 		if (errno != ESRCH) {
-			observe("left out: no process can be held here: %s", strerror(errno));
+			observe("left out: cannot trace a process: %s", strerror(errno));
 		}
 		return;
 	}
@@ -21,12 +21,12 @@ static inline void hold(pid_t process, long ms)
 	ptrace(PTRACE_DETACH, process, NULL, NULL);
 }
 
-/* Stops it by a signal of its own, as debuggers attach, and leaves after some time. */
+/* Stops a process by SIGSTOP, as debuggers do when they attach, and detaches after some time. */
 static inline void attach(pid_t process, long ms)
 {
 	if (ptrace(PTRACE_ATTACH, process, NULL, NULL) != 0) {
 		if (errno != ESRCH) {
-			observe("left out: no process can be held here: %s", strerror(errno));
+			observe("left out: cannot trace a process: %s", strerror(errno));
 		}
 		return;
 	}

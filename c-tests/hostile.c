@@ -1,7 +1,7 @@
-/* A supervisor that is root, and instances as nobody that do it what harm they can for some time; then one of them
- * falls silent, and the next one finds what they left:
- * hostile words SEED MS: they write rubbish to all memory they share with it, at random moments;
- * hostile signals SEED MS: they keep it busy with the signals and the children that they can give it. */
+/* A root supervisor, with instances as user nobody that do harm for some time. Then one of them falls silent, and the
+ * next instance checks what it finds:
+ * hostile words SEED MS: the instances write garbage to all shared memory at random moments
+ * hostile signals SEED MS: they flood the supervisor with signals and children */
 #include "observe.h"
 
 #include <fcntl.h>
@@ -11,16 +11,17 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define INTERVAL 100
+#define INTERVAL_MS 100
 #define PAGES 8
 #define NOBODY 65534
 
-/* What all instances know. */
+/* Memory shared by all processes of the test. */
 static struct {
-	long until;
+	long until_ms;
 	int hung;
 } *common;
 
+/* Returns a random number (xorshift). */
 static uint64_t random_state;
 
 static uint64_t any(void)
@@ -39,6 +40,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* Returns a word that may mean something on a page: a small number, a time, a time with flags, or anything. */
 static uint64_t any_word(void)
 {
 	uint64_t some = any();
@@ -57,12 +59,13 @@ static uint64_t any_word(void)
 	}
 }
 
-/* A mapping that is shared with the supervisor. */
+/* A mapping shared with the supervisor. */
 struct shared {
 	uint64_t *start;
 	size_t words;
 };
 
+/* Finds the mappings shared with the supervisor. */
 static int find_shared(struct shared *found)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -86,7 +89,7 @@ static int find_shared(struct shared *found)
 	return count;
 }
 
-/* The memory files that are shared with the supervisor, made longer and given holes. */
+/* Changes the memory files shared with the supervisor: size, holes, seals, content. */
 static void spoil_files(void)
 {
 	char path[64], target[128];
@@ -116,6 +119,7 @@ static void spoil_files(void)
 	}
 }
 
+/* Makes a random call. */
 static void call_something(void)
 {
 	static char data[10000];
@@ -145,11 +149,12 @@ static void call_something(void)
 	}
 }
 
+/* Writes garbage to shared memory until the time is over. */
 static void write_rubbish(void)
 {
 	struct shared shared[PAGES];
 
-	while (now_ms() < common->until) {
+	while (now_ms() < common->until_ms) {
 		struct timespec pause = {0, (long)(any() % 3000000)};
 		uint64_t left = any() % 60;
 		int count = find_shared(shared);
@@ -157,7 +162,7 @@ static void write_rubbish(void)
 		for (; left > 0; left--) {
 			const struct shared *target = &shared[any() % (uint64_t)count];
 
-			/* What means something is at the start. */
+			/* Most words with a meaning are among the first 16. */
 			target->start[any() % (any() % 4 == 0 ? target->words : 16)] = any_word();
 		}
 		if (any() % 4 == 0) {
@@ -170,14 +175,14 @@ static void write_rubbish(void)
 	}
 }
 
-/* Processes that end with their parent. */
+/* Repeats some work in a process that ends with its parent. */
 static void in_background(void (*work)(pid_t supervisor), pid_t supervisor)
 {
 	pid_t parent = getpid();
 
 	switch (fork()) {
 	case -1:
-		observe("no process for mischief");
+		observe("fork failed");
 		give_up();
 		break;
 	case 0:
@@ -189,7 +194,7 @@ static void in_background(void (*work)(pid_t supervisor), pid_t supervisor)
 	}
 }
 
-/* Any process may continue the others of its session. */
+/* Sends SIGCONT, which any process may send to the others of its session. */
 static void send_signals(pid_t supervisor)
 {
 	if (kill(supervisor, SIGCONT) != 0) {
@@ -198,7 +203,7 @@ static void send_signals(pid_t supervisor)
 	}
 }
 
-/* The supervisor gets a child that has ended already. */
+/* Makes a child of the supervisor that ends at once. */
 static void give_child(void)
 {
 	if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) {
@@ -215,7 +220,8 @@ static void stop_and_continue(pid_t supervisor)
 	(void)supervisor;
 }
 
-/* Somebody else in the same group: not to be signalled. Says in the end how busy the supervisor was. */
+/* Runs as another process of the group, which the supervisor must not signal. Prints in the end how much processor time
+ * the supervisor has used. */
 static void stand_by(pid_t supervisor)
 {
 	struct timespec pause = {0, 50000000};
@@ -249,7 +255,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	common = shared_memory(sizeof(*common));
-	common->until = now_ms() + atol(argv[3]);
+	common->until_ms = now_ms() + atol(argv[3]);
 	random_state = strtoull(argv[2], NULL, 10) * 2654435761u + 1;
 	switch (fork()) {
 	case -1:
@@ -257,7 +263,7 @@ int main(int argc, char **argv)
 	case 0:
 		stand_by(supervisor);
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_data_store(data, sizeof(data)));
 	MUST(sam_register(&instance));
 	if (common->hung) {
@@ -265,7 +271,7 @@ int main(int argc, char **argv)
 		char *room;
 
 		observe("instance after the hang");
-		/* Whatever they say, of data that is rubbish. */
+		/* The codes may be anything, because the data may be garbage. */
 		observe("# sam_data_getsize %d", (int)sam_data_getsize(&size));
 		room = size < (1 << 24) ? malloc(size + 1) : NULL;
 		if (room != NULL) {
@@ -281,10 +287,10 @@ int main(int argc, char **argv)
 		give_up();
 	}
 	if (kill(supervisor, 0) == 0) {
-		observe("nobody may signal root");
+		observe("user nobody may signal root");
 		give_up();
 	}
-	/* The warning may be any signal. */
+	/* The warning may be any signal, so ignore them all. */
 	for (number = 1; number < NSIG; number++) {
 		on_signal(number, SIG_IGN);
 	}
@@ -300,7 +306,7 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "words") == 0) {
 		write_rubbish();
-		/* The page as it was after sam_start, which is long ago; the rest stays as it is. */
+		/* Restore the control page as it was after sam_start, long ago. Leave the other memory as it is. */
 		for (i = 0; i < count; i++) {
 			if (memcmp(stopped[i], started[i], 4096) != 0) {
 				memcpy(before[i].start, started[i], 4096);
@@ -310,7 +316,7 @@ int main(int argc, char **argv)
 		in_background(send_signals, supervisor);
 		in_background(send_signals, supervisor);
 		in_background(stop_and_continue, supervisor);
-		while (now_ms() < common->until) {
+		while (now_ms() < common->until_ms) {
 			sam_hc_send();
 			give_child();
 		}

@@ -1,11 +1,11 @@
-/* The user of a terminal presses Ctrl-Z and continues, or presses Ctrl-C: job_control suspend|interrupt. */
+/* A user presses Ctrl-Z in a terminal and continues the job, or presses Ctrl-C: job_control suspend|interrupt. */
 #include "observe.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <termios.h>
 
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static volatile sig_atomic_t interrupts;
 
@@ -21,14 +21,14 @@ static void interrupted(int signal_number)
 	interrupts++;
 }
 
-/* The job: a supervised program in the terminal's foreground. */
+/* The job: a supervised program in the foreground of the terminal. */
 static int job(pid_t *program)
 {
 	unsigned int instance;
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -37,8 +37,8 @@ static int job(pid_t *program)
 	on_signal(SIGINT, interrupted);
 	MUST(sam_start());
 	*program = getpid();
-	for (i = 0; i < 100 && *program != 0; i++) { /* the shell puts 0 there when it is done */
-		sleep_ms(INTERVAL / 10);
+	for (i = 0; i < 100 && *program != 0; i++) { /* the shell stores 0 when it is done */
+		sleep_ms(INTERVAL_MS / 10);
 		MUST(sam_hc_send());
 	}
 	observe("alive, SIGINT: %d", (int)interrupts);
@@ -46,6 +46,7 @@ static int job(pid_t *program)
 	return 3;
 }
 
+/* The shell: starts the job, and types for the user. */
 static void shell(int terminal, int user, int suspend)
 {
 	volatile pid_t *program = shared_memory(sizeof(*program));
@@ -62,12 +63,12 @@ static void shell(int terminal, int user, int suspend)
 	}
 	setpgid(child, child);
 	if (tcsetpgrp(terminal, child) != 0) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	for (i = 0; i < 500 && *program == 0; i++) {
 		sleep_ms(10);
 	}
-	sleep_ms(INTERVAL / 2);
+	sleep_ms(INTERVAL_MS / 2);
 	if (write(user, suspend ? "\032" : "\003", 1) != 1) {
 		_exit(98);
 	}
@@ -78,10 +79,10 @@ static void shell(int terminal, int user, int suspend)
 			sleep_ms(10);
 		}
 		observe("instance stopped: %s", process_state(*program) == 'T' ? "yes" : "no");
-		sleep_ms(3 * INTERVAL);
+		sleep_ms(3 * INTERVAL_MS);
 		kill(-child, SIGCONT);
 	}
-	sleep_ms(2 * INTERVAL);
+	sleep_ms(2 * INTERVAL_MS);
 	*program = 0;
 	waitpid(child, &status, 0);
 	observe(WIFEXITED(status) ? "the job ended with %d" : "the job ended by signal %d",
@@ -100,13 +101,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (user < 0 || grantpt(user) != 0 || unlockpt(user) != 0 || (name = ptsname(user)) == NULL) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setsid();
-		shell(open(name, O_RDWR), user, strcmp(argv[1], "suspend") == 0); /* now the session's terminal */
+		shell(open(name, O_RDWR), user, strcmp(argv[1], "suspend") == 0); /* becomes the session's terminal */
 	}
 	waitpid(child, &status, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

@@ -1,20 +1,19 @@
-/* A hung instance is another user than its supervisor, which may not signal it, and some time later it may:
- * kill_refused. */
+/* A hung instance runs as another user, so its supervisor may not signal it. Some time later the supervisor may. */
 #include "observe.h"
 
-#define INTERVAL 100
+#define INTERVAL_MS 100
 #define NOBODY 65534
 
 int main(void)
 {
 	unsigned int instance;
 
-	/* The supervisor has no rights, and its instance can get them back. */
+	/* The supervisor runs without privileges, and the instance can regain them. */
 	if (setresuid(NOBODY, NOBODY, 0) != 0) {
 		leave_out("not root");
 	}
 	on_signal(SIGTERM, SIG_IGN);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -23,10 +22,10 @@ int main(void)
 		return 3;
 	}
 	if (setresuid(0, 0, 0) != 0) {
-		leave_out("not root again");
+		leave_out("cannot become root again");
 	}
 	MUST(sam_start());
-	sleep_ms(20 * INTERVAL); /* it should be dead by now, but nobody may kill it */
+	sleep_ms(20 * INTERVAL_MS); /* the supervisor has tried to kill this process by now, and may not */
 	say("lives\n");
 	if (setresuid(NOBODY, NOBODY, NOBODY) != 0) {
 		return 1;

@@ -1,7 +1,7 @@
-/* A heartbeat after the warning calls the kill off. */
+/* A heartbeat after the warning cancels the kill. */
 #include "observe.h"
 
-#define INTERVAL 500
+#define INTERVAL_MS 500
 
 static volatile sig_atomic_t warnings;
 
@@ -18,7 +18,7 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());
@@ -31,7 +31,7 @@ int main(void)
 	}
 	for (i = 0; i < 15; i++) {
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 5);
+		sleep_ms(INTERVAL_MS / 5);
 	}
 	observe("alive three intervals after the warning");
 	MUST(sam_stop());

@@ -1,10 +1,10 @@
-/* Program and supervisor are both stopped for a while, as by a suspended machine, or the supervisor alone:
- * late_supervisor both|supervisor. The program is as healthy as before. */
+/* Supervisor and instance are stopped for a while, as when the machine is suspended, or the supervisor alone:
+ * late_supervisor both|supervisor. The instance is healthy all the time. */
 #include "observe.h"
 
 #include <sys/prctl.h>
 
-#define INTERVAL 2000
+#define INTERVAL_MS 2000
 
 static void warned(int signal_number)
 {
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 	}
 	both = strcmp(argv[1], "both") == 0;
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -34,27 +34,27 @@ int main(int argc, char **argv)
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because its pid and the supervisor's may be reused after that. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 2; i++) {
 			if (both) {
 				kill(program, SIGSTOP);
-				sleep_ms(INTERVAL / 12); /* until the supervisor has seen its last heartbeat */
+				sleep_ms(INTERVAL_MS / 12); /* until the supervisor has seen the last heartbeat */
 			}
 			kill(supervisor, SIGSTOP);
-			sleep_ms(3 * INTERVAL);
+			sleep_ms(3 * INTERVAL_MS);
 			kill(supervisor, SIGCONT);
-			sleep_ms(INTERVAL / 4);
+			sleep_ms(INTERVAL_MS / 4);
 			if (both) {
 				kill(program, SIGCONT);
 			}
-			sleep_ms(INTERVAL);
+			sleep_ms(INTERVAL_MS);
 		}
 		_exit(0);
 	}
 	do {
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 12);
+		sleep_ms(INTERVAL_MS / 12);
 	} while (waitpid(stopper, NULL, WNOHANG) == 0);
 	observe("alive");
 	MUST(sam_stop());

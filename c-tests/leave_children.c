@@ -1,5 +1,5 @@
-/* The first two instances leave a child and an orphan grandchild behind. Each instance says how many of those that
- * the one before it left are still there, and whether a child from before sam_register is: leave_children. */
+/* Each instance leaves a child and an orphaned grandchild behind. The next instance prints how many of them are still
+ * there, and whether a child from before sam_register is. */
 #include "observe.h"
 
 #include <sys/prctl.h>
@@ -11,7 +11,7 @@ static int is_there(pid_t pid)
 	return kill(pid, 0) == 0;
 }
 
-/* Until somebody ends it. */
+/* Waits for SIGKILL. */
 static void stay(void)
 {
 	for (;;) {
@@ -28,7 +28,7 @@ int main(void)
 	int i, there = 0;
 
 	if (early == 0) {
-		/* With the supervisor. */
+		/* End with the supervisor. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != supervisor) {
 			_exit(0);
@@ -45,7 +45,7 @@ int main(void)
 	if (instance == 3) {
 		MUST(sam_stop());
 	}
-	/* Only SIGKILL ends them. */
+	/* The children inherit this, so that only SIGKILL ends them. */
 	on_signal(SIGTERM, SIG_IGN);
 	child = fork();
 	if (child == 0) {

@@ -1,4 +1,4 @@
-/* A thread that was started before sam_register stays in the supervisor, and calls sam there. */
+/* A thread started before sam_register stays in the supervisor, and makes calls there. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -74,7 +74,7 @@ int main(void)
 	}
 	for (i = 0; i < CALLS; i++) {
 		if (told->codes[i] == 0) {
-			observe("%s waits", names[i]);
+			observe("%s did not return", names[i]);
 			give_up();
 		}
 		if (told->codes[i] != CS_ERR_BAD_HANDLE) {

@@ -1,4 +1,4 @@
-/* Somebody wants to know why a program was restarted, and looks at what was written to its standard error. */
+/* Reads the supervisor's standard error for the reason of a restart. */
 #include "observe.h"
 
 #include <sys/prctl.h>
@@ -37,7 +37,7 @@ int main(void)
 		observe("%s, %s", strstr(text, "died of SIGKILL") ? "the loss" : "something else",
 			strstr(text, "restarted as instance 2") ? "the restart" : "something else");
 	} else {
-		observe("not a word");
+		observe("nothing in the log");
 	}
 	return 0;
 }

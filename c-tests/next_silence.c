@@ -1,7 +1,7 @@
-/* Warned, then a late heartbeat, then silence again. */
+/* A warning, a late heartbeat, and a second silence. */
 #include "observe.h"
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 static volatile sig_atomic_t warnings;
 
@@ -17,7 +17,7 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

@@ -1,4 +1,4 @@
-/* Without an interval silence is no matter, only death counts: no_limit INTERVAL. */
+/* Without an interval there is no deadline: only a death leads to a restart: no_limit INTERVAL. */
 #include "observe.h"
 
 static void warned(int signal_number)

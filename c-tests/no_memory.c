@@ -1,4 +1,4 @@
-/* There is no memory for a copy of what the administrator has set: the value is refused, and the program goes on. */
+/* The library cannot allocate a copy of a setting: the call fails, and a later call succeeds. */
 #include "observe.h"
 
 #include <sys/resource.h>

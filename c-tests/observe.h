@@ -1,4 +1,4 @@
-/* What the programs in this folder share: saying what they saw, one line at a time. */
+/* Functions shared by the programs in this folder. */
 #ifndef OBSERVE_H
 #define OBSERVE_H
 
@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* One write per line, so that lines of several processes never mix. A line that begins with '#' is a note with what
- * differs from run to run: a pid, a time. */
+/* Prints a line with one write(2), so that lines of several processes do not mix. A line that begins with '#' is a note
+ * with a value that differs from run to run, such as a pid or a time. */
 static inline void observe(const char *format, ...)
 {
 	char line[1024];
@@ -36,7 +36,7 @@ static inline void observe(const char *format, ...)
 	}
 }
 
-/* For signal handlers: the line ends with its own newline. */
+/* Prints text from a signal handler. `line` includes the newline. */
 static inline void say(const char *line)
 {
 	int saved = errno;
@@ -47,6 +47,7 @@ static inline void say(const char *line)
 	errno = saved;
 }
 
+/* Returns CLOCK_MONOTONIC in ms. */
 static inline long now_ms(void)
 {
 	struct timespec now;
@@ -55,7 +56,7 @@ static inline long now_ms(void)
 	return now.tv_sec * 1000L + now.tv_nsec / 1000000L;
 }
 
-/* Sleeps the whole time, whatever signals arrive. */
+/* Sleeps for the whole time, also if signals arrive. */
 static inline void sleep_ms(long ms)
 {
 	struct timespec left = {ms / 1000, ms % 1000 * 1000000L};
@@ -64,21 +65,21 @@ static inline void sleep_ms(long ms)
 	}
 }
 
-/* Says nothing to sam for so long that it must act; a program that gets past this is no longer supervised. */
+/* Stays silent until the supervisor kills the instance. Returns after 30 s, in which case the test fails. */
 static inline void hang(void)
 {
 	sleep_ms(30000);
-	say("nobody ended the hang\n");
+	say("the supervisor did not end the hang\n");
 }
 
-/* Ends a test program from any state, without a restart. */
+/* Ends the program from any state, without a restart. */
 static inline void give_up(void)
 {
 	sam_finalize();
 	_exit(99);
 }
 
-/* Ends a test program that cannot do here what it is for. */
+/* Ends a program that cannot run on this machine. */
 static inline void leave_out(const char *why)
 {
 	observe("left out: %s: %s", why, strerror(errno));
@@ -86,6 +87,7 @@ static inline void leave_out(const char *why)
 	_exit(77);
 }
 
+/* Gives up if a call failed. */
 static inline void must(cs_error_t code, const char *call)
 {
 	if (code != CS_OK) {
@@ -105,7 +107,7 @@ static inline void on_signal(int signal_number, void (*handler)(int))
 	sigaction(signal_number, &action, NULL);
 }
 
-/* Memory that all instances and the supervisor see, for what one instance has to tell the next outside sam. */
+/* Returns memory that the supervisor and all instances share, for the test's own records. */
 static inline void *shared_memory(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -116,7 +118,7 @@ static inline void *shared_memory(size_t size)
 	return memory;
 }
 
-/* What /proc/PID/stat says behind the name, put into `line`. NULL: there is no such process. */
+/* Reads /proc/PID/stat into `line`, and returns the part after the program's name. NULL: there is no such process. */
 static inline const char *process_stat(pid_t process, char line[1024])
 {
 	char path[32];
@@ -135,7 +137,7 @@ static inline const char *process_stat(pid_t process, char line[1024])
 	return end == NULL ? NULL : end + 2;
 }
 
-/* The state of a process: S for asleep, T for stopped. '-': there is none. */
+/* Returns the state of a process: S for sleeping, T for stopped, '-' if there is no such process. */
 static inline char process_state(pid_t process)
 {
 	char line[1024];
@@ -144,7 +146,7 @@ static inline char process_state(pid_t process)
 	return stat == NULL ? '-' : stat[0];
 }
 
-/* The processor time that a process has used. -1: there is none. */
+/* Returns the processor time that a process has used, in ms, or -1 if there is no such process. */
 static inline long processor_ms(pid_t process)
 {
 	char line[1024];

@@ -1,5 +1,6 @@
-/* The supervisor is killed: orphan keep|drop [callback|prompt]. drop: root's rights are given up first. callback: after
- * the start, and the library sends the heartbeats; prompt: the same, and the supervisor is killed at once. */
+/* The supervisor is killed: orphan keep|drop [callback|prompt]. drop: the instance drops root's privileges first.
+ * callback: the library sends the heartbeats, and the privileges are dropped after sam_start. prompt: as callback, and
+ * the supervisor is killed at once. */
 #include "observe.h"
 
 static volatile sig_atomic_t terminated;
@@ -23,7 +24,7 @@ static void broken_pipe(int signal_number)
 	say("SIGPIPE\n");
 }
 
-/* A process that keeps its rights and kills the supervisor when told. */
+/* Forks a process that keeps its privileges, and kills the supervisor on request. Returns the pipe for the request. */
 static int killer(pid_t supervisor)
 {
 	int ends[2];
@@ -46,11 +47,11 @@ static int killer(pid_t supervisor)
 static void give_up_rights(void)
 {
 	if (setgid(65534) != 0 || setuid(65534) != 0) {
-		leave_out("only root has rights to give up");
+		leave_out("cannot drop root's privileges");
 	}
 }
 
-/* Waits until the callback was called `more` times more. */
+/* Waits until the callback has been called `more` times. */
 static void await_calls(int more)
 {
 	int start = calls, i;
@@ -95,14 +96,14 @@ int main(int argc, char **argv)
 	for (i = 0; i < 150 && !terminated; i++) {
 		sleep_ms(10);
 	}
-	/* A second one would come with the first, or when the library's thread looks the next time. */
+	/* A second SIGTERM would arrive with the first, or at the next check of the callback thread. */
 	if (callback) {
 		await_calls(2);
 	} else {
 		sleep_ms(100);
 	}
 	if (terminated < 2) {
-		observe(terminated ? "SIGTERM" : "the instance lives on unwatched");
+		observe(terminated ? "SIGTERM" : "the instance lives on unsupervised");
 	} else {
 		observe("SIGTERM, %d times", (int)terminated);
 	}

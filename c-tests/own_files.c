@@ -1,4 +1,4 @@
-/* A program closes every descriptor and opens files of its own in their place: they are its own. */
+/* Closes every descriptor, and opens its own files under the same numbers. The library must leave the files alone. */
 #include "observe.h"
 
 #include <setjmp.h>
@@ -6,7 +6,7 @@
 
 #define FIRST 3
 #define LAST 40
-#define INTERVAL 1000
+#define INTERVAL_MS 1000
 
 static sigjmp_buf out_of_a_call;
 
@@ -16,7 +16,7 @@ static void no_answer(int signal_number)
 	siglongjmp(out_of_a_call, 1);
 }
 
-/* The C library waits for an answer to its bytes: give it a second. */
+/* Stores with a time limit of 1 s, because corosync's libsam waits for an answer to the data. */
 static cs_error_t store(const void *data, size_t size)
 {
 	volatile cs_error_t code = CS_ERR_TIMEOUT;
@@ -38,7 +38,7 @@ int main(void)
 	int i, touched = 0;
 
 	on_signal(SIGALRM, no_answer);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	strcpy(stored, "before");
 	MUST(sam_data_store(stored, 8));
 	MUST(sam_register(&instance));

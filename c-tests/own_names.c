@@ -1,12 +1,12 @@
-/* A program that defines functions with names of the C library's, for something else. */
+/* Defines functions with names of functions of the C library. */
 #include <corosync/sam.h>
 
 #include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
-/* Names that C leaves to the program, and that are this program's business alone. What a library must find in the C
- * library even so is not among them: memory, threads, fork, sigaction. */
+/* Names that the C standard leaves to the program. Names that a library must find in the C library are not among them:
+ * memory, threads, fork, sigaction. */
 #define NAMES(X) \
 	X(accept) X(alarm) X(basename) X(bind) X(chdir) X(clock_nanosleep) X(clone) X(close) X(closedir) X(close_range) \
 	X(connect) X(daemon) X(dirfd) X(dirname) X(dup) X(dup2) X(dup3) X(epoll_wait) X(err) X(error) \
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 		long eight_seconds[2] = {8, 0};
 
 		syscall(SYS_nanosleep, eight_seconds, NULL);
-		say("nobody ended the hang\n");
+		say("the supervisor did not end the hang\n");
 		break;
 	}
 	default: {

@@ -1,37 +1,37 @@
-/* A program whose children are in another PID namespace than itself: pid_namespace new|existing
- * new: the first instance is process 1 of it; existing: another process is. */
+/* The children of the program are in another PID namespace than the program: pid_namespace new|existing. In a new
+ * namespace the first instance is process 1, in an existing one another process is. */
 #include "observe.h"
 
 #include <sched.h>
 #include <sys/prctl.h>
 
-#define INTERVAL 1500
+#define INTERVAL_MS 1500
 
 int main(int argc, char **argv)
 {
 	unsigned int instance = 0;
 	cs_error_t result;
-	long until;
+	long until_ms;
 
 	if (argc != 2) {
 		return 2;
 	}
 	if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) {
-		leave_out("no new PID namespace");
+		leave_out("cannot make a PID namespace");
 	}
 	if (strcmp(argv[1], "existing") == 0) {
 		switch (fork()) {
 		case -1:
-			leave_out("no process in the new PID namespace");
+			leave_out("cannot fork into the new PID namespace");
 			break;
 		case 0:
-			/* Process 1, until the supervisor ends. */
+			/* Process 1 of the namespace, which lives until the supervisor ends. */
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			sleep_ms(60000);
 			_exit(0);
 		}
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	result = sam_register(&instance);
 	if (result != CS_OK) {
 		observe("the program's code runs in the supervisor: sam_register: %d", (int)result);
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	}
 	observe("instance %u", instance);
 	MUST(sam_start());
-	for (until = now_ms() + 4 * INTERVAL; now_ms() < until; sleep_ms(INTERVAL / 8)) {
+	for (until_ms = now_ms() + 4 * INTERVAL_MS; now_ms() < until_ms; sleep_ms(INTERVAL_MS / 8)) {
 		MUST(sam_hc_send());
 	}
 	observe("alive after four intervals");

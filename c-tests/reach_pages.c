@@ -1,8 +1,8 @@
-/* A supervisor that is root, and an instance as nobody that looks for pages of the supervisor which it was not given:
- * beyond the end of its mappings (mremap and remap_file_pages), through /proc, through descriptors.
- * reach_pages forge: writes to them what sam-status shows, until the test ends it;
- * reach_pages revive: a process that outlives the first instance sends the heartbeats of the second, which hangs;
- * reach_pages release: with a spare that waits, releases it beside the first instance. */
+/* A root supervisor, and an instance as user nobody that looks for pages of the supervisor which it was not given:
+ * beyond the end of its mappings (mremap(2), remap_file_pages(2)), through /proc, and through descriptors.
+ * reach_pages forge: writes to them what sam-status shows, until the test ends it
+ * reach_pages revive: a process that outlives the first instance sends the heartbeats of the second, which hangs
+ * reach_pages release: releases the warm spare beside the first instance */
 #include "observe.h"
 
 #include <dirent.h>
@@ -13,11 +13,11 @@
 #include <sys/syscall.h>
 
 #define NOBODY 65534
-#define INTERVAL 300
+#define INTERVAL_MS 300
 #define MOST 256
 #define FILE_PAGES 256
 
-/* Shared by all processes of the test. */
+/* Memory shared by all processes of the test. */
 static struct {
 	int over;
 	pid_t first;
@@ -25,13 +25,13 @@ static struct {
 
 static size_t page_size;
 
-/* Pages of the supervisor that were reached. */
+/* The pages of the supervisor that were reached. */
 static volatile char *reached[MOST];
 static int count;
 
 static int wake_pipe[2];
 
-/* Asks the kernel, which answers with an error where the process would get SIGBUS. */
+/* Returns true if a page exists. The kernel reads it, and answers with an error where this process would get SIGBUS. */
 static int is_there(const volatile char *page)
 {
 	char byte;
@@ -47,11 +47,11 @@ static void add(volatile char *page, const char *way)
 	}
 }
 
-/* All pages of the file behind a mapping, but for those mapped there already. */
+/* Adds all pages of the file behind a mapping, except those mapped by it. */
 static void look_beyond(char *start, size_t length, size_t offset)
 {
 	size_t own = offset / page_size, pages = length / page_size, i;
-	/* With a length of 0 the kernel makes another mapping of the same pages, as large as asked for. */
+	/* With an old size of 0, mremap(2) makes a second mapping of the same pages, of any size. */
 	char *more = mremap(start, 0, page_size * FILE_PAGES, MREMAP_MAYMOVE);
 
 	if (more == MAP_FAILED) {
@@ -79,7 +79,8 @@ static void look_beyond(char *start, size_t length, size_t offset)
 	}
 }
 
-/* What the library shares: not the page of this test. The store's files are the instance's to read and write. */
+/* Looks beyond the library's shared mappings. Skips the test's own page, and the data store, which the instance may
+ * use. */
 static void look_beyond_mappings(void)
 {
 	struct {
@@ -115,7 +116,7 @@ static void look_beyond_mappings(void)
 	}
 }
 
-/* Every page of the memory files in a folder of /proc, but for those of the store. */
+/* Adds the first page of each memory file in a folder of /proc, except the data store. */
 static void look_through(const char *folder, const char *way)
 {
 	DIR *entries = opendir(folder);
@@ -167,7 +168,7 @@ static void look_everywhere(pid_t supervisor)
 static void become_nobody(void)
 {
 	if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
-		leave_out("only root can have instances that are not");
+		leave_out("cannot drop root's privileges");
 	}
 }
 
@@ -179,7 +180,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* The name of the program on a status page: word 16 is its length. */
+/* Writes another program name to status pages. Word 16 is the length of the name. */
 static void forge(void)
 {
 	int i;
@@ -187,14 +188,14 @@ static void forge(void)
 	for (i = 0; i < count; i++) {
 		volatile uint64_t *words = (volatile uint64_t *)reached[i];
 
-		if (words[0] >> 8 == 0x73616d2d737420) { /* "sam-st ", and the number of the layout */
+		if (words[0] >> 8 == 0x73616d2d737420) { /* "sam-st " and the version of the layout */
 			words[16] = 6;
 			memcpy((void *)(uintptr_t)&words[17], "forged", 6);
 		}
 	}
 }
 
-/* The first word of a control page is the last heartbeat. */
+/* Stores heartbeats. The first word of a control page is the last heartbeat. */
 static void send_heartbeats(void)
 {
 	int i;
@@ -204,7 +205,7 @@ static void send_heartbeats(void)
 	}
 }
 
-/* Sets every word, and wakes whoever waits for it. */
+/* Sets every word that is 0, and wakes the process that waits for it. */
 static void set_all_words(void)
 {
 	size_t words = 4096 / sizeof(uint32_t), word;
@@ -222,7 +223,7 @@ static void set_all_words(void)
 	}
 }
 
-/* Another child of the supervisor, which sleeps. */
+/* Returns true if the supervisor has another child that sleeps, which is the spare. */
 static int has_spare(pid_t supervisor)
 {
 	char path[64];
@@ -245,7 +246,7 @@ int main(int argc, char **argv)
 {
 	pid_t supervisor = getpid();
 	unsigned int instance;
-	long until;
+	long until_ms;
 
 	if (argc != 2) {
 		return 2;
@@ -255,7 +256,7 @@ int main(int argc, char **argv)
 	if (pipe(wake_pipe) != 0) {
 		return 2;
 	}
-	MUST(sam_initialize(strcmp(argv[1], "revive") == 0 ? INTERVAL : 0, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(strcmp(argv[1], "revive") == 0 ? INTERVAL_MS : 0, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (common->first != 0 && kill(common->first, 0) == 0) {
 		observe("instance %u runs beside the first as user %d", instance, (int)getuid());
@@ -278,14 +279,14 @@ int main(int argc, char **argv)
 		give_up();
 	}
 	if (strcmp(argv[1], "revive") == 0) {
-		/* Ends with the test. */
+		/* This process ends with the test. */
 		if (fork() == 0) {
 			become_nobody();
-			for (until = now_ms() + 20000; !common->over && now_ms() < until; sleep_ms(20)) {
+			for (until_ms = now_ms() + 20000; !common->over && now_ms() < until_ms; sleep_ms(20)) {
 				if (kill(supervisor, 0) != 0 && errno == ESRCH) {
 					break;
 				}
-				/* Those that come later are new pages. */
+				/* Look once, because later instances get new pages. */
 				if (count == 0) {
 					look_beyond_mappings();
 				}
@@ -294,12 +295,12 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		become_nobody();
-		sleep_ms(INTERVAL / 2);
+		sleep_ms(INTERVAL_MS / 2);
 		raise(SIGKILL);
 	}
 	become_nobody();
-	for (until = now_ms() + 20000; strcmp(argv[1], "release") == 0 && !has_spare(supervisor); sleep_ms(5)) {
-		if (now_ms() > until) {
+	for (until_ms = now_ms() + 20000; strcmp(argv[1], "release") == 0 && !has_spare(supervisor); sleep_ms(5)) {
+		if (now_ms() > until_ms) {
 			observe("no spare");
 			give_up();
 		}

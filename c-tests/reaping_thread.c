@@ -1,5 +1,5 @@
-/* Threads from before sam_register reap every child of the supervisor, and instances crash: reaping_thread
- * [descriptors]. With an argument the supervisor can open no descriptor from the first crash on. */
+/* Threads from before sam_register reap every child of the supervisor while instances crash: reaping_thread
+ * [descriptors]. With an argument, the supervisor can open no descriptor after the first crash. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 	int i, status;
 
 	if (program > 0) {
-		/* 255: a thread took the last status, too. */
+		/* The status is 255 if a thread has also reaped the last instance. */
 		waitpid(program, &status, 0);
 		return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 255) ? 0 : 1;
 	}
@@ -45,13 +45,13 @@ int main(int argc, char **argv)
 		struct rlimit none = {3, 3};
 
 		if (argc > 1 && instance == 1 && prlimit(supervisor, RLIMIT_NOFILE, &none, NULL) != 0) {
-			leave_out("no limit can be set");
+			leave_out("cannot set a limit");
 		}
 		(void)argv;
-		sleep_ms(20); /* long enough for the supervisor to wait for its end */
+		sleep_ms(20); /* until the supervisor waits for the end of the instance */
 		raise(SIGSEGV);
 	}
-	observe("the supervisor is %s", processor_ms(supervisor) < 5000 ? "at rest" : "busy");
+	observe("the supervisor is %s", processor_ms(supervisor) < 5000 ? "idle" : "busy");
 	*done = 1;
 	MUST(sam_stop());
 	return 0;

@@ -1,4 +1,4 @@
-/* sam_register returns in a new process, the instance; the caller's pid stays with its parent, the supervisor. */
+/* sam_register returns in a new process, the instance. The calling process becomes the supervisor and keeps its pid. */
 #include "observe.h"
 
 int main(int argc, char **argv)

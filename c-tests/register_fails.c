@@ -1,4 +1,4 @@
-/* sam_register cannot make the first instance. */
+/* sam_register cannot fork the first instance. */
 #include "observe.h"
 
 #include <sys/resource.h>
@@ -9,7 +9,8 @@ int main(void)
 	struct rlimit was, none;
 	cs_error_t code;
 
-	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) { /* root may fork beyond the limit */
+	/* RLIMIT_NPROC does not bind root (getrlimit(2)). */
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
 		return 2;
 	}
 	getrlimit(RLIMIT_NPROC, &was);

@@ -1,5 +1,5 @@
-/* An instance that goes while started comes again from sam_register, with its memory as it was there:
- * restart INTERVAL exit|signal NUMBER. */
+/* An instance that ends while started is restarted from sam_register, with its memory as it was there: restart INTERVAL
+ * exit|signal NUMBER. */
 #include "observe.h"
 
 int main(int argc, char **argv)

@@ -1,13 +1,14 @@
-/* An instance writes rubbish over all memory it shares with its supervisor, then falls silent:
- * scribble zeros|ones|random|future0..future3 leave|restart, with restart to stop and start once more before that. */
+/* An instance writes garbage over all memory shared with its supervisor, then falls silent: scribble
+ * zeros|ones|random|future0..future3 leave|restart. With restart it calls sam_stop and sam_start in between. */
 #include "observe.h"
 
 #include <inttypes.h>
 #include <stdint.h>
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 #define MAPPINGS 16
 
+/* Returns the next word of a pattern. */
 static uint64_t word(const char *pattern)
 {
 	static uint64_t random;
@@ -29,10 +30,11 @@ static uint64_t word(const char *pattern)
 		random ^= random << 17;
 		return random;
 	}
-	/* times to come, with whatever the lowest bits may stand for */
+	/* a time in the future, with any of the flags that the lowest bits may be */
 	return in_an_hour << 2 | (uint64_t)(pattern[strlen(pattern) - 1] - '0');
 }
 
+/* Writes the pattern over all shared mappings. Returns their number. */
 static int scribble(const char *pattern)
 {
 	uint64_t *start[MAPPINGS], *end[MAPPINGS], *at;
@@ -64,7 +66,7 @@ static long supervisor_ms(void)
 	long ms = processor_ms(getppid());
 
 	if (ms < 0) {
-		observe("no processor time of the supervisor");
+		observe("cannot read the processor time of the supervisor");
 	}
 	return ms;
 }
@@ -74,12 +76,12 @@ int main(int argc, char **argv)
 	static char data[4096];
 	unsigned int instance;
 	size_t size = 0;
-	long before;
+	long before_ms;
 
 	if (argc != 3) {
 		return 2;
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_data_store("data", 5));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
@@ -98,14 +100,14 @@ int main(int argc, char **argv)
 		give_up();
 	}
 	if (strcmp(argv[2], "restart") == 0) {
-		/* Both may say CS_ERR_LIBRARY: to the instance, the rubbish may mean that its supervisor is gone. */
+		/* Both calls may return CS_ERR_LIBRARY, because the garbage may mean that the supervisor has ended. */
 		observe("# sam_stop %d", (int)sam_stop());
 		observe("# sam_start %d", (int)sam_start());
 	}
 	observe("scribbled");
-	before = supervisor_ms();
-	sleep_ms(10 * INTERVAL);
-	observe("not killed, supervisor %s", supervisor_ms() - before > 5 * INTERVAL ? "busy" : "idle");
+	before_ms = supervisor_ms();
+	sleep_ms(10 * INTERVAL_MS);
+	observe("not killed, supervisor %s", supervisor_ms() - before_ms > 5 * INTERVAL_MS ? "busy" : "idle");
 	raise(SIGKILL);
 	return 98;
 }

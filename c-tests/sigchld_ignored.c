@@ -1,4 +1,4 @@
-/* A program that ignores SIGCHLD ends, in its last instance, with 7. */
+/* The last instance of a program that ignores SIGCHLD exits with 7. */
 #include "observe.h"
 
 int main(void)

@@ -1,4 +1,4 @@
-/* A signal for the pid that init knows, the supervisor's: signal_supervisor NUMBER handled|default. */
+/* A signal is sent to the supervisor, whose pid the service manager knows: signal_supervisor NUMBER handled|default. */
 #include "observe.h"
 
 static pid_t supervisor;
@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 		sleep_ms(10);
 	}
 	if (getppid() != supervisor) {
-		observe("the instance lives on unwatched");
+		observe("the instance lives on unsupervised");
 	}
 	return 6;
 }

@@ -1,4 +1,4 @@
-/* Every instance has the signal mask and dispositions the program had when it called sam_register. */
+/* Every instance has the signal mask and dispositions that the program had when it called sam_register. */
 #include "observe.h"
 
 static void handler(int signal_number)
@@ -6,7 +6,8 @@ static void handler(int signal_number)
 	(void)signal_number;
 }
 
-static void show(const char *who)
+/* Prints the blocked signals and the changed dispositions. */
+static void show(const char *when)
 {
 	char list[512] = "";
 	int number;
@@ -16,7 +17,7 @@ static void show(const char *who)
 		sigset_t blocked;
 
 		if (number == 32 || number == 33) {
-			continue; /* the C library's own */
+			continue; /* reserved for the C library (signal(7)) */
 		}
 		sigprocmask(SIG_SETMASK, NULL, &blocked);
 		if (sigismember(&blocked, number)) {
@@ -30,7 +31,7 @@ static void show(const char *who)
 							       : "handled by another");
 		}
 	}
-	observe("%s:%s", who, list);
+	observe("%s:%s", when, list);
 }
 
 int main(void)
@@ -40,7 +41,7 @@ int main(void)
 	int number;
 
 	for (number = 1; number < NSIG; number++) {
-		on_signal(number, SIG_DFL); /* a shell may have left some ignored */
+		on_signal(number, SIG_DFL); /* the caller may have set some to be ignored */
 	}
 	on_signal(SIGINT, handler);
 	on_signal(SIGPIPE, SIG_IGN);

@@ -1,7 +1,7 @@
-/* Signals that reach the spare are not for the instance that it becomes: spare_signals. Needs SAM_STANDBY=1. */
+/* Signals sent to the warm spare do not reach the instance that it becomes. Needs SAM_STANDBY=1. */
 #include "observe.h"
 
-/* The first child of `parent` that is not `other`, or 0. */
+/* Returns the first child of `parent` other than `other`, or 0. */
 static pid_t child_beside(pid_t parent, pid_t other)
 {
 	char path[64];
@@ -12,7 +12,7 @@ static pid_t child_beside(pid_t parent, pid_t other)
 	sprintf(path, "/proc/%ld/task/%ld/children", (long)parent, (long)parent);
 	file = fopen(path, "r");
 	if (file == NULL) {
-		leave_out("the kernel does not list children");
+		leave_out("this kernel does not list children");
 	}
 	while (found == 0 && fscanf(file, "%ld", &pid) == 1) {
 		found = pid == other ? 0 : (pid_t)pid;
@@ -44,9 +44,9 @@ int main(void)
 		spare = child_beside(getppid(), getpid());
 	}
 	if (spare == 0) {
-		leave_out("there is no spare");
+		leave_out("the supervisor has no spare");
 	}
-	sleep_ms(100); /* the spare has just been forked, and blocks signals */
+	sleep_ms(100); /* until the spare, just forked, waits with signals blocked */
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		kill(spare, numbers[i]);
 	}

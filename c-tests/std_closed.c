@@ -1,4 +1,4 @@
-/* A program without stdin, stdout and stderr, as some daemons are: what it writes there by accident goes nowhere. */
+/* A program closes stdin, stdout and stderr, as some daemons do. Its stray writes to them must reach nothing. */
 #include "observe.h"
 
 #include <fcntl.h>
@@ -8,7 +8,7 @@ int main(void)
 	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 100);
 	char data[16] = "";
 	unsigned int instance;
-	int accidents = 0, i;
+	int stray_writes = 0, i;
 
 	for (i = 0; i < 3; i++) {
 		close(i);
@@ -17,7 +17,7 @@ int main(void)
 	MUST(sam_data_store("kept", 5));
 	MUST(sam_register(&instance));
 	for (i = 0; i < 3; i++) {
-		accidents += write(i, "accident", 8) != -1;
+		stray_writes += write(i, "accident", 8) != -1;
 	}
 	MUST(sam_start());
 	if (instance == 1) {
@@ -26,6 +26,6 @@ int main(void)
 	MUST(sam_data_restore(data, sizeof(data)));
 	MUST(sam_stop());
 	dup2(out, STDOUT_FILENO);
-	observe("instance %u: %d accidents, %s", instance, accidents, data);
+	observe("instance %u: %d stray writes, %s", instance, stray_writes, data);
 	return 0;
 }

@@ -1,10 +1,10 @@
 /*
- * Does what it is told, one line of standard input at a time, and says what came of it:
+ * Executes commands, one line of standard input at a time, and prints their results:
  *
  *   <CLOCK_MONOTONIC in ms> <pid> <command> <result>
  *
- * Every instance reads from the same input, so whoever writes there speaks to the one that runs now. What it does
- * with warnings: "note" ignores them, "obey" stops health checking, "leave" exits.
+ * All instances read the same input, so a command goes to the instance that runs at that time. Reactions to warnings:
+ * "note" prints them, "obey" stops health checking, "leave" exits.
  */
 #include <corosync/sam.h>
 #include <errno.h>
@@ -59,7 +59,7 @@ static int healthy(void)
 	return 0;
 }
 
-/* One byte at a time: what follows this line belongs to whoever reads next. */
+/* Reads one byte at a time, because the rest of the input is for the next reader. */
 static int next_line(char *line, size_t size)
 {
 	size_t length = 0;
@@ -83,6 +83,7 @@ static void handle(const char *line, int number, void (*handler)(int))
 	say(line, signal(number, handler) != SIG_ERR);
 }
 
+/* Executes a command. */
 static void carry_out(const char *line)
 {
 	int number = 0, policy = 0;

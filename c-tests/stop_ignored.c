@@ -1,8 +1,8 @@
-/* The program ignores a stop signal that its supervisor gets, and is stopped by SIGSTOP much later: stop_ignored NUMBER.
- * That is a hang like any other. */
+/* The program ignores a stop signal that is sent to its supervisor, and is stopped by SIGSTOP much later, which counts
+ * as a hang: stop_ignored NUMBER. */
 #include "observe.h"
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 int main(int argc, char **argv)
 {
@@ -15,7 +15,7 @@ int main(int argc, char **argv)
 	}
 	number = atoi(argv[1]);
 	on_signal(number, SIG_IGN);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 		return 3;
 	}
 	kill(supervisor, number);
-	for (i = 0; i < 100; i++) { /* 1.5 s or more: beyond what could be an answer to that signal */
+	for (i = 0; i < 100; i++) { /* 1.5 s or more, so that SIGSTOP cannot be a reaction to the signal */
 		sleep_ms(15);
 		MUST(sam_hc_send());
 	}

@@ -1,8 +1,8 @@
-/* A hung instance handles the signal for a hang and takes its leave: stop_in_abort stop|finalize. Needs
+/* A hung instance stops or finalizes in the handler of the hang signal: stop_in_abort stop|finalize. Needs
  * SAM_HANG_SIGNAL=ABRT. */
 #include "observe.h"
 
-#define INTERVAL 200
+#define INTERVAL_MS 200
 
 static int finalizes;
 
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 	finalizes = strcmp(argv[1], "finalize") == 0;
 	on_signal(SIGTERM, SIG_IGN);
 	on_signal(SIGABRT, on_abort);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());

@@ -1,7 +1,7 @@
-/* sam_stop in the warning handler calls the recovery off. */
+/* sam_stop in the warning handler cancels the recovery. */
 #include "observe.h"
 
-#define INTERVAL 300
+#define INTERVAL_MS 300
 
 static void warned(int signal_number)
 {
@@ -14,10 +14,10 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	MUST(sam_start());
-	sleep_ms(5 * INTERVAL);
+	sleep_ms(5 * INTERVAL_MS);
 	observe("instance %u: alive", instance);
 	return 3;
 }

@@ -1,9 +1,9 @@
-/* An instance is stopped by a signal and continued soon, or never: stopped_instance short|long. */
+/* An instance is stopped by a signal, and continued soon or not at all: stopped_instance short|long. */
 #include "observe.h"
 
 #include <sys/prctl.h>
 
-#define INTERVAL 2400
+#define INTERVAL_MS 2400
 
 static void warned(int signal_number)
 {
@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {
@@ -29,26 +29,26 @@ int main(int argc, char **argv)
 	}
 	MUST(sam_start());
 	if (strcmp(argv[1], "long") == 0) {
-		raise(SIGSTOP); /* what warns it waits until somebody continues it: nobody does */
-		observe("nobody ended the stop");
+		raise(SIGSTOP); /* the warning stays pending, because no process sends SIGCONT */
+		observe("the supervisor did not kill the stopped instance");
 		return 1;
 	}
 	program = getpid();
 	stopper = fork();
 	if (stopper == 0) {
-		/* With the instance: its pid, and that of the supervisor, may then be that of any process. */
+		/* End with the instance, because its pid and the supervisor's may be reused after that. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < 12; i++) {
 			kill(program, SIGSTOP);
-			sleep_ms(INTERVAL / 8);
+			sleep_ms(INTERVAL_MS / 8);
 			kill(program, SIGCONT);
-			sleep_ms(INTERVAL / 8);
+			sleep_ms(INTERVAL_MS / 8);
 		}
 		_exit(0);
 	}
 	do {
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL / 20);
+		sleep_ms(INTERVAL_MS / 20);
 	} while (waitpid(stopper, NULL, WNOHANG) == 0);
 	observe("alive after three intervals");
 	MUST(sam_stop());

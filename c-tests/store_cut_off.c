@@ -1,4 +1,4 @@
-/* Instances that die in the middle of a store: the next one reads the data whole, new or old. */
+/* Instances die in the middle of a store. The next instance must read whole data, new or old. */
 #include "observe.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* Data lies in pages that a handler of SIGSEGV makes accessible when they are touched, and the handler stores, too: faults
- * of the application's own memory reach its handler inside sam_data_store and sam_data_restore. */
+/* The data lies in pages that a SIGSEGV handler makes accessible on the first access. The handler also stores data.
+ * Faults in the application's memory inside sam_data_store and sam_data_restore must reach the handler. */
 #include "observe.h"
 
 #define SMALL ((size_t)3 << 12)
@@ -39,11 +39,12 @@ static void store_and_restore(size_t size)
 	memset(memory, (int)(size >> 12), size);
 	protect();
 	MUST(sam_data_store(memory, size));
-	observe("%d pages stored, %s", (int)(size >> 12), faults == (int)(size / page) ? "each after a fault" : "strange");
+	observe("%d pages stored, %s", (int)(size >> 12),
+		faults == (int)(size / page) ? "each after a fault" : "not each after a fault");
 	memset(memory, 0, size);
 	MUST(sam_data_getsize(&found));
 	protect();
-	faults = 2; /* The handler leaves the store alone. */
+	faults = 2; /* The handler does not store from here on. */
 	MUST(sam_data_restore(memory, size));
 	for (i = 0; i < size && memory[i] == (char)(size >> 12); i++) {
 	}
@@ -61,7 +62,7 @@ int main(void)
 		return 2;
 	}
 	if (page != 4096) {
-		leave_out("pages of another size");
+		leave_out("the page size is not 4096 bytes");
 	}
 	memset(&action, 0, sizeof(action));
 	action.sa_sigaction = handler;

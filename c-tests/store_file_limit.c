@@ -1,4 +1,4 @@
-/* A store by a program that may not write large files. */
+/* Stores data under a limit of the file size. */
 #include "observe.h"
 
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-/* Memory of large data is given back when the data was forgotten, or small data is stored in its place. */
+/* The memory of large data is freed when the data is forgotten, or replaced by small data. */
 #include "observe.h"
 
 #include <dirent.h>
@@ -9,7 +9,7 @@
 
 static char *large;
 
-/* The memory behind the files of the store. */
+/* Returns the memory used by the files of the data store. */
 static long stored_bytes(void)
 {
 	DIR *entries = opendir("/proc/self/fd");
@@ -39,7 +39,7 @@ static long stored_bytes(void)
 	return bytes;
 }
 
-/* Memory of a process that it shares with none. */
+/* Returns the anonymous memory of a process. */
 static long private_bytes(pid_t process)
 {
 	char path[64], line[256];
@@ -57,6 +57,7 @@ static long private_bytes(pid_t process)
 	return kib * 1024;
 }
 
+/* Prints whether the data store uses at most LITTLE bytes. */
 static void expect_little(const char *when)
 {
 	long bytes = stored_bytes();
@@ -65,6 +66,7 @@ static void expect_little(const char *when)
 	observe("%s: %s", when, bytes <= LITTLE ? "little" : "much");
 }
 
+/* Checks the stored data. */
 static void expect_data(const char *data, size_t length)
 {
 	size_t size;
@@ -73,11 +75,12 @@ static void expect_data(const char *data, size_t length)
 	MUST(sam_data_getsize(&size));
 	MUST(sam_data_restore(large + LARGE, LARGE));
 	if (size != length || memcmp(large + LARGE, data, length) != 0) {
-		observe("%lu bytes are lost", (unsigned long)length);
+		observe("%lu stored bytes are lost or damaged", (unsigned long)length);
 		give_up();
 	}
 }
 
+/* Stores large data three times, so that both slots hold it. */
 static void store_large(void)
 {
 	int i;
@@ -88,7 +91,7 @@ static void store_large(void)
 	}
 	expect_data(large, LARGE);
 	if (stored_bytes() < (long)LARGE) {
-		observe("nowhere stored");
+		observe("the stored data is in no file of the data store");
 		give_up();
 	}
 }
@@ -96,7 +99,7 @@ static void store_large(void)
 int main(void)
 {
 	unsigned int instance;
-	long before, until;
+	long before, until_ms;
 
 	large = mmap(NULL, 2 * LARGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (large == MAP_FAILED) {
@@ -110,17 +113,17 @@ int main(void)
 	MUST(sam_register(&instance));
 	MUST(sam_start());
 	if (instance == 2) {
-		/* It has read nothing. */
+		/* This instance has not read the data. */
 		MUST(sam_data_store(NULL, 0));
 		expect_little("forgotten after a restart");
 		return sam_stop() == CS_OK ? 0 : 1;
 	}
 	expect_data(large, LARGE);
 	(void)stored_bytes();
-	until = now_ms() + 20000;
+	until_ms = now_ms() + 20000;
 	while (private_bytes(getppid()) - before > (long)LARGE / 2) {
-		if (now_ms() > until) {
-			observe("the supervisor has data of its own");
+		if (now_ms() > until_ms) {
+			observe("the supervisor keeps a copy of the data");
 			give_up();
 		}
 		sleep_ms(5);

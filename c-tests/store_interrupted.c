@@ -1,5 +1,5 @@
 /* Handlers store and restore while they interrupt a store or a restore, in two threads, and instances are killed
- * meanwhile: what is restored is always what one store has written. */
+ * meanwhile. Restored data must always be what one store wrote. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -10,9 +10,9 @@
 #define MOST (1 << 20)
 
 static volatile sig_atomic_t handled;
-static volatile sig_atomic_t strange;
+static volatile sig_atomic_t unexpected;
 
-/* In use by a thread, and by a handler that interrupts it. */
+/* The buffers of a thread, or of the handler. */
 struct room {
 	char stored[MOST];
 	char restored[MOST];
@@ -22,11 +22,11 @@ static void store(struct room *room, char letter, size_t size)
 {
 	memset(room->stored, letter, size);
 	if (sam_data_store(room->stored, size) != CS_OK) {
-		strange = 1;
+		unexpected = 1;
 	}
 }
 
-/* The data may have changed since its size was asked for: then it is not larger than the room. */
+/* Restores and checks the data. Another store may change it between the two calls, but never beyond the buffer. */
 static void restore(struct room *room)
 {
 	size_t size, i;
@@ -34,18 +34,19 @@ static void restore(struct room *room)
 	memset(room->restored, 0, MOST);
 	if (sam_data_getsize(&size) != CS_OK || size == 0 || size > MOST ||
 	    sam_data_restore(room->restored, MOST) != CS_OK) {
-		strange = 2;
+		unexpected = 2;
 	}
 	for (size = MOST; size > 1 && room->restored[size - 1] == 0; size--) {
 	}
 	for (i = 0; i < size; i++) {
 		if (room->restored[i] != room->restored[0]) {
-			strange = 3;
+			unexpected = 3;
 		}
 	}
 }
 
-/* The next interruption; counted from the end of this one, so that what is interrupted gets on. */
+/* Sets a timer for the next interruption. It runs from the end of this one, so that the interrupted call makes
+ * progress. */
 static void interrupt_soon(void)
 {
 	struct itimerval soon = {{0, 0}, {0, 200}};
@@ -101,21 +102,21 @@ int main(void)
 		restore(&room);
 	}
 	MUST(sam_start());
-	if (instance < INSTANCES && strange == 0) {
+	if (instance < INSTANCES && unexpected == 0) {
 		store(&room, 'M', MOST);
 		if (pthread_create(&thread, NULL, beside, NULL) != 0) {
 			return 2;
 		}
 		interrupt_soon();
 		work(&room, 'M', instance);
-		if (strange == 0) {
+		if (unexpected == 0) {
 			raise(SIGKILL);
 		}
 	}
-	if (strange != 0) {
-		observe("instance %u: strange, %d", instance, (int)strange);
+	if (unexpected != 0) {
+		observe("instance %u: unexpected result %d", instance, (int)unexpected);
 	} else {
-		observe("instance %u, all was whole", instance);
+		observe("instance %u, all data whole", instance);
 	}
 	MUST(sam_finalize());
 	_exit(0);

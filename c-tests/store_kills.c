@@ -1,12 +1,12 @@
-/* Instances are killed inside sam_data_store at random moments, COUNT times: store_kills COUNT SEED. Each next one finds
- * what the last completed store left, or what the one that was cut off would have, whole. */
+/* Kills instances inside sam_data_store at random moments, COUNT times: store_kills COUNT SEED. The next instance must
+ * find the whole data of the last completed store, or of the store that was cut off. */
 #include "observe.h"
 
 #define LARGEST ((size_t)1 << 17)
 
 static struct {
 	unsigned long random;
-	unsigned long stored, storing; /* versions; the same when no store was cut off */
+	unsigned long stored, storing; /* versions; equal if no store was cut off */
 	unsigned long kills, old, new, torn;
 } *all;
 
@@ -32,6 +32,7 @@ static void fill(unsigned long version)
 	}
 }
 
+/* Returns true if the stored data is that of `version`. */
 static int finds(unsigned long version)
 {
 	static char found[LARGEST];
@@ -46,6 +47,7 @@ static int finds(unsigned long version)
 	return memcmp(found, data, size) == 0;
 }
 
+/* Sets a timer that kills this process within 0.4 ms. */
 static void end_soon(void)
 {
 	struct itimerspec once;

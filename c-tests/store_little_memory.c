@@ -1,4 +1,4 @@
-/* The instance stores while the system gives it no more memory. */
+/* Stores data while the kernel refuses the instance more memory. */
 #include "observe.h"
 
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-/* The supervisor has no memory for what the instance stores. */
+/* Stores data that is larger than the memory that the supervisor may use. */
 #include "observe.h"
 
 #include <sys/resource.h>
@@ -33,7 +33,7 @@ int main(void)
 		observe(strcmp(data, "small") == 0 ? "answered" : "lost");
 		break;
 	default:
-		observe("strange answer");
+		observe("unexpected code");
 	}
 	MUST(sam_data_store("more", 5));
 	return 0;

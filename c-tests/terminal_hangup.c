@@ -1,4 +1,4 @@
-/* A supervised program leads the session of a terminal, and the terminal hangs up: terminal_hangup. */
+/* A supervised program leads the session of a terminal that hangs up. */
 #include "observe.h"
 
 #include <fcntl.h>
@@ -18,16 +18,16 @@ static void on_continue(int number)
 	continues++;
 }
 
-/* Becomes the supervisor, as leader of the terminal's session. */
+/* Becomes the supervisor and the leader of the terminal's session. */
 static void lead(const char *terminal, volatile int *ready)
 {
 	unsigned int instance;
 	int i, opened;
 
 	setsid();
-	opened = open(terminal, O_RDWR); /* now the session's terminal */
+	opened = open(terminal, O_RDWR); /* becomes the session's terminal */
 	if (opened < 0 || tcgetpgrp(opened) != getpgrp()) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	MUST(sam_initialize(0, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
@@ -51,7 +51,7 @@ int main(void)
 	pid_t child;
 
 	if (user < 0 || grantpt(user) != 0 || unlockpt(user) != 0 || (name = ptsname(user)) == NULL) {
-		leave_out("no terminal to be had");
+		leave_out("cannot make a terminal");
 	}
 	fcntl(user, F_SETFD, FD_CLOEXEC);
 	child = fork();

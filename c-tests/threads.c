@@ -1,4 +1,4 @@
-/* Every call may come from any thread. */
+/* Makes every call from several threads at the same time. */
 #include "observe.h"
 
 #include <pthread.h>
@@ -6,12 +6,12 @@
 #define SIZE 10000
 
 static volatile sig_atomic_t end;
-static int strange;
+static int unexpected;
 
 static void expect(cs_error_t code, cs_error_t other)
 {
 	if (code != CS_OK && code != other) {
-		__sync_fetch_and_add(&strange, 1);
+		__sync_fetch_and_add(&unexpected, 1);
 	}
 }
 
@@ -54,7 +54,7 @@ static void *restore(void *unused)
 		expect(sam_data_restore(data, sizeof(data)), CS_OK);
 		for (i = 1; i < sizeof(data); i++) {
 			if (data[i] != data[0]) {
-				__sync_fetch_and_add(&strange, 1);
+				__sync_fetch_and_add(&unexpected, 1);
 			}
 		}
 		expect(sam_warn_signal_set(SIGTERM), CS_OK);
@@ -83,7 +83,7 @@ int main(void)
 	for (i = 0; i < 6; i++) {
 		pthread_join(threads[i], NULL);
 	}
-	observe("%d strange answers", strange);
+	observe("%d unexpected results", unexpected);
 	MUST(sam_finalize());
 	return 0;
 }

@@ -1,7 +1,7 @@
-/* Each instance gets into the trouble that the command line names for it, the last one into the last again:
- * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (then exit 1), hang, deaf (a hang that
- * no signal but SIGKILL ends), huge (a hang of a process whose core file takes its time), wait (healthy until
- * SIGUSR1, then a hang), recover (a silence that ends after the warning, then stop) or stop. */
+/* Each instance causes the trouble that the command line names for it. The last trouble is repeated:
+ * troubled INTERVAL TROUBLE.., with TROUBLE exit=CODE, signal=NUMBER, run=MS (run, then exit with 1), hang, deaf (a
+ * hang that only SIGKILL ends), huge (a hang of a process whose core dump takes long), wait (healthy until SIGUSR1, then a
+ * hang), recover (a silence that ends after the warning, then stop) or stop. */
 #include "observe.h"
 
 static volatile sig_atomic_t warned, told;
@@ -23,14 +23,14 @@ static int value(const char *trouble)
 	return atoi(strchr(trouble, '=') + 1);
 }
 
-/* Address space that the kernel goes through page by page, with almost no memory behind it. */
+/* Maps address space that a core dump visits page by page, with almost no memory behind it. */
 static void grow(void)
 {
 	size_t size = (size_t)1 << 40;
 	char *space = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (space == MAP_FAILED) {
-		observe("no address space");
+		observe("cannot map 1 TiB of address space");
 		give_up();
 	}
 	space[0] = space[size - 1] = 1;
@@ -40,15 +40,15 @@ int main(int argc, char **argv)
 {
 	const char *trouble;
 	unsigned int instance;
-	int i, interval;
+	int i, interval_ms;
 
 	if (argc < 3) {
 		return 2;
 	}
-	interval = atoi(argv[1]);
+	interval_ms = atoi(argv[1]);
 	on_signal(SIGTERM, on_warning);
 	on_signal(SIGUSR1, on_told);
-	MUST(sam_initialize(interval, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	MUST(sam_start());
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	if (strcmp(trouble, "wait") == 0) {
 		while (!told) {
 			MUST(sam_hc_send());
-			sleep_ms(interval / 8);
+			sleep_ms(interval_ms / 8);
 		}
 		observe("hangs");
 		trouble = "hang";
@@ -87,10 +87,10 @@ int main(int argc, char **argv)
 		while (!warned) {
 			sleep_ms(1);
 		}
-		/* Long enough for the supervisor to notice, which looks once per interval. */
+		/* Long enough for the supervisor, which wakes up once per interval, to see the recovery. */
 		for (i = 0; i < 40; i++) {
 			MUST(sam_hc_send());
-			sleep_ms(interval / 20);
+			sleep_ms(interval_ms / 20);
 		}
 	}
 	MUST(sam_stop());

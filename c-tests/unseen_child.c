@@ -1,11 +1,11 @@
 /*
- * Asks for quorum so many times, while one thread waits for children of its own, of which there are none, and others
- * make and free memory. Says what came of it, how many children were seen, and how many SIGCHLD:
+ * Calls sam_initialize() with quorum while one thread waits for children, of which the program has none, and other
+ * threads allocate memory. Prints the codes, the number of children seen, and the number of SIGCHLD received:
  *
  *   <CLOCK_MONOTONIC in ms> <pid> <what> <number>
  *
- * The environment tells what to do: CALLS is how often to call sam_initialize(), once unless set; SUBREAPER to
- * inherit orphans; REGISTER to call sam_register() with cmap afterwards, and to have no other threads.
+ * Environment variables: CALLS is the number of calls (default 1). SUBREAPER makes the program a subreaper. REGISTER
+ * makes it call sam_register() with cmap afterwards, without other threads.
  */
 #include <corosync/sam.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ static void *wait_for_children(void *unused)
 {
 	while (!stop) {
 		int status = 0;
-		/* Also without WNOHANG it must say at once that there is none. */
+		/* Also without WNOHANG, waitpid(2) must return at once, because there is no child. */
 		pid_t found = waitpid(-1, &status, 0);
 		if (found != -1 || errno != ECHILD)
 			children++;
@@ -88,7 +88,7 @@ int main(void)
 		if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
 			children++;
 	}
-	/* What is late shall be counted. */
+	/* Wait for signals and children that arrive late. */
 	nanosleep(&moment, NULL);
 	stop = 1;
 	for (i = 0; i < 3 && !does_register; i++)

@@ -1,4 +1,4 @@
-/* A registered and started instance that says its pid and waits to be looked at. */
+/* A started instance that prints its pid and waits until the test has examined it. */
 #include "observe.h"
 
 int main(void)

@@ -1,5 +1,5 @@
-/* The warning signal is the one last set, in whichever instance: warning_signal NUMBER before|after, to set it before
- * sam_register or in the first instance. */
+/* The warning signal is the one that was set last, by any instance: warning_signal NUMBER before|after, to set it
+ * before sam_register or in the first instance. */
 #include "observe.h"
 
 static void warned(int signal_number)

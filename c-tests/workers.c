@@ -1,4 +1,4 @@
-/* A program initialises, stores data, and forks workers, each of which registers: the data of each is its own. */
+/* A program initializes a session, stores data, and forks workers that register. Each worker has its own data. */
 #include "observe.h"
 
 #define WORKERS 2
@@ -10,11 +10,11 @@ static struct {
 
 static void wait_until(volatile int *flag)
 {
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 
 	while (!*flag) {
-		if (now_ms() > until) {
-			observe("a process waits in vain");
+		if (now_ms() > until_ms) {
+			observe("a process waited for 20 s");
 			_exit(1);
 		}
 		sleep_ms(1);

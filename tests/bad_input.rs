@@ -1,5 +1,5 @@
-//! The instance is not trusted: whatever it writes to the memory it shares with its supervisor, the supervisor goes
-//! on, stays idle, and ends the instance on time. And what the library is given does not end the program.
+//! Hostile and malformed input. An instance that writes garbage to the control page neither stops nor occupies its
+//! supervisor, which ends the instance on time. Input that exceeds the memory does not end the program.
 
 mod common;
 
@@ -12,9 +12,11 @@ use common::{
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
-/// As in `c-tests/scribble.c`.
+/// The interval of `c-tests/scribble.c`.
 const INTERVAL: Duration = Duration::from_millis(300);
 
+/// Runs an instance that writes `pattern` to the control page, then does `then`. Fails if the supervisor is busy, ends
+/// otherwise than it may, or leaves a process behind.
 fn scribble(pattern: &str, then: &str) -> Outcome {
     let outcome = Program::new(Built::WithOurs, &["scribble", pattern, then]).run(Library::Ours);
     let said = outcome.says();
@@ -27,40 +29,41 @@ fn scribble(pattern: &str, then: &str) -> Outcome {
     outcome
 }
 
-/// All at once: most of the time they wait.
+/// Runs one instance per pattern, all at the same time because they sleep most of the time.
 fn scribble_all(patterns: &[&str], then: &str) -> Vec<Outcome> {
     thread::scope(|scope| {
         let start = |&pattern| scope.spawn(move || scribble(pattern, then));
         let running: Vec<_> = patterns.iter().map(start).collect();
-        running.into_iter().map(|one| one.join().expect("see above")).collect()
+        running.into_iter().map(|one| one.join().expect("no thread panics")).collect()
     })
 }
 
+/// Returns `true` if the supervisor ended the instance within two intervals, plus 20 s for a busy machine.
 fn is_ended_on_time(outcome: &Outcome) -> bool {
     !outcome.says().contains(&"not killed, supervisor idle")
         && outcome.time_after("scribbled") < 2 * INTERVAL + Duration::from_secs(20)
 }
 
-fn rubbish_does_not_keep_a_hang_from_being_ended() {
+fn hang_after_garbage_on_page_is_ended_on_time() {
     let patterns = ["zeros", "ones", "random", "future0", "future1", "future2", "future3"];
     let mut started = scribble_all(&patterns, "restart");
     started.retain(|outcome| outcome.note("sam_start") == 1);
-    assert!(!started.is_empty(), "no instance could start again");
+    assert!(!started.is_empty(), "sam_start failed in every instance");
     for outcome in started {
         assert!(is_ended_on_time(&outcome), "{outcome}");
     }
 }
 
-fn rubbish_alone_does_not_disturb_the_supervisor() {
-    // What the rubbish says may be that the instance has stopped: then it is as if it had called sam_stop.
+fn garbage_on_page_leaves_supervisor_idle() {
+    // A pattern may say that the instance has stopped. Then the supervisor treats the instance as after sam_stop.
     scribble_all(&["zeros", "ones", "random", "random", "random"], "leave");
 }
 
-fn a_time_to_come_extends_no_deadline() {
+fn future_time_on_page_extends_no_deadline() {
     let outcomes = scribble_all(&["future0", "future1", "future2", "future3"], "leave");
-    // One of them says that the instance is started, and will be for another hour.
+    // One of the patterns says that the instance is started and active for another hour.
     let seen: String = outcomes.iter().map(Outcome::to_string).collect();
-    assert!(outcomes.iter().any(is_ended_on_time), "none ended on time:\n{seen}");
+    assert!(outcomes.iter().any(is_ended_on_time), "no instance was ended on time:\n{seen}");
 }
 
 fn setting_longer_than_memory_is_malformed() {
@@ -72,8 +75,8 @@ fn setting_longer_than_memory_is_malformed() {
     );
 }
 
-/// Runs a program that gets no more memory after a while, with all that an administrator can set. Returns what it said in
-/// the end: an instance after 100 restarts, or which call was refused.
+/// Runs a program that gets no more memory after some allocations, with all settings. Returns its last line: an instance after
+/// 100 restarts, or the call that was refused.
 fn run_until_memory_is_short(limit: &[&str]) -> String {
     let program = Program::new(Built::WithOurs, &[&["failing_heap"], limit].concat());
     let mut command = program.command(Library::Ours);
@@ -92,14 +95,14 @@ fn run_until_memory_is_short(limit: &[&str]) -> String {
     outcome.says()[0].to_owned()
 }
 
-fn a_failing_allocator_ends_neither_the_program_nor_its_supervisor() {
+fn failing_allocator_ends_neither_program_nor_supervisor() {
     for allocations in ["0", "1", "2", "3", "5", "10", "20", "40"] {
-        // The library's own blocks do.
+        // The library's own blocks suffice.
         assert_eq!(run_until_memory_is_short(&["heap", allocations]), "instance 101", "{allocations}");
     }
 }
 
-fn a_full_address_space_ends_neither_the_program_nor_its_supervisor() {
+fn full_address_space_ends_neither_program_nor_supervisor() {
     let last: Vec<_> = ["0", "16", "64", "128", "256", "1024", "16384"]
         .iter()
         .map(|kib| run_until_memory_is_short(&["space", kib]))
@@ -109,10 +112,10 @@ fn a_full_address_space_ends_neither_the_program_nor_its_supervisor() {
 }
 
 common::runner::tests![
-    rubbish_does_not_keep_a_hang_from_being_ended,
-    rubbish_alone_does_not_disturb_the_supervisor,
-    a_time_to_come_extends_no_deadline,
+    hang_after_garbage_on_page_is_ended_on_time,
+    garbage_on_page_leaves_supervisor_idle,
+    future_time_on_page_extends_no_deadline,
     setting_longer_than_memory_is_malformed,
-    a_failing_allocator_ends_neither_the_program_nor_its_supervisor,
-    a_full_address_space_ends_neither_the_program_nor_its_supervisor,
+    failing_allocator_ends_neither_program_nor_supervisor,
+    full_address_space_ends_neither_program_nor_supervisor,
 ];

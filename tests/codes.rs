@@ -1,5 +1,5 @@
-//! What every call answers in every state, with and without an interval, under both policies; on the original and
-//! on ours.
+//! The code that every call returns in every state, with and without an interval, under both policies, with corosync's
+//! libsam and with this library.
 
 mod common;
 
@@ -7,33 +7,35 @@ use std::collections::BTreeMap;
 
 use common::{Built, Ended::Exit, Library, Program};
 
-/// Not initialized, initialized, registered, started, stopped, finalized.
+/// The states, as c-tests/codes.c names them: not initialized, initialized, registered, started, stopped, finalized.
 const STATES: [&str; 6] = ["U", "I", "R", "S", "P", "F"];
 
-/// A call and its codes in the states. `7|9`: either will do.
+/// A call and the codes that it returns in each of the `STATES`. `7|9` accepts both.
 struct Row {
     call: &'static str,
     codes: &'static str,
-    /// Where the original answers otherwise, and why ours does not.
+    /// The codes of corosync's libsam where they differ, and the reason for the difference.
     original: Option<(&'static str, &'static str)>,
 }
 
+/// Makes a row of codes that both libraries return.
 const fn row(call: &'static str, codes: &'static str) -> Row {
     Row { call, codes, original: None }
 }
 
+/// Makes a row in which corosync's libsam returns the codes `original`.
 const fn differs(call: &'static str, codes: &'static str, original: &'static str, why: &'static str) -> Row {
     Row { call, codes, original: Some((original, why)) }
 }
 
-/// A call that the original is spared. The size is larger than the buffer, so what the original does depends on the memory
-/// behind it, and on how much the machine lets a process map.
+/// Makes a row that is not run with corosync's libsam. The size is larger than the buffer, so the result would depend
+/// on the memory behind the buffer and on how much memory a process may map.
 const fn ours_alone(call: &'static str, codes: &'static str) -> Row {
     differs(call, codes, LEFT_TO_CHANCE, "")
 }
 
 const LEFT_TO_CHANCE: &str = "left to chance";
-const NO_SIGNAL: &str = "a signal that does not exist cannot warn";
+const NO_SIGNAL: &str = "a signal that does not exist is refused";
 
 const ANY_INTERVAL: &[Row] = &[
     row("sam_initialize QUIT", "1 9 9 9 9 9"),
@@ -94,7 +96,7 @@ const WITH_INTERVAL: &[Row] = &[
 
 const WITHOUT_INTERVAL: &[Row] = &[row("sam_hc_callback_register", "9 9 7 9 7 9")];
 
-/// The codes of every call in every state, as `c-tests/codes.c` prints them.
+/// Runs `c-tests/codes.c` in every state, and returns the codes of each call in the order of `STATES`.
 fn answers(library: Library, interval: &str, policy: &str) -> BTreeMap<String, Vec<String>> {
     let mut answers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let differs = |call: &str| ANY_INTERVAL.iter().any(|row| row.call == call && row.original.is_some());
@@ -105,21 +107,23 @@ fn answers(library: Library, interval: &str, policy: &str) -> BTreeMap<String, V
         assert!(outcome.ended == Exit(0) && outcome.left_behind.is_empty(), "state {state}: {outcome}");
         for line in outcome.says() {
             if let Some(call) = line.strip_prefix("! ") {
-                // The original's supervisor may not survive the answer (SIGPIPE).
+                // The supervisor of corosync's libsam may have died of SIGPIPE.
                 assert!(
                     library == Library::Original && differs(call),
-                    "{call:?} in state {state}: {outcome}"
+                    "{call:?} gave no code in state {state}: {outcome}"
                 );
                 continue;
             }
-            let (call, code) =
-                line.split_once(": ").unwrap_or_else(|| panic!("{line:?} in state {state}: {outcome}"));
+            let (call, code) = line
+                .split_once(": ")
+                .unwrap_or_else(|| panic!("unexpected line {line:?} in state {state}: {outcome}"));
             answers.entry(call.to_owned()).or_default().push(code.to_owned());
         }
     }
     answers
 }
 
+/// Compares the codes of both libraries with the tables.
 fn check(interval: &str, policy: &str) {
     let more = if interval == "0" { WITHOUT_INTERVAL } else { WITH_INTERVAL };
     let mut wrong = Vec::new();
@@ -148,37 +152,37 @@ fn check(interval: &str, policy: &str) {
     }
     assert!(
         wrong.is_empty(),
-        "interval {interval}, {policy}, states {}:\n{}",
+        "interval {interval} ms, policy {policy}, states {}:\n{}",
         STATES.join(" "),
         wrong.join("\n")
     );
 }
 
-fn quit_with_an_interval() {
+fn policy_quit_with_interval_returns_listed_codes() {
     check("10000", "QUIT");
 }
 
-fn quit_without_an_interval() {
+fn policy_quit_without_interval_returns_listed_codes() {
     check("0", "QUIT");
 }
 
-/// A negative interval is no limit, but a callback is accepted and never called.
-fn quit_with_a_negative_interval() {
+/// A negative interval sets no deadline. A callback is accepted, but never called.
+fn policy_quit_with_negative_interval_returns_listed_codes() {
     check("-1", "QUIT");
 }
 
-fn restart_with_an_interval() {
+fn policy_restart_with_interval_returns_listed_codes() {
     check("10000", "RESTART");
 }
 
-fn restart_without_an_interval() {
+fn policy_restart_without_interval_returns_listed_codes() {
     check("0", "RESTART");
 }
 
 common::runner::tests![
-    quit_with_an_interval,
-    quit_without_an_interval,
-    restart_with_an_interval,
-    restart_without_an_interval,
-    quit_with_a_negative_interval,
+    policy_quit_with_interval_returns_listed_codes,
+    policy_quit_without_interval_returns_listed_codes,
+    policy_restart_with_interval_returns_listed_codes,
+    policy_restart_without_interval_returns_listed_codes,
+    policy_quit_with_negative_interval_returns_listed_codes,
 ];

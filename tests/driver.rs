@@ -1,5 +1,5 @@
-//! The driver of the other tests: it ends whatever a program has started, and programs do not inherit what the caller of
-//! the tests has set.
+//! The test driver (`tests/common`): it ends every process that a program has started, and it protects programs from
+//! the settings of the caller of the tests.
 
 mod common;
 
@@ -12,13 +12,14 @@ use std::{
 use common::{Ended, Running};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+/// Starts a shell script with one pipe for standard output and standard error.
 fn start(script: &str) -> Running {
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).stdin(Stdio::piped());
     Running::start_with_one_pipe(shell)
 }
 
-/// Whether a process is there, other than as a zombie.
+/// Returns `true` if the process exists and is not a zombie.
 fn lives(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
@@ -31,21 +32,21 @@ fn process_that_left_group_and_pipe_is_reported_and_ended() {
     assert!(!lives(pid), "{outcome}");
 }
 
-fn dropped_program_ends_with_its_descendants() {
+fn dropped_program_is_ended_with_its_descendants() {
     let program = start("setsid sleep 600 & echo $!; sleep 600 & echo $!; wait");
     let pids = [program.wait_for(""), program.wait_for("")];
     drop(program);
     assert!(!pids.iter().any(|pid| lives(pid)), "{pids:?}");
 }
 
-fn program_that_sleeps_for_ever_is_stuck_and_one_that_moves_is_not() {
+fn program_that_only_sleeps_is_stuck_and_one_that_runs_is_not() {
     let outcome = start("echo asleep; exec sleep 600").finish_when_stuck();
     assert!(outcome.is(Ended::Never, &["asleep"]) && outcome.lived < Duration::from_secs(50), "{outcome}");
     let outcome = start("for i in 1 2 3 4 5 6; do sleep 1; done; echo done").finish_when_stuck();
     assert!(outcome.is(Ended::Exit(0), &["done"]), "{outcome}");
 }
 
-fn program_reads_what_it_is_told_and_its_lines_keep_their_order() {
+fn lines_to_and_from_program_keep_their_order() {
     let mut program = start("while read -r line; do echo out $line; echo error $line >&2; done; exit 7");
     for word in ["one", "two"] {
         program.tell(word);
@@ -55,13 +56,13 @@ fn program_reads_what_it_is_told_and_its_lines_keep_their_order() {
     assert_eq!(program.unread(), [""; 0]);
 }
 
-fn program_starts_with_default_signals_whatever_the_caller_ignores() {
+fn signals_ignored_by_caller_are_reset_in_program() {
     for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGUSR1] {
-        // SAFETY: nothing runs when it is ignored.
+        // SAFETY: ignoring a signal runs no code.
         unsafe { signal(ignored, SigHandler::SigIgn) }.unwrap();
     }
     let outcome = start("exec cat /proc/self/status").finish(Duration::from_secs(60));
-    // 32 and 33 are the C library's own.
+    // Signals 32 and 33 are reserved for the C library (signal(7)).
     let reserved = 3_u64 << 31;
     for name in ["SigBlk:\t", "SigIgn:\t"] {
         let set = outcome.says().into_iter().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -71,8 +72,8 @@ fn program_starts_with_default_signals_whatever_the_caller_ignores() {
 
 common::runner::tests![
     process_that_left_group_and_pipe_is_reported_and_ended,
-    dropped_program_ends_with_its_descendants,
-    program_that_sleeps_for_ever_is_stuck_and_one_that_moves_is_not,
-    program_reads_what_it_is_told_and_its_lines_keep_their_order,
-    program_starts_with_default_signals_whatever_the_caller_ignores,
+    dropped_program_is_ended_with_its_descendants,
+    program_that_only_sleeps_is_stuck_and_one_that_runs_is_not,
+    lines_to_and_from_program_keep_their_order,
+    signals_ignored_by_caller_are_reset_in_program,
 ];

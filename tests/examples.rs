@@ -1,4 +1,4 @@
-//! The examples: they compile without a warning, and do what they are there to show.
+//! The programs of `examples/`: they compile without a warning, and show what they are meant to show.
 
 mod common;
 
@@ -9,24 +9,24 @@ use std::process::{Command, ExitStatus};
 
 use common::tools::{Scratch, build_example, command, example, run};
 
-/// An example compiled with `compiler`, ready to run.
+/// Compiles an example with `compiler`. Returns a command that runs it.
 fn compile(scratch: &Scratch, compiler: &[&str], file: &str) -> Command {
     command(build_example(scratch, compiler, file))
 }
 
-/// Compiles a C example with both compilers; the one of `cc`, ready to run.
+/// Compiles a C example with gcc and clang. Returns a command that runs the program of gcc.
 fn c(scratch: &Scratch, file: &str) -> Command {
     compile(scratch, &["clang", "-std=c11", "-D_GNU_SOURCE"], file);
     compile(scratch, &["gcc", "-std=c11", "-D_GNU_SOURCE"], file)
 }
 
-/// Runs an example and compares what it prints.
+/// Runs an example and compares its exit code and its output.
 fn prints(example: Command, exit: i32, lines: &[&str]) {
     let name = format!("{example:?}");
     let (status, text) = run(example);
     assert!(
         status.code() == Some(exit) && text.lines().eq(lines.iter().copied()),
-        "expected exit {exit} after {lines:#?}, but {name} ended with {status}, having printed:\n{text}"
+        "expected exit code {exit} and output {lines:#?}, but {name} ended with {status} and printed:\n{text}"
     );
 }
 
@@ -48,14 +48,14 @@ fn every_example_is_tested() {
     assert_eq!(there, tested.map(str::to_owned).into());
 }
 
-fn the_daemon_is_restarted() {
+fn daemon_that_crashes_is_restarted() {
     let scratch = Scratch::new("daemon");
     let mut daemon = c(&scratch, "daemon.c");
     daemon.arg("3");
     prints(daemon, 0, &["instance 1 works", "instance 2 works", "instance 2 is done"]);
 }
 
-fn a_poll_loop_that_hangs_is_restarted() {
+fn poll_loop_that_hangs_is_restarted() {
     let scratch = Scratch::new("poll_loop");
     let says = [
         "instance 1: hello",
@@ -67,7 +67,7 @@ fn a_poll_loop_that_hangs_is_restarted() {
     prints(c(&scratch, "poll_loop.c"), 0, &says);
 }
 
-fn state_survives_and_poison_is_left_out() {
+fn state_survives_crash_and_item_that_caused_it_is_skipped() {
     let scratch = Scratch::new("state");
     let says = [
         "instance 1: \"state\", 5 letters so far",
@@ -79,7 +79,7 @@ fn state_survives_and_poison_is_left_out() {
     prints(c(&scratch, "state.c"), 0, &says);
 }
 
-fn the_warning_handler_saves_what_is_whole() {
+fn warning_handler_saves_only_consistent_state() {
     let scratch = Scratch::new("warning");
     let says = [
         "instance 1: credit 0, debit 0",
@@ -90,19 +90,19 @@ fn the_warning_handler_saves_what_is_whole() {
     prints(c(&scratch, "warning.c"), 0, &says);
 }
 
-fn quorum_is_waited_for_or_said_to_be_out_of_reach() {
+fn quorum_is_waited_for_or_corosync_reported_unreachable() {
     let scratch = Scratch::new("quorum");
     let (status, text) = run(c(&scratch, "quorum.c"));
     let works = ["instance 1 waits for quorum", "instance 1 works"];
     match status.code() {
-        // A machine that runs corosync.
+        // The machine runs corosync.
         Some(0) => assert!(text.lines().eq(works), "{text}"),
         Some(1) => assert!(text.lines().any(|line| line.starts_with("quorum: corosync")), "{text}"),
-        _ => panic!("{status}\n{text}"),
+        _ => panic!("the quorum example ended with {status}:\n{text}"),
     }
 }
 
-fn cxx_stops_when_an_exception_leaves_the_block() {
+fn exception_that_leaves_cxx_block_stops_health_checking() {
     let scratch = Scratch::new("raii");
     compile(&scratch, &["clang++", "-std=c++11"], "raii.cpp");
     let says = [
@@ -116,44 +116,44 @@ fn cxx_stops_when_an_exception_leaves_the_block() {
     prints(compile(&scratch, &["g++", "-std=c++11"], "raii.cpp"), 3, &says);
 }
 
-fn python_is_restarted_with_its_data() {
+fn python_program_that_crashes_is_restarted_with_its_data() {
     let mut python = command("/usr/bin/python3");
     python.arg(example("supervised.py"));
     prints(python, 0, &["instance 2 has one two three"]);
 }
 
-/// What systemd says about a unit.
+/// Runs `systemd-analyze verify` on a unit. Returns its status and its output.
 fn verify(unit: &Path) -> (ExitStatus, String) {
     let mut verify = command("systemd-analyze");
     verify.args(["verify", "--man=no", "--recursive-errors=no"]).arg(unit);
     run(verify)
 }
 
-fn systemd_takes_the_unit() {
+fn systemd_accepts_the_unit() {
     let scratch = Scratch::new("unit");
     let text = fs::read_to_string(example("supervised.service")).unwrap();
     let real = text.replace("/usr/local/bin/daemon", "/bin/true");
-    assert_ne!(real, text, "the unit starts another program than this test knows");
+    assert_ne!(real, text, "the unit does not start /usr/local/bin/daemon");
 
     let broken = scratch.path("broken.service");
     fs::write(&broken, real.replace("KillMode=mixed", "KillMode=sometimes")).unwrap();
     let (_, said) = verify(&broken);
-    assert!(said.contains("kill mode"), "a wrong setting gave no more than: {said}");
+    assert!(said.contains("kill mode"), "systemd-analyze did not report KillMode=sometimes: {said}");
 
     let unit = scratch.path("supervised.service");
     fs::write(&unit, real).unwrap();
     let (status, said) = verify(&unit);
-    assert!(status.success() && said.is_empty(), "{status}\n{said}");
+    assert!(status.success() && said.is_empty(), "systemd-analyze verify ended with {status}:\n{said}");
 }
 
 common::runner::tests![
     every_example_is_tested,
-    the_daemon_is_restarted,
-    a_poll_loop_that_hangs_is_restarted,
-    state_survives_and_poison_is_left_out,
-    the_warning_handler_saves_what_is_whole,
-    quorum_is_waited_for_or_said_to_be_out_of_reach,
-    cxx_stops_when_an_exception_leaves_the_block,
-    python_is_restarted_with_its_data,
-    systemd_takes_the_unit,
+    daemon_that_crashes_is_restarted,
+    poll_loop_that_hangs_is_restarted,
+    state_survives_crash_and_item_that_caused_it_is_skipped,
+    warning_handler_saves_only_consistent_state,
+    quorum_is_waited_for_or_corosync_reported_unreachable,
+    exception_that_leaves_cxx_block_stops_health_checking,
+    python_program_that_crashes_is_restarted_with_its_data,
+    systemd_accepts_the_unit,
 ];

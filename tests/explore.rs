@@ -1,8 +1,9 @@
-//! Every sequence of events up to a depth, on the state machine of the supervisor: what the clock, the instance, the
-//! kernel, corosync and the outside can do, with the rules of the contract as assertions. The first sequence that breaks
-//! a rule is the shortest, and is printed with the state that it leads to.
+//! The exploration: every sequence of events up to a depth, run on the state machine of the supervisor. The events are
+//! those of the clock, the instance, the kernel, corosync and other processes. The rules of the contract are the
+//! assertions. The first sequence that breaks a rule is one of the shortest. It is printed with the state that it leads
+//! to.
 //!
-//! Set from outside: DEPTH, the depth of each search in place of its own (`make explore DEPTH=12`).
+//! Environment variable: DEPTH replaces the depth of each search (`make explore DEPTH=12`).
 
 #[path = "explore/adapter.rs"]
 mod adapter;
@@ -27,32 +28,42 @@ use world::{
     TIME, USER, WARN_SIGNALS,
 };
 
-/// The grid of time, in ns. All constants of the machine are multiples of it, but for the first pauses between tries.
+/// The step of the clock, in ns. All times of the machine are multiples of it, except the first pauses between retries.
 const TICK: u64 = 125_000_000;
+/// The interval, in ns.
 const INTERVAL: u64 = 4 * TICK;
-/// One second: quorum's reprieve without an interval, the age of a new instance, the wait for cmap at the end and the
-/// longest pause between two tries.
+/// One second, in ns: the grace after a quorum loss without an interval, the age until which an instance is new, the
+/// wait for cmap at the end, and the longest pause between retries.
 const PATIENCE: u64 = 8 * TICK;
+/// The age until which an instance is new, in ns.
 const FRESH: u64 = PATIENCE;
-/// So long a process must live that is adopted without a call.
+/// How long a process that has made no call must live before it is adopted, in ns.
 const SETTLED: u64 = 100_000_000;
+/// The time between hang signal and SIGKILL, in ns.
 const HANG_GRACE: u64 = 6 * TICK;
+/// The restart limit.
 const RESTARTS: usize = 1;
+/// The period of the restart limit, in ns.
 const RESTART_WINDOW: u64 = 12 * TICK;
+/// The first and the longest restart delay, in ns.
 const RESTART_PAUSE: (u64, u64) = (2 * TICK, 4 * TICK);
-/// Times further in the past, and in the future, are all the same.
+/// Times further than this in the past or in the future are treated as equal, in ns.
 const EARLIEST: u64 = 24 * TICK;
 const LATEST: u64 = 64 * TICK;
-/// When the first instance is made. Numbers from half of it on are times, smaller ones are durations.
+/// The time at which the first instance is made, in ns. Numbers above its half are times, smaller ones are durations.
 const START: u64 = TICK << 20;
+/// The time of an event that does not happen.
 const NEVER: u64 = u64::MAX;
 
-/// Instance n has this pid and n, or where it goes on in another process, twice this and n, and so on in turn.
+/// Instance n has the pid `PID` + n. A process that continues in its place has 2 * `PID` + n, the next one `PID` + n
+/// again, and so on.
 const PID: i32 = 1_000_000;
+/// The warning signal that the program sets.
 const WARN_SIGNAL: i32 = libc::SIGTERM;
+/// The signal of SAM_HANG_SIGNAL.
 const HANG_SIGNAL: i32 = libc::SIGABRT;
 
-/// The rules of a supervisor.
+/// The policy and the settings of a supervisor.
 #[derive(Debug, Clone, Copy, Default)]
 struct Config {
     restart: bool,
@@ -66,11 +77,11 @@ struct Config {
     delay: bool,
     kill_group: bool,
     withhold: bool,
-    /// The instance writes what it likes to its page.
+    /// True if the instance may write anything to its page.
     hostile: bool,
 }
 
-/// It is the same in all states of a search.
+/// Hashes nothing, because the configuration is the same in all states of a search.
 impl Hash for Config {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
@@ -99,16 +110,17 @@ impl fmt::Display for Config {
     }
 }
 
-/// Searches of one kind: what may happen, how deep, and by which rules.
+/// A group of searches: the acts that may happen, the depth, and the configurations.
 struct Theme {
     name: &'static str,
     acts: Vec<Act>,
     configs: Vec<Config>,
     depth: usize,
-    /// The least number of states that all of them must reach together.
+    /// The least number of states that all searches together must reach.
     states: usize,
 }
 
+/// Returns all groups of searches.
 fn themes() -> Vec<Theme> {
     let theme = |name, acts: &[&[Act]], configs: Vec<Config>, depth, states| Theme {
         name,
@@ -214,7 +226,7 @@ fn themes() -> Vec<Theme> {
     ]
 }
 
-/// All rules that differ in what matters.
+/// Returns the combinations of settings, without those that are equivalent to another.
 fn matrix() -> Vec<Config> {
     let mut configs = vec![];
     for bits in 0..1 << 9 {
@@ -245,7 +257,7 @@ fn matrix() -> Vec<Config> {
 
 fn main() -> ExitCode {
     let wanted = env::var("DEPTH").ok().and_then(|depth| depth.parse().ok());
-    // Without optimisation all of it would take minutes.
+    // An unoptimised build would take minutes for the full depth.
     let less = if cfg!(debug_assertions) { 2 } else { 0 };
     let found: Arc<Mutex<BTreeMap<&str, Vec<Explored>>>> = Arc::default();
     let themes = themes();
@@ -276,7 +288,7 @@ fn main() -> ExitCode {
         );
         let is_whole = wanted.is_none() && less == 0 && explored.len() == theme.configs.len();
         if is_whole && (depth != theme.depth || states < theme.states) {
-            println!("{}: at least depth {}, {} states", theme.name, theme.depth, theme.states);
+            println!("FAILED: {} must reach depth {} and {} states", theme.name, theme.depth, theme.states);
             all_well = false;
         }
     }

@@ -1,8 +1,8 @@
-//! The fault table: what is done to a supervised program, and what becomes of it with libsam4 and with ours. Each
-//! row is a program of `c-tests/`, run with both. Prints the table; fails when ours fails in any row, or when the
-//! original does something else than is written here.
+//! The fault table: what a fault does to a supervised program, with corosync's libsam and with this library.
 //!
-//! What differs in codes alone is in `codes.rs`.
+//! Each row runs a program of `c-tests/` with both libraries. The test prints the table. It fails when this library
+//! fails in any row, or when corosync's libsam does something else than the row says. Differences in error codes alone
+//! are in `codes.rs`.
 
 mod common;
 
@@ -22,23 +22,24 @@ use common::{
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGSEGV, SIGTERM};
 
-/// How long to look at a program that is expected to go wrong.
+/// The time limit for corosync's libsam in a row where it is expected to go wrong.
 const GLANCE: Duration = Duration::from_secs(5);
-/// How long to look at the original where nothing is asserted about it.
+/// The time limit for corosync's libsam in a row that asserts nothing about it.
 const CURIOSITY: Duration = Duration::from_secs(20);
 
-/// How a program ends, and what it says until then.
+/// The end of a program, and the lines that it prints until then.
 #[derive(Clone, Copy)]
 struct Shown(Ended, &'static [&'static str]);
 
-/// What the original does. A row asserts only what does not depend on uninitialised memory, on a race or on the speed of
-/// the machine.
+/// The behaviour of corosync's libsam in a row. A row asserts only behaviour that does not depend on uninitialised
+/// memory, on a race or on the speed of the machine.
 #[derive(Clone, Copy)]
 enum Original {
-    /// Where it gets stuck, it may also be too slow to say all of this.
+    /// It ends and prints like this. If it gets stuck (`Never`), it may print only the first of these lines.
     Shows(Shown),
-    /// Never what ours does. How it goes wrong is left to chance.
+    /// It never does what this library does. How it goes wrong varies.
     GoesWrong,
+    /// Its behaviour varies, so the row asserts nothing about it.
     LeftToChance,
 }
 
@@ -48,6 +49,7 @@ impl From<Shown> for Original {
     }
 }
 
+/// Shortens a row of the table.
 const fn shows(ended: Ended, says: &'static [&'static str]) -> Shown {
     Shown(ended, says)
 }
@@ -61,7 +63,7 @@ const WORKERS: &[&str] = &[
 const GOES_WRONG: Original = Original::GoesWrong;
 const LEFT_TO_CHANCE: Original = Original::LeftToChance;
 
-/// What reaping_thread says.
+/// The output of c-tests/reaping_thread.c.
 const REAPED: &[&str] = &[
     "instance 1",
     "instance 2",
@@ -74,13 +76,13 @@ const REAPED: &[&str] = &[
     "instance 9",
     "instance 10",
     "instance 11",
-    "the supervisor is at rest",
+    "the supervisor is idle",
 ];
 
-/// A row.
+/// A row of the fault table.
 struct Fault {
     fault: &'static str,
-    /// What ours promises.
+    /// The promise of this library that the row checks.
     promise: &'static str,
     command: &'static [&'static str],
     variables: &'static [(&'static str, &'static str)],
@@ -99,7 +101,7 @@ fn fault(
 }
 
 impl Fault {
-    /// With these variables in its environment.
+    /// Sets these variables in the environment of the program.
     fn with(self, variables: &'static [(&'static str, &'static str)]) -> Fault {
         Fault { variables, ..self }
     }
@@ -114,7 +116,8 @@ impl Fault {
         program.start_as(command)
     }
 
-    /// Runs the row with both libraries, and puts what they did into `table`. Fails unless both do what is written here.
+    /// Runs the row with both libraries and adds the results to `table`. Fails unless both libraries do what the row
+    /// says.
     fn check(self, table: &Table) {
         let original = self.start(Library::Original);
         let original = match self.original {
@@ -138,7 +141,7 @@ impl Fault {
         table.lock().unwrap_or_else(PoisonError::into_inner).push(row);
 
         let Shown(ended, says) = self.ours;
-        assert!(ours_holds, "{}: expected {ended:?} after {says:#?}, but {ours}", self.promise);
+        assert!(ours_holds, "{}: expected end {ended:?} and output {says:#?}, but {ours}", self.promise);
         let as_written = match self.original {
             Original::LeftToChance => true,
             Original::GoesWrong => !original_holds,
@@ -147,7 +150,7 @@ impl Fault {
             }
             Original::Shows(Shown(ended, says)) => original.is(ended, says),
         };
-        assert!(as_written, "the original does not do what is written here: {original}");
+        assert!(as_written, "corosync's libsam does not do what this row says: {original}");
     }
 }
 
@@ -160,10 +163,10 @@ struct Row {
     ours: String,
 }
 
-/// The rows that have run, in the order in which they ended.
+/// The rows that have run, in the order in which they finished.
 type Table = Mutex<Vec<Row>>;
 
-/// What a program did, in a few words: its end, or where it left the way that ours goes.
+/// Returns a short description of a run: the first line that differs from `ours`, otherwise the last line and the end.
 fn seen(outcome: &Outcome, ours: Shown) -> String {
     let says = outcome.says();
     let same = says.iter().zip(ours.1).take_while(|(said, expected)| said == expected).count();
@@ -185,7 +188,7 @@ fn main() -> ExitCode {
     let order: Vec<&str> = faults.iter().map(|fault| fault.fault).collect();
     let test = |fault: Fault| (fault.fault.to_owned(), Box::new(|| fault.check(&TABLE)) as Box<_>);
     let tests = faults.into_iter().map(test).collect();
-    // Most of them sleep most of the time.
+    // More threads than processors, because the programs sleep most of the time.
     let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 4;
     let code = runner::run(tests, Some(threads));
 
@@ -195,6 +198,7 @@ fn main() -> ExitCode {
     code
 }
 
+/// Prints the table, then in how many rows each library does not do what this library promises.
 fn print(rows: &[Row]) {
     let verdict = |holds, seen: &str| format!("{}: {seen}", if holds { "holds" } else { "fails" });
     let head = ["fault", "libsam4", "ours"].map(str::to_owned);
@@ -218,7 +222,7 @@ fn print(rows: &[Row]) {
 
 fn faults() -> Vec<Fault> {
     vec![
-        // A heartbeat
+        // Heartbeats
         fault(
             "200,000 heartbeats while the supervisor is stopped",
             "a heartbeat is a store to memory, not a write to a pipe that fills up",
@@ -230,34 +234,34 @@ fn faults() -> Vec<Fault> {
             "no system call allowed but exit (seccomp)",
             "a heartbeat makes no system call, so a filter that allows none lets it pass",
             &["heartbeat_seccomp"],
-            shows(Exit(0), &[]), // killed by the filter, passed out as success
+            shows(Exit(0), &[]), // the filter kills the instance, and the supervisor exits with success
             shows(Exit(42), &[]),
         ),
         fault(
             "a compute loop under strict seccomp, then a hang",
-            "an instance with no system calls but memory and output is watched as any other",
+            "an instance that may only allocate memory and write is supervised like any other",
             &["compute_loop"],
-            shows(Exit(0), &["instance 1", "instance 2"]), // killed by the filter at its first heartbeat
+            shows(Exit(0), &["instance 1", "instance 2"]), // the filter kills it at its first heartbeat
             shows(Exit(0), &["instance 1", "alive after four intervals", "warned", "instance 2"]),
         ),
-        // Calls in handlers and threads
+        // Calls in signal handlers and in threads
         fault(
-            "warning handlers that call sam inside sam calls",
-            "a call may interrupt a call; the C library holds a mutex and deadlocks",
+            "warning handlers that call the library inside calls",
+            "a call may interrupt a call; corosync's libsam holds a mutex and deadlocks",
             &["handler_calls"],
             GOES_WRONG, // a deadlock, as soon as a handler interrupts a call
-            shows(Exit(0), &["1000 handlers, all answers right"]),
+            shows(Exit(0), &["1000 handlers, all results as expected"]),
         ),
         fault(
-            "handlers that store inside stores, and crashes",
-            "what is restored is what one store has written, whoever interrupted whom",
+            "handlers that store data inside a store, then crashes",
+            "restored data is whole: it is what one store wrote, also if stores interrupted each other",
             &["store_interrupted"],
             GOES_WRONG, // a deadlock, as soon as a handler interrupts a store
-            shows(Exit(0), &["instance 6, all was whole"]),
+            shows(Exit(0), &["instance 6, all data whole"]),
         ),
         fault(
             "a handler sends heartbeats during stores of 64 MiB",
-            "signals are delivered between the parts of large data",
+            "signals are delivered between the 256 KiB parts of a large store",
             &["handlers_in_store"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["heartbeats during a store: many"]),
@@ -279,72 +283,72 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "fork while another thread is in a sam call",
-            "the lock of a thread that the new process does not have is free in that process",
+            "the child's lock is free, although a thread that the child does not have held it at the fork",
             &["fork_in_call"],
             LEFT_TO_CHANCE,
             shows(
                 Exit(0),
                 &[
-                    "store before sam_register: no child waits",
-                    "warning signal before sam_register: no child waits",
-                    "store: no child waits",
-                    "warning signal: no child waits",
+                    "store before sam_register: no child blocks",
+                    "warning signal before sam_register: no child blocks",
+                    "store: no child blocks",
+                    "warning signal: no child blocks",
                 ],
             ),
         ),
         fault(
-            "handlers on a small alternate stack store data that grows",
-            "every call that a handler makes needs little stack",
+            "handlers that store growing data on a small alternate stack",
+            "every call needs little stack",
             &["handler_stack"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["little stack"]),
         ),
         fault(
-            "heartbeats of one thread during a store of another",
-            "heartbeats of one thread get into the middle of another's data on the C library's pipe",
+            "heartbeats of one thread during a store of another thread",
+            "heartbeats do not damage the data; corosync's libsam mixes them into the data on its pipe",
             &["heartbeat_in_store"],
             LEFT_TO_CHANCE, // a race of two threads
             shows(Exit(0), &["50 stores, the last one whole"]),
         ),
         fault(
             "every call from any thread",
-            "calls of several threads do not get into each other's way",
+            "calls of several threads do not disturb each other",
             &["threads"],
-            LEFT_TO_CHANCE, // it stops here more often than not
-            shows(Exit(0), &["0 strange answers"]),
+            LEFT_TO_CHANCE, // it gets stuck here in most runs
+            shows(Exit(0), &["0 unexpected results"]),
         ),
         fault(
-            "a thread that stays in the supervisor calls sam",
-            "calls in a supervisor are refused at once",
+            "calls of a thread that stays in the supervisor",
+            "a call in a supervisor fails at once",
             &["left_thread"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "all calls refused", "instance 2", "data: kept"]),
         ),
         fault(
-            "pthread_cancel of threads in sam calls",
-            "no sam call is left by a cancellation",
+            "pthread_cancel of threads inside calls",
+            "a cancellation never ends a thread inside a call",
             &["cancelled", "deferred"],
             LEFT_TO_CHANCE,
             shows(Exit(3), &["sam_data_store: 9", "done"]),
         ),
         fault(
-            "asynchronous cancellation of threads in sam calls",
-            "the thread ends outside the call, and nothing stays locked",
+            "asynchronous cancellation of threads inside calls",
+            "the thread ends outside the call, and no lock stays locked",
             &["cancelled", "asynchronous"],
             LEFT_TO_CHANCE,
             shows(Exit(3), &["sam_data_store: 9", "done"]),
         ),
-        // Names
+        // Function names
         fault(
-            "a program with functions of its own named send, time ..",
-            "the library calls the C library or the kernel, whatever functions the program has",
+            "a program that defines functions named send, time ..",
+            "this library calls the C library or the kernel, whatever functions the program defines",
             &["own_names"],
-            LEFT_TO_CHANCE, // its own libraries are led to the program's functions
+            LEFT_TO_CHANCE, // the libraries that it needs call the program's functions
             shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
         ),
         fault(
-            "the same, with all that an administrator can set",
-            "the library calls the C library or the kernel, whatever functions the program has",
+            "a program that defines functions named send, time .., all settings on",
+            "this library calls the C library or the kernel, whatever functions the program defines",
             &["own_names"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "instance 2", "instance 3", "alive after four intervals"]),
@@ -360,35 +364,35 @@ fn faults() -> Vec<Fault> {
         ]),
         // Descriptors
         fault(
-            "an exec'd grandchild outlives the crash",
-            "the kernel tells of a death; the C library waits for the end of a pipe that children hold open",
+            "a program started by the instance outlives its crash",
+            "the kernel reports the death; corosync's libsam waits for the end of a pipe that children hold open",
             &["exec_child"],
             shows(Never, &["instance 1"]),
             shows(Exit(0), &["instance 1", "instance 2"]),
         ),
         fault(
             "a program started by the instance counts descriptors",
-            "programs that the instance starts get no descriptor of the library",
+            "programs that the instance starts inherit no descriptor of this library",
             &["close_on_exec"],
             shows(Exit(0), &["2 more descriptors"]),
             shows(Exit(0), &["0 more descriptors"]),
         ),
         fault(
-            "every descriptor closed, then heartbeats",
+            "all descriptors closed, then heartbeats",
             "supervision needs no descriptor in the instance",
             &["close_everything", "beat"],
             shows(Exit(99), &["instance 1", "sam_start: 2", "sam_hc_send(): 9"]),
             shows(Exit(0), &["instance 1", "sam_start: 1", "alive after four intervals"]),
         ),
         fault(
-            "every descriptor closed, then a hang",
+            "all descriptors closed, then a hang",
             "supervision needs no descriptor in the instance",
             &["close_everything", "hang"],
             shows(Never, &["instance 1", "sam_start: 2"]),
             shows(Exit(0), &["instance 1", "sam_start: 1", "warned", "instance 2", "kept"]),
         ),
         fault(
-            "every descriptor closed, then a crash",
+            "all descriptors closed, then a crash",
             "supervision needs no descriptor in the instance",
             &["close_everything", "crash"],
             shows(Exit(0), &["instance 1", "sam_start: 2"]),
@@ -396,14 +400,14 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "workers forked before sam_register store data",
-            "each program that registers has data of its own, which begins with what was stored before the fork",
+            "each process that registers has its own data, initially what was stored before the fork",
             &["workers"],
             shows(Exit(0), WORKERS),
             shows(Exit(0), WORKERS),
         ),
         fault(
-            "own files under the library's descriptor numbers",
-            "a descriptor number that has become another file's is left alone",
+            "the program's files under the library's descriptor numbers",
+            "this library does not use a descriptor number that the program has given to another file",
             &["own_files"],
             shows(Never, &["instance 1", "the library wrote into the program's files"]),
             shows(
@@ -417,52 +421,52 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
-            "stdin, stdout and stderr closed before sam",
-            "the library's descriptors never become stdin, stdout or stderr of a program that closed them",
+            "stdin, stdout and stderr closed before sam_initialize",
+            "this library's descriptors never become stdin, stdout or stderr of the program",
             &["std_closed"],
-            GOES_WRONG, // the supervisor takes the accidents for commands
-            shows(Exit(0), &["instance 2: 0 accidents, kept"]),
+            GOES_WRONG, // the program's stray output reaches the supervisor as commands
+            shows(Exit(0), &["instance 2: 0 stray writes, kept"]),
         ),
-        // How the supervisor ends
+        // The end of the supervisor
         fault(
             "policy QUIT and a crash",
-            "the supervisor ends by the signal its last instance ended by, not with success",
+            "the supervisor ends by the signal that ended its last instance, not with success",
             &["die", "QUIT", "0", "started", "signal", "11"],
             shows(Exit(0), &["instance 1: started"]),
             shows(By(SIGSEGV), &["instance 1: started"]),
         ),
         fault(
-            "a crash while not started",
-            "the supervisor ends by the signal its last instance ended by, not with success",
+            "a crash before sam_start",
+            "the supervisor ends by the signal that ended its last instance, not with success",
             &["die", "RESTART", "300", "registered", "signal", "15"],
             shows(Exit(0), &["instance 1: registered"]),
             shows(By(SIGTERM), &["instance 1: registered"]),
         ),
         fault(
             "policy QUIT and a hang",
-            "the supervisor ends by the signal its last instance ended by, not with success",
+            "the supervisor ends by the signal that ended its last instance, not with success",
             &["hang", "QUIT"],
             shows(Exit(0), &["instance 1", "warned by SIGTERM"]),
             shows(By(SIGKILL), &["instance 1", "warned by SIGTERM"]),
         ),
         fault(
-            "exit handlers, and an end by a signal",
-            "the supervisor's exit handlers run, once, also when it ends by a signal",
+            "exit handlers, and a last instance that ends by a signal",
+            "the supervisor runs its exit handlers once, also when it ends by a signal",
             &["exit_handlers", "crash"],
             shows(Exit(0), &["instance 1", "instance leaves", "instance 2", "supervisor leaves"]),
             shows(By(SIGSEGV), &["instance 1", "instance leaves", "instance 2", "supervisor leaves"]),
         ),
         fault(
             "SIGCHLD ignored",
-            "the exit code is passed out also when the program ignores SIGCHLD",
+            "the supervisor exits with the instance's code also when the program ignores SIGCHLD",
             &["sigchld_ignored"],
-            LEFT_TO_CHANCE, // the exit status is memory that was never written
+            LEFT_TO_CHANCE, // the exit status is uninitialised memory
             shows(Exit(7), &["instance 1"]),
         ),
         // Restarts that fail
         fault(
             "fork refused for 2 s at a restart",
-            "a restart that fails is tried again; the C library returns into the program, in the supervisor",
+            "a failed restart is retried; corosync's libsam returns into the program in the supervisor",
             &["fork_fails", "processes"],
             shows(
                 Exit(1),
@@ -475,8 +479,8 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 1", "the limit is lifted", "the next instance"]),
         ),
         fault(
-            "no descriptor to be had at a restart",
-            "a restart needs no descriptor; the C library returns into the program, in the supervisor",
+            "no descriptor available at a restart",
+            "a restart needs no descriptor; corosync's libsam returns into the program in the supervisor",
             &["fork_fails", "descriptors"],
             shows(
                 Exit(1),
@@ -489,22 +493,22 @@ fn faults() -> Vec<Fault> {
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
         ),
         fault(
-            "no descriptor to be had while an instance hangs",
-            "neither watching nor a restart needs a descriptor",
+            "no descriptor available while an instance hangs",
+            "neither supervision nor a restart needs a descriptor",
             &["fork_fails", "descriptors", "hang"],
-            GOES_WRONG, // and leaves the hung instance behind
+            GOES_WRONG, // it leaves the hung instance behind
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
         ),
         fault(
-            "memory refused at a restart",
-            "a restart needs no more memory than the one before it",
+            "no memory available at a restart",
+            "a restart needs no memory beyond that of the previous instance",
             &["fork_fails", "memory"],
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
         ),
         fault(
-            "a full heap, then a crash and a hang",
-            "the supervisor has memory of its own",
+            "heap full, then a crash and a hang",
+            "the supervisor does not need the program's heap",
             &["full_heap"],
             shows(Exit(0), &["instance 1", "instance 2", "warned", "instance 3"]),
             shows(Exit(0), &["instance 1", "instance 2", "warned", "instance 3"]),
@@ -512,49 +516,49 @@ fn faults() -> Vec<Fault> {
         // Signals to the supervisor
         fault(
             "SIGTERM to the supervisor",
-            "a signal to the supervisor is passed on, and the end that it brings is passed out",
+            "the supervisor forwards the signal, and ends as the instance ends",
             &["signal_supervisor", "15", "default"],
-            shows(By(SIGTERM), &["instance 1", "the instance lives on unwatched"]),
+            shows(By(SIGTERM), &["instance 1", "the instance lives on unsupervised"]),
             shows(By(SIGTERM), &["instance 1"]),
         ),
         fault(
             "SIGTERM to the supervisor, a handler installed",
-            "handlers run in the instance; an end after SIGTERM is final",
+            "the handler runs in the instance; an end after SIGTERM is final",
             &["signal_supervisor", "15", "handled"],
             shows(Exit(5), &["instance 1", "handled in the supervisor", "instance 2"]),
             shows(Exit(6), &["instance 1", "handled in the instance"]),
         ),
         fault(
             "SIGINT to the supervisor, a handler installed",
-            "handlers run in the instance; an end after SIGINT is final",
+            "the handler runs in the instance; an end after SIGINT is final",
             &["signal_supervisor", "2", "handled"],
             shows(Exit(5), &["instance 1", "handled in the supervisor", "instance 2"]),
             shows(Exit(6), &["instance 1", "handled in the instance"]),
         ),
         fault(
             "SIGQUIT to the supervisor, a handler installed",
-            "handlers run in the instance; an end after SIGQUIT is final",
+            "the handler runs in the instance; an end after SIGQUIT is final",
             &["signal_supervisor", "3", "handled"],
             shows(Exit(5), &["instance 1", "handled in the supervisor", "instance 2"]),
             shows(Exit(6), &["instance 1", "handled in the instance"]),
         ),
         fault(
             "SIGHUP to the supervisor, a handler installed",
-            "handlers run in the instance; an end after SIGHUP is like any other",
+            "the handler runs in the instance; an end after SIGHUP leads to a restart",
             &["signal_supervisor", "1", "handled"],
             shows(Exit(5), &["instance 1", "handled in the supervisor", "instance 2"]),
             shows(Exit(5), &["instance 1", "handled in the instance", "instance 2"]),
         ),
         fault(
             "SIGUSR1 to the supervisor, a handler installed",
-            "handlers run in the instance; an end after SIGUSR1 is like any other",
+            "the handler runs in the instance; an end after SIGUSR1 leads to a restart",
             &["signal_supervisor", "10", "handled"],
             shows(Exit(5), &["instance 1", "handled in the supervisor", "instance 2"]),
             shows(Exit(5), &["instance 1", "handled in the instance", "instance 2"]),
         ),
         fault(
             "Ctrl-Z in a terminal, then fg",
-            "supervisor and instance stop and go on together",
+            "supervisor and instance stop and continue together",
             &["job_control", "suspend"],
             LEFT_TO_CHANCE,
             shows(
@@ -570,65 +574,65 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "Ctrl-C in a terminal",
-            "the instance gets one SIGINT, and its end is final",
+            "the instance receives one SIGINT, and its end is final",
             &["job_control", "interrupt"],
             shows(Exit(0), &["instance 1", "the job ended by signal 2"]),
             shows(Exit(0), &["instance 1", "alive, SIGINT: 1", "the job ended with 3"]),
         ),
         fault(
             "the terminal of a session leader hangs up",
-            "the kernel tells the leader alone, so it is passed on to the instance",
+            "the kernel signals the session leader alone, so the supervisor forwards SIGHUP to the instance",
             &["terminal_hangup"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["SIGHUP: 1, SIGCONT: 1", "the supervisor ended with 4"]),
         ),
         fault(
-            "a stop signal that the program ignores, and SIGSTOP much later",
-            "the supervisor stops only as an answer to a stop signal, and so finds the hang",
+            "a stop signal that the program ignores, SIGSTOP much later",
+            "the supervisor stops itself only right after a stop signal, so it detects the hang",
             &["stop_ignored", "20"],
             LEFT_TO_CHANCE,
             shows(Exit(3), &["instance 1", "instance 2"]),
         ),
         fault(
             "alarm, setitimer and timer_create before sam_register",
-            "timers of the calling process stay with it, and no instance gets their signals",
+            "timers stay with the process that set them, and no instance receives their signals",
             &["early_timers"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["SIGALRM: 0, others: 0", "SIGALRM: 1"]),
         ),
         fault(
-            "signals for the spare, then a crash",
-            "what was sent to the spare itself does not reach the instance that it becomes",
+            "signals sent to the warm spare, then a crash",
+            "signals sent to the spare do not reach the instance that it becomes",
             &["spare_signals"],
-            LEFT_TO_CHANCE, // there is no spare
+            LEFT_TO_CHANCE, // it has no spare
             shows(Exit(3), &["instance 1", "instance 2"]),
         )
         .with(&[("SAM_STANDBY", "1")]),
         fault(
-            "sam_stop in the handler of the signal for a hang",
-            "what an instance says after the decision to end it does not count",
+            "sam_stop in the handler of the hang signal",
+            "a call does not stop a recovery that the supervisor has decided",
             &["stop_in_abort", "stop"],
-            LEFT_TO_CHANCE, // knows no such signal
+            LEFT_TO_CHANCE, // it has no hang signal
             shows(Exit(3), &["instance 1", "sam_stop: 1", "instance 2"]),
         )
         .with(&[("SAM_HANG_SIGNAL", "ABRT")]),
         fault(
-            "sam_finalize in the handler of the signal for a hang",
-            "what an instance says after the decision to end it does not count",
+            "sam_finalize in the handler of the hang signal",
+            "a call does not stop a recovery that the supervisor has decided",
             &["stop_in_abort", "finalize"],
-            LEFT_TO_CHANCE, // knows no such signal
+            LEFT_TO_CHANCE, // it has no hang signal
             shows(Exit(3), &["instance 1", "sam_finalize: 1", "instance 2"]),
         )
         .with(&[("SAM_HANG_SIGNAL", "ABRT")]),
         fault(
-            "threads in the supervisor reap the instance",
+            "a thread in the supervisor reaps the instance",
             "an instance that another thread has reaped is restarted",
             &["reaping_thread"],
             LEFT_TO_CHANCE,
             shows(Exit(0), REAPED),
         ),
         fault(
-            "the same, with a spare",
+            "a thread in the supervisor reaps the warm spare",
             "a spare that another thread has reaped is replaced",
             &["reaping_thread"],
             LEFT_TO_CHANCE,
@@ -636,7 +640,7 @@ fn faults() -> Vec<Fault> {
         )
         .with(&[("SAM_STANDBY", "1")]),
         fault(
-            "the same, and no descriptor to be had",
+            "a thread in the supervisor reaps the instance, no descriptor available",
             "an instance that another thread has reaped is restarted",
             &["reaping_thread", "descriptors"],
             LEFT_TO_CHANCE,
@@ -644,20 +648,20 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "a hung instance that its supervisor may not signal",
-            "a kill that the kernel refuses is tried again",
+            "a kill that the kernel refuses is retried",
             &["kill_refused"],
             LEFT_TO_CHANCE,
             shows(Exit(3), &["instance 1", "lives", "instance 2"]),
         ),
         fault(
             "the supervisor is killed",
-            "no instance lives on unwatched: it gets SIGTERM, and calls say CS_ERR_LIBRARY without SIGPIPE",
+            "the instance receives SIGTERM, and calls return CS_ERR_LIBRARY without SIGPIPE",
             &["orphan", "keep"],
             shows(
                 By(SIGKILL),
                 &[
                     "supervised, sam_hc_send: 1",
-                    "the instance lives on unwatched",
+                    "the instance lives on unsupervised",
                     "SIGPIPE",
                     "sam_hc_send: 2",
                     "SIGPIPE",
@@ -678,8 +682,8 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
-            "root's rights dropped, then the supervisor is killed",
-            "`sam_start` asks the kernel again for the signal that giving up rights takes away",
+            "root's privileges dropped, then the supervisor is killed",
+            "`sam_start` requests the parent-death signal again, which the kernel cleared with the privileges",
             &["orphan", "drop"],
             LEFT_TO_CHANCE,
             shows(
@@ -695,7 +699,7 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "callback mode, then the supervisor is killed",
-            "one SIGTERM, though two threads could have asked the kernel for it",
+            "the instance receives one SIGTERM, although two threads may request it from the kernel",
             &["orphan", "keep", "callback"],
             LEFT_TO_CHANCE,
             shows(
@@ -710,8 +714,8 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
-            "callback mode, root's rights dropped, then the supervisor is killed",
-            "the library's thread asks the kernel again for the signal that giving up rights takes away",
+            "callback mode, root's privileges dropped, then the supervisor is killed",
+            "the callback thread requests the parent-death signal again, which the kernel cleared with the privileges",
             &["orphan", "drop", "callback"],
             LEFT_TO_CHANCE,
             shows(
@@ -726,8 +730,8 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
-            "callback mode, the supervisor killed right after root's rights",
-            "the library's thread sends the signal that the kernel did not send",
+            "callback mode, root's privileges dropped, supervisor killed at once",
+            "the callback thread sends the signal that the kernel did not send",
             &["orphan", "drop", "prompt"],
             LEFT_TO_CHANCE,
             shows(
@@ -744,121 +748,121 @@ fn faults() -> Vec<Fault> {
         // Processes that the instance forks
         fault(
             "daemon(3) between sam_register and sam_start, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "daemon", "registered", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3) after sam_start, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "daemon", "started", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3) with a warm spare, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "daemon", "started", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         )
         .with(&[("SAM_STANDBY", "1")]),
         fault(
             "daemon(3) with SAM_KILL_GROUP, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "daemon", "started", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         )
         .with(&[("SAM_KILL_GROUP", "1")]),
         fault(
             "daemon(3) with no interval and no further call, then an exit",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "daemon", "started", "exit", "0"],
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3), then a hang",
-            "the process that goes on is warned and killed; the C library kills the one that ended",
+            "the adopted process is warned and killed; corosync's libsam signals the one that exited",
             &["daemonize", "daemon", "started", "hang", "2500"],
-            GOES_WRONG, // restarts it beside the hung one,
+            GOES_WRONG, // it starts a second instance beside the hung one
             shows(Exit(0), &["instance 1 is alive", "warned", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3), then sam_stop and exit 0",
-            "the end of the process that goes on is the end of the instance",
+            "the end of the adopted process is the end of the instance",
             &["daemonize", "daemon", "registered", "stop", "2500"],
             shows(Exit(0), &["instance 1 is alive"]),
             shows(Exit(0), &["instance 1 is alive"]),
         ),
         fault(
             "daemon(3) between a callback's registration and sam_start",
-            "the thread that asks the callback is made in the process that goes on",
+            "the callback thread is started in the adopted process",
             &["daemonize", "daemon", "callback", "crash", "2500"],
-            GOES_WRONG, // restarts it beside the daemon,
+            GOES_WRONG, // it starts a second instance beside the daemon
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "fork and _exit(0) by hand, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "fork", "started", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "two forks by hand, then a crash",
-            "a process that the instance forked before it exited with 0 is adopted, not restarted beside",
+            "a process that the instance forked before it exited with 0 becomes the instance",
             &["daemonize", "twice", "registered", "crash", "2500"],
-            LEFT_TO_CHANCE, // the same, unless the machine is busy
+            LEFT_TO_CHANCE, // as this library, unless the machine is busy
             shows(Exit(0), &["instance 1 is alive", "instance 2 is alive"]),
         ),
         fault(
             "daemon(3), then SIGTERM to the supervisor",
-            "signals are passed on to the process that goes on, and its end is passed out",
+            "the supervisor forwards the signal to the adopted process, and ends as that process ends",
             &["daemonize", "daemon", "registered", "term", "0"],
-            GOES_WRONG, // ends alone, or restarts,
+            GOES_WRONG, // the supervisor ends alone, or restarts
             shows(Exit(6), &["instance 1 is alive", "warned"]),
         ),
         fault(
             "daemon(3), then the supervisor is killed",
-            "the process that goes on is told, as any instance",
+            "the adopted process receives SIGTERM like any instance",
             &["daemonize", "daemon", "registered", "kill", "0"],
             GOES_WRONG,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
-            "a fork whose parent takes its time to end, then the supervisor is killed",
-            "the process that goes on is told, as any instance",
+            "a fork whose parent exits late, then the supervisor is killed",
+            "the adopted process receives SIGTERM like any instance",
             &["daemonize", "slow", "registered", "kill", "0"],
             GOES_WRONG,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
             "daemon(3) in callback mode, then the supervisor is killed",
-            "one SIGTERM tells the process that goes on, though two threads could have asked the kernel for it",
+            "the adopted process receives one SIGTERM, although two threads may request it from the kernel",
             &["daemonize", "daemon", "callback", "kill", "2500"],
             GOES_WRONG,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
-            "a fork that is started with a callback before its parent ends, then the supervisor is killed",
-            "the process that goes on is told of the end of its supervisor, not of that of its parent",
+            "a fork that calls sam_start in callback mode before its parent exits, then the supervisor is killed",
+            "the adopted process receives SIGTERM when its supervisor ends, not when its parent ends",
             &["daemonize", "late", "callback", "kill", "2500"],
             LEFT_TO_CHANCE,
             shows(By(SIGKILL), &["instance 1 is alive", "warned", "sam_hc_send: 2"]),
         ),
         fault(
-            "a helper that never calls sam outlives an exit 0",
-            "a process that never calls sam is not taken for the instance",
+            "a helper that never calls the library outlives an exit with 0",
+            "a process that never calls the library does not become the instance",
             &["helper", "outlives"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "instance 2, supervised", "helper: alive"]),
         ),
         fault(
-            "a helper outlives a crash, and calls sam",
-            "what a crashed instance left behind cannot speak for the next one",
+            "a helper outlives a crash and calls the library",
+            "a process left behind by a crashed instance cannot call for the next instance",
             &["helper", "calls"],
             GOES_WRONG,
             shows(
@@ -873,36 +877,36 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "heartbeats of a helper while the instance is silent",
-            "a process that the instance forked speaks for it",
+            "a process that the instance forked may send its heartbeats",
             &["helper", "beats"],
             shows(Exit(0), &["instance 1", "alive after four intervals"]),
             shows(Exit(0), &["instance 1", "alive after four intervals"]),
         ),
         fault(
             "SIGTERM after the exit of daemon(3)'s caller",
-            "a signal that tells the program to end waits for the process that goes on, whose end is final",
+            "a termination signal is held until the adopted process is found, whose end is then final",
             &["goes_on", "term"],
-            GOES_WRONG, // ends alone
+            GOES_WRONG, // the supervisor ends alone
             shows(Exit(6), &["instance 1", "SIGTERM"]),
         ),
         fault(
             "SIGUSR1 after the exit of daemon(3)'s caller",
-            "other signals wait until the process that goes on is started",
+            "other signals are held until the adopted process has called sam_start",
             &["goes_on", "usr1"],
-            GOES_WRONG, // ends alone
+            GOES_WRONG, // the supervisor ends alone
             shows(Exit(0), &["instance 1", "SIGUSR1 after sam_start", "instance 2"]),
         ),
         fault(
-            "what an adopted process forked outlives it",
-            "SAM_KILL_GROUP ends what an adopted process left behind, as of any instance",
+            "a child of an adopted process outlives it",
+            "SAM_KILL_GROUP also ends the processes that an adopted process left behind",
             &["goes_on", "helper"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "instance 2", "the other process is gone"]),
         )
         .with(&[("SAM_KILL_GROUP", "1")]),
         fault(
-            "a daemon of a child from before sam_register, then an exit 0",
-            "what the instance did not fork is not taken for the instance",
+            "a daemon of a child forked before sam_register, then an exit with 0",
+            "a process that the instance did not fork does not become the instance",
             &["goes_on", "early"],
             shows(Exit(0), &["instance 1", "instance 2", "the other process is alive"]),
             shows(Exit(0), &["instance 1", "instance 2", "the other process is alive"]),
@@ -910,7 +914,7 @@ fn faults() -> Vec<Fault> {
         // PID namespaces
         fault(
             "instances in an existing PID namespace",
-            "the end of the supervisor is told by other signs than getppid(2)",
+            "the instance detects the end of its supervisor without getppid(2)",
             &["pid_namespace", "existing"],
             shows(
                 Exit(0),
@@ -923,7 +927,7 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "instances in a new PID namespace",
-            "where no instance can follow, the supervisor ends as the last one did",
+            "if no further instance can be forked, the supervisor ends as the last instance ended",
             &["pid_namespace", "new"],
             shows(
                 Exit(1),
@@ -937,8 +941,8 @@ fn faults() -> Vec<Fault> {
         ),
         // Data
         fault(
-            "large data is forgotten",
-            "its memory is given back, also after a restart, and what is stored then is whole",
+            "large data replaced by no or little data",
+            "its memory is freed, also after a restart, and the data stored next is whole",
             &["store_gives_back"],
             LEFT_TO_CHANCE,
             shows(
@@ -953,24 +957,24 @@ fn faults() -> Vec<Fault> {
             ),
         ),
         fault(
-            "a store that the supervisor has no memory for",
-            "the supervisor never holds the data, so it cannot fail to",
+            "a store larger than the memory that the supervisor may use",
+            "the supervisor never holds the data, so the store is answered at once",
             &["store_refused"],
             GOES_WRONG, // answers after half a minute, in which its supervisor does nothing else
             shows(Exit(0), &["answered"]),
         ),
         fault(
-            "a store that the instance has no memory for",
-            "refused, and the earlier data is intact",
+            "a store larger than the memory that the instance may use",
+            "the store is refused, and the earlier data is intact",
             &["store_little_memory"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["refused", "instance 1 has first", "instance 2 has first"]),
         ),
         fault(
-            "killed in the middle of a store, 25 times",
+            "an instance killed in the middle of a store, 25 times",
             "the earlier data stays whole, and supervision goes on",
             &["store_cut_off"],
-            LEFT_TO_CHANCE, // SIGPIPE, when an instance dies between the end of a store and the answer
+            LEFT_TO_CHANCE, // SIGPIPE if an instance dies between the end of a store and the answer
             shows(Exit(0), &["25 instances, data damaged: 0"]),
         ),
         // Time
@@ -978,7 +982,7 @@ fn faults() -> Vec<Fault> {
             "SIGSTOP, then SIGCONT, of supervisor and instance",
             "silence counts only while the supervisor could have seen a heartbeat",
             &["late_supervisor", "both"],
-            LEFT_TO_CHANCE, // warned; killed, unless a heartbeat comes first
+            LEFT_TO_CHANCE, // warned, then killed unless a heartbeat comes first
             shows(Exit(0), &["instance 1", "alive"]),
         ),
         fault(
@@ -990,49 +994,49 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             "SIGSTOP, then SIGCONT, of the instance",
-            "a stop shorter than the interval is no silence",
+            "a stop shorter than the interval does not count as silence",
             &["stopped_instance", "short"],
             shows(Exit(0), &["instance 1", "alive after three intervals"]),
             shows(Exit(0), &["instance 1", "alive after three intervals"]),
         ),
         fault(
-            "SIGSTOP of the instance for ever",
-            "a stop is a hang",
+            "SIGSTOP of the instance without SIGCONT",
+            "a stopped instance is handled as a hang",
             &["stopped_instance", "long"],
             shows(Exit(0), &["instance 1", "instance 2"]),
             shows(Exit(0), &["instance 1", "instance 2"]),
         ),
         fault(
-            "2.5 s without a processor for the supervisor, thrice",
+            "a supervisor without a processor for 2.5 s, three times",
             "silence counts only while the supervisor could have seen a heartbeat",
             &["held_supervisor", "beat"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "alive"]),
         ),
         fault(
-            "the same, while the instance hangs",
-            "a hang is found by a supervisor that is late, too",
+            "a supervisor without a processor for 2.5 s, while the instance hangs",
+            "a supervisor that wakes up late still detects the hang",
             &["held_supervisor", "hang"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "warned", "instance 2", "in time"]),
         ),
         fault(
-            "a debugger attaches and leaves, to both",
-            "being held for less than the interval is no silence, and holding the supervisor none of the instance's",
+            "a debugger attaches to both processes and detaches",
+            "the instance held for less than the interval, or the supervisor for longer, is no silence",
             &["debugger"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "alive", "instance 2"]),
         ),
         fault(
-            "steps of the wall clock",
-            "only the monotonic clock counts",
+            "the wall clock steps",
+            "the supervisor uses only the monotonic clock",
             &["clock_step"],
             LEFT_TO_CHANCE,
             shows(Exit(0), &["instance 1", "hangs", "warned", "instance 2", "in time"]),
         ),
         fault(
             "a second silence after a late heartbeat",
-            "a heartbeat after the warning calls the kill off, and so the next silence is warned of again",
+            "a heartbeat after the warning cancels the kill, and the next silence causes a new warning",
             &["next_silence"],
             shows(Exit(0), &["instance 1", "warned", "late heartbeat: 1", "instance 2"]),
             shows(Exit(0), &["instance 1", "warned", "late heartbeat: 1", "warned", "instance 2"]),
@@ -1040,28 +1044,28 @@ fn faults() -> Vec<Fault> {
         // Callbacks
         fault(
             "a callback that says unhealthy",
-            "the recovery begins at the callback's word; the C library falls silent for an interval first",
+            "the recovery begins at once; corosync's libsam waits for an interval of silence first",
             &["callback_prompt"],
             shows(Exit(0), &["warned an interval later"]),
             shows(Exit(0), &["warned at once"]),
         ),
         fault(
             "a callback that needs more than 32 KiB of stack",
-            "a callback has the stack of a thread, not 32 KiB",
+            "a callback has the default stack of a thread, not 32 KiB",
             &["callback_stack"],
             LEFT_TO_CHANCE, // a crash, unless there is other memory below the stack
             shows(Exit(0), &["instance 1", "called"]),
         ),
         fault(
             "a callback with an interval of 2 ms",
-            "an interval of 2 ms is 2 ms, not a busy loop",
+            "the callback is called about once per interval, not in a busy loop",
             &["callback_often"],
-            LEFT_TO_CHANCE, // far more often than once per interval, if it gets the processor
+            LEFT_TO_CHANCE, // called far more often than once per interval, if it gets the processor
             shows(Exit(0), &["about once per interval"]),
         ),
         fault(
             "a callback that starts a command",
-            "the callback and its commands have the signal mask of the thread that registered it; between callbacks no handler runs in the library's thread",
+            "the callback and its commands have the signal mask of the thread that registered it; between callbacks no signal handler runs in the callback thread",
             &["callback_mask"],
             LEFT_TO_CHANCE,
             shows(
@@ -1073,12 +1077,12 @@ fn faults() -> Vec<Fault> {
                 ],
             ),
         ),
-        // What the operator sees
+        // The log and the restart limit
         fault(
-            "a restart, and nobody says why",
-            "every step of a recovery is a line in the log",
+            "a restart whose reason the operator wants to know",
+            "every step of a recovery writes a log line",
             &["log_line"],
-            shows(Exit(0), &["not a word"]),
+            shows(Exit(0), &["nothing in the log"]),
             shows(Exit(0), &["the loss, the restart"]),
         ),
         fault(
@@ -1091,9 +1095,9 @@ fn faults() -> Vec<Fault> {
         .with(&[("SAM_LOG", "syslog")]),
         fault(
             "an instance that crashes at once, every time",
-            "the administrator can set a limit",
+            "the administrator can set a restart limit",
             &["troubled", "0", "run=30"],
-            GOES_WRONG, // restarts it for ever
+            GOES_WRONG, // it restarts the instance without end
             shows(Exit(1), &["instance 1", "instance 2", "instance 3", "instance 4"]),
         )
         .with(&[("SAM_RESTART_LIMIT", "3/3600")]),

@@ -1,6 +1,7 @@
-//! A supervisor that is root, with instances as nobody that write rubbish to all memory that they share with it, and
-//! give it signals and children to deal with: it goes on, signals nobody but its instance, has little to do, and ends
-//! on time who falls silent; and the next instance does not mind what it finds.
+//! A root supervisor with hostile instances that run as user nobody. They write garbage to all memory shared with the
+//! supervisor, and flood it with signals and children. The supervisor keeps running, signals only its instance, uses
+//! little processor time, and ends silent instances on time. The next instance starts whatever it finds in the data
+//! store.
 
 mod common;
 
@@ -14,13 +15,13 @@ use common::{
     prefix,
 };
 
-/// As in `c-tests/hostile.c`.
+/// The interval of `c-tests/hostile.c`.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the instances do what harm they can.
+/// The time for which each instance does harm.
 const HARM: Duration = Duration::from_secs(4);
 
-/// What such instances did.
+/// Runs hostile instances and returns the outcome. Fails if they left a process behind.
 fn run(harm: &str, seed: u64, time: Duration) -> Outcome {
     let command = ["hostile", harm, &seed.to_string(), &time.as_millis().to_string()];
     let outcome = Program::new(Built::WithOurs, &command).run(Library::Ours);
@@ -28,55 +29,58 @@ fn run(harm: &str, seed: u64, time: Duration) -> Outcome {
     outcome
 }
 
-/// Whether the instances came as far as to fall silent, and all went well then.
+/// Returns `true` if the instances reached their hang, and if the supervisor then replaced the hung instance on time.
 fn was_replaced(seed: u64, outcome: &Outcome) -> bool {
     let said = outcome.says();
     let expected = ["hangs", "instance after the hang", "new data"];
     if !said.starts_with(&expected[..1]) {
         return false;
     }
-    // The page as it was after sam_start says that it is started and silent.
+    // Before its hang the instance restores the page as it was after sam_start: started and silent.
     assert!(said == expected && outcome.ended == Exit(0), "seed {seed}: {outcome}");
     let time = outcome.time_after("hangs");
-    assert!(time < 3 * INTERVAL + Duration::from_secs(20), "seed {seed}, replaced after {time:?}: {outcome}");
+    assert!(
+        time < 3 * INTERVAL + Duration::from_secs(20),
+        "seed {seed}: hung instance replaced only after {time:?}: {outcome}"
+    );
     true
 }
 
-fn rubbish_at_random_moments() {
+fn garbage_from_unprivileged_instances_does_not_stop_root_supervisor() {
     const SEEDS: u64 = 24;
     require(&[Ability::OtherUser]);
     let outcomes: Vec<_> = thread::scope(|scope| {
         let start = |seed| scope.spawn(move || (seed, run("words", seed, HARM)));
         let running: Vec<_> = (1..=SEEDS).map(start).collect();
-        running.into_iter().map(|one| one.join().expect("see above")).collect()
+        running.into_iter().map(|one| one.join().expect("no thread panics")).collect()
     });
     let mut replaced = 0;
     for (seed, outcome) in outcomes {
         if was_replaced(seed, &outcome) {
             replaced += 1;
         } else {
-            // Killed, or warned by a deadly signal that the rubbish names, while its page said that health checking
-            // was stopped: then there is no recovery.
+            // The garbage ended the recovery: the instance was killed, or warned by a deadly signal that the garbage
+            // named, while its page said that health checking was stopped.
             let by_signal = matches!(outcome.ended, By(_) | ByRealTime(_));
             assert!(by_signal && outcome.says().is_empty(), "seed {seed}: {outcome}");
         }
         let (busy, lived) = (outcome.note("processor"), outcome.lived.as_millis() as i64);
         assert!(
             busy * 20 < lived,
-            "seed {seed}: the supervisor was busy for {busy} of {lived} ms: {outcome}"
+            "seed {seed}: the supervisor used {busy} ms of processor time in {lived} ms: {outcome}"
         );
     }
-    println!("{replaced} of {SEEDS} instances fell silent after {HARM:?}");
-    assert!(replaced > 0, "no instance came far enough to fall silent");
+    println!("{replaced} of {SEEDS} programs reached the hang after {HARM:?}");
+    assert!(replaced > 0, "no program reached the hang");
 }
 
-fn signals_and_children_without_end() {
+fn flood_of_signals_and_children_does_not_delay_restart() {
     require(&[Ability::OtherUser]);
     let outcome = run("signals", 1, Duration::from_secs(1));
     assert!(was_replaced(1, &outcome), "{outcome}");
 }
 
-/// Starts an instance as nobody that looks for pages of its supervisor.
+/// Starts an instance as user nobody that looks for pages of its supervisor.
 fn reach(aim: &str, variables: &[(&str, &str)]) -> Running {
     require(&[Ability::OtherUser]);
     let program = Program::new(Built::WithOurs, &["reach_pages", aim]);
@@ -93,7 +97,7 @@ fn instance_as_nobody_cannot_forge_what_sam_status_shows_root() {
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         shown.contains(r#""program":"reach_pages""#) && shown.contains(r#""state":"running""#),
-        "reached {reached}: {shown}"
+        "the instance reached {reached}; sam-status shows {shown}"
     );
     assert_eq!(reached, "nothing");
 }
@@ -111,7 +115,7 @@ fn instance_as_nobody_cannot_release_the_spare() {
 fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted() {
     require(&[Ability::OtherUser]);
     for standby in ["0", "1"] {
-        let program = Program::new(Built::WithOurs, &["name_heir"]);
+        let program = Program::new(Built::WithOurs, &["forged_claim"]);
         let mut command = program.command(Library::Ours);
         command.env("SAM_STANDBY", standby);
         let outcome = program.start_as(command).finish(PATIENCE);
@@ -119,13 +123,13 @@ fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted()
         let instances: Vec<&str> = instances.iter().map(String::as_str).collect();
         outcome.expect(Exit(0), &instances);
         let adopted = outcome.errors().iter().any(|line| line.contains("goes on in"));
-        assert!(!adopted, "{outcome}");
+        assert!(!adopted, "the supervisor adopted a process of another user: {outcome}");
     }
 }
 
 common::runner::tests![
-    rubbish_at_random_moments,
-    signals_and_children_without_end,
+    garbage_from_unprivileged_instances_does_not_stop_root_supervisor,
+    flood_of_signals_and_children_does_not_delay_restart,
     instance_as_nobody_cannot_forge_what_sam_status_shows_root,
     instance_as_nobody_cannot_send_heartbeats_for_a_hung_successor,
     instance_as_nobody_cannot_release_the_spare,

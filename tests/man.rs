@@ -1,4 +1,4 @@
-//! The man pages, as installed: they are there, well formed, say of each function which codes it returns, and
+//! The installed manual pages: they exist and are well formed, they list the codes that each function returns, and
 //! their examples work when copied from the screen.
 
 mod common;
@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use common::prefix;
 use common::tools::{Scratch, command, flags, run};
 
-/// Each function with the codes that it can return: those that tests/man/codes.c brings about, and those that
-/// need a corosync that is absent, busy or closed to this user.
+/// The functions with the codes that they can return. The first list holds the codes that tests/man/codes.c provokes,
+/// the second the codes that need a corosync which is absent, busy or not accessible to this user.
 const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
     (
         "sam_initialize",
@@ -60,7 +60,7 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
         man_command.arg("-M").arg(&man).args([section, "sam_overview"]);
         let (status, text) = run(man_command);
         assert!(status.success(), "man {section} sam_overview: {status}\n{text}");
-        // However this formatter fills its lines.
+        // Compare without regard to how the formatter fills its lines.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("Simple Availability Manager"), "man {section} sam_overview:\n{text}");
         text
@@ -68,13 +68,16 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
     assert_eq!(overview("8"), overview("3"));
 }
 
-fn the_formatters_have_nothing_to_complain_about() {
+fn pages_cause_no_warning_of_mandoc_or_groff() {
     let scratch = Scratch::new("lint");
     let broken = scratch.path("broken.3");
     fs::write(&broken, ".TH BROKEN 3 2026-01-01\n.SH NAME\nbroken \\- not right\n.nosuchmacro\n").unwrap();
     for lint in [mandoc_lint, groff_lint] {
         let said = complaints(&broken, lint);
-        assert!(said.contains("nosuchmacro"), "an unknown macro gave no more than: {said}");
+        assert!(
+            said.contains("nosuchmacro"),
+            "the lint does not report an unknown macro, its output: {said}"
+        );
     }
 
     for page in pages().into_iter().chain([sam_status_page()]) {
@@ -85,7 +88,7 @@ fn the_formatters_have_nothing_to_complain_about() {
     }
 }
 
-fn the_sections_come_in_the_usual_order() {
+fn sections_are_in_the_usual_order() {
     let usual = [
         "NAME",
         "SYNOPSIS",
@@ -123,7 +126,7 @@ fn the_sections_come_in_the_usual_order() {
     assert_eq!(names, usual);
 }
 
-fn the_page_of_sam_status_has_its_options_and_its_columns() {
+fn sam_status_page_explains_all_options_and_columns() {
     let page = Page::read(&sam_status_page());
     let sam_status = prefix().join("bin/sam-status");
     let mut help = command(&sam_status);
@@ -144,15 +147,15 @@ fn the_page_of_sam_status_has_its_options_and_its_columns() {
     let explained: BTreeSet<&str> = words(description).collect();
     let missing: Vec<&str> =
         columns.split_whitespace().filter(|column| !explained.contains(column)).collect();
-    assert!(missing.is_empty(), "columns that are not explained: {missing:?}");
+    assert!(missing.is_empty(), "columns that the page does not explain: {missing:?}");
 }
 
-/// What is between blanks and signs.
+/// Returns the words of a text: runs of letters, digits, `-` and `_`.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).filter(|word| !word.is_empty())
 }
 
-fn every_page_that_is_referred_to_exists() {
+fn referenced_pages_exist() {
     let pages = pages();
     let names: BTreeSet<String> =
         pages.iter().map(|page| page.file_stem().unwrap().to_string_lossy().into_owned()).collect();
@@ -166,13 +169,16 @@ fn every_page_that_is_referred_to_exists() {
             .filter(|word| word.starts_with("sam_") && word.ends_with("(3)"))
             .map(|word| word.trim_end_matches("(3)").to_owned())
             .collect();
-        assert!(mentioned.len() > 1, "{own} refers to {mentioned:?} only: are references still found?");
+        assert!(
+            mentioned.len() > 1,
+            "{own}: found only references to {mentioned:?}; does the search still work?"
+        );
         let missing: Vec<_> = mentioned.difference(&names).collect();
         assert!(missing.is_empty(), "{own} refers to pages that do not exist: {missing:?}");
     }
 }
 
-fn initialize_lists_the_variables_that_the_overview_explains() {
+fn sam_initialize_page_lists_the_variables_that_the_overview_explains() {
     let explained = tags(Page::named("sam_overview").section("ENVIRONMENT"));
     assert!(explained.contains("SAM_LOG"), "{explained:?}");
     let page = Page::named("sam_initialize");
@@ -185,7 +191,7 @@ fn initialize_lists_the_variables_that_the_overview_explains() {
     assert_eq!(listed, explained);
 }
 
-fn the_synopsis_is_what_the_header_declares() {
+fn synopsis_agrees_with_the_header() {
     let scratch = Scratch::new("synopsis");
     for page in pages() {
         let page = Page::read(&page);
@@ -194,22 +200,27 @@ fn the_synopsis_is_what_the_header_declares() {
             .split("Compile and link")
             .next()
             .unwrap()
-            // The one type that a page shows: C99 does not let it be defined again.
+            // The only type that a page defines. In C99 a repeated typedef is an error.
             .replace("typedef int (*sam_hc_callback_t)(void);", "");
-        assert!(declarations.contains("cs_error_t sam_"), "{}: no function:\n{declarations}", page.name);
-        // A declaration that differs from the header's is an error.
+        assert!(
+            declarations.contains("cs_error_t sam_"),
+            "{}: no function declared in SYNOPSIS:\n{declarations}",
+            page.name
+        );
+        // A declaration that differs from the header's is a compile error.
         let program = format!("{declarations}\nint main(void) {{ return 0; }}\n");
         compile(&scratch, &page.name, &program);
     }
 }
 
-fn every_example_compiles_and_runs_when_copied_from_the_page() {
+fn example_copied_from_page_compiles_and_runs() {
     let scratch = Scratch::new("examples");
     let mut failed = Vec::new();
     for page in pages() {
         let page = Page::read(&page);
         let example = page.section("EXAMPLES");
-        let start = example.find("#include").unwrap_or_else(|| panic!("{}: no program", page.name));
+        let start =
+            example.find("#include").unwrap_or_else(|| panic!("{}: no program in EXAMPLES", page.name));
         let binary = compile(&scratch, &page.name, &example[start..]);
         let (status, text) = run(command(&binary));
         if !status.success() {
@@ -219,7 +230,7 @@ fn every_example_compiles_and_runs_when_copied_from_the_page() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-fn the_pages_list_exactly_the_codes_of_each_function() {
+fn pages_list_exactly_the_codes_of_each_function() {
     for (function, usual, rare) in FUNCTIONS {
         let page = Page::named(function);
         let mut documented = tags(page.section("ERRORS"));
@@ -234,7 +245,7 @@ fn the_pages_list_exactly_the_codes_of_each_function() {
     }
 }
 
-fn the_functions_return_exactly_the_codes_that_the_pages_list() {
+fn functions_return_exactly_the_codes_that_the_pages_list() {
     let scratch = Scratch::new("codes");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/man/codes.c");
     let probe = compile(&scratch, "codes", &fs::read_to_string(source).unwrap());
@@ -249,11 +260,13 @@ fn the_functions_return_exactly_the_codes_that_the_pages_list() {
         probe.arg(session);
         let (status, text) = run(probe);
         transcript += &format!("--- {session}: {status}\n{text}");
-        assert!(text.ends_with("end\n"), "the session was cut short\n{transcript}");
+        assert!(text.ends_with("end\n"), "session {session} did not reach its end\n{transcript}");
         for line in text.lines().filter(|line| line.starts_with("sam_")) {
             let (function, code) = line.split_once(' ').unwrap();
             let code: i32 = code.parse().unwrap();
-            let name = names.get(&code).unwrap_or_else(|| panic!("{line}: no such code\n{transcript}"));
+            let name = names
+                .get(&code)
+                .unwrap_or_else(|| panic!("{line}: this code has no name in corotypes.h\n{transcript}"));
             seen.entry(function.into()).or_default().insert(name.clone());
         }
     }
@@ -262,14 +275,20 @@ fn the_functions_return_exactly_the_codes_that_the_pages_list() {
         let seen: BTreeSet<&str> = seen[function].iter().map(String::as_str).collect();
         let usual: BTreeSet<&str> = usual.iter().copied().collect();
         let missing: Vec<_> = usual.difference(&seen).collect();
-        assert!(missing.is_empty(), "{function} is said to return {missing:?} and did not\n{transcript}");
+        assert!(
+            missing.is_empty(),
+            "{function} never returned {missing:?}, which its page lists\n{transcript}"
+        );
         let unexpected: Vec<_> =
             seen.into_iter().filter(|code| !usual.contains(code) && !rare.contains(code)).collect();
-        assert!(unexpected.is_empty(), "{function} returned {unexpected:?}, not in its page\n{transcript}");
+        assert!(
+            unexpected.is_empty(),
+            "{function} returned {unexpected:?}, which its page does not list\n{transcript}"
+        );
     }
 }
 
-/// A page as mandoc prints it on a screen that is wide enough for every line.
+/// A manual page as mandoc prints it on a screen that is wide enough for every line.
 struct Page {
     name: String,
     sections: Vec<(String, String)>,
@@ -307,7 +326,7 @@ impl Page {
     }
 }
 
-/// Bold and underlined text is printed twice, with a backspace between.
+/// Removes the overstrikes: mandoc prints bold and underlined characters twice, with a backspace in between.
 fn without_overstrikes(text: &str) -> String {
     let mut plain = String::new();
     for c in text.chars() {
@@ -320,7 +339,7 @@ fn without_overstrikes(text: &str) -> String {
     plain
 }
 
-/// The lines of a section that are one name in capitals: what its entries explain.
+/// Returns the entries that a section explains: the lines that consist of one name in capitals.
 fn tags(section: &str) -> BTreeSet<String> {
     section
         .lines()
@@ -330,7 +349,7 @@ fn tags(section: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The values and names of `cs_error_t`, as the installed header has them.
+/// Returns the values and names of `cs_error_t` in the installed header.
 fn error_names() -> BTreeMap<i32, String> {
     let header = fs::read_to_string(prefix().join("include/corosync/corotypes.h")).unwrap();
     let names: BTreeMap<i32, String> = header
@@ -343,21 +362,23 @@ fn error_names() -> BTreeMap<i32, String> {
     names
 }
 
+/// Returns the command with which mandoc checks a page.
 fn mandoc_lint(page: &Path) -> Command {
     let mut lint = command("mandoc");
     lint.args(["-T", "lint", "-W", "warning"]).arg(page);
     lint
 }
 
+/// Returns the command with which man and groff check a page.
 fn groff_lint(page: &Path) -> Command {
     let mut lint = command("man");
-    // -Z: format, and print nothing but complaints once the page itself is thrown away.
+    // -Z stops before the postprocessor, so that nothing but warnings reaches standard error.
     lint.args(["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l"]).arg(page);
     lint.env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80");
     lint
 }
 
-/// What a formatter says about a page, beside the page itself.
+/// Returns the warnings of a formatter about a page.
 fn complaints(page: &Path, lint: fn(&Path) -> Command) -> String {
     let mut lint = lint(page);
     let name = format!("{lint:?}");
@@ -376,7 +397,7 @@ fn sam_status_page() -> PathBuf {
     prefix().join("share/man/man8/sam-status.8")
 }
 
-/// The pages of the functions, and the overview.
+/// Returns the pages of the functions and of the overview.
 fn pages() -> Vec<PathBuf> {
     let folder = prefix().join("share/man/man3");
     let pages: Vec<PathBuf> = files_in(&folder).into_iter().map(|file| folder.join(file)).collect();
@@ -391,7 +412,7 @@ fn files_in(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Compiles a program as the pages say, against the installed library.
+/// Compiles a program against the installed library, as the pages say.
 fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     let source = scratch.path(&format!("{name}.c"));
     fs::write(&source, program).unwrap();
@@ -403,7 +424,7 @@ fn compile(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     binary
 }
 
-fn the_pages_tell_what_programs_have_to_know() {
+fn pages_state_the_facts_that_programs_depend_on() {
     for (page, facts) in [
         (
             "sam_overview",
@@ -420,21 +441,21 @@ fn the_pages_tell_what_programs_have_to_know() {
         let text: String = page.sections.iter().map(|(_, body)| format!("{body} ")).collect();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for fact in facts {
-            assert!(text.contains(fact), "{fact:?} is not in:\n{text}");
+            assert!(text.contains(fact), "page {} does not say {fact:?}:\n{text}", page.name);
         }
     }
 }
 
 common::runner::tests![
     every_function_has_an_installed_page_and_there_are_no_others,
-    the_formatters_have_nothing_to_complain_about,
-    the_sections_come_in_the_usual_order,
-    the_page_of_sam_status_has_its_options_and_its_columns,
-    every_page_that_is_referred_to_exists,
-    initialize_lists_the_variables_that_the_overview_explains,
-    the_synopsis_is_what_the_header_declares,
-    every_example_compiles_and_runs_when_copied_from_the_page,
-    the_pages_list_exactly_the_codes_of_each_function,
-    the_functions_return_exactly_the_codes_that_the_pages_list,
-    the_pages_tell_what_programs_have_to_know,
+    pages_cause_no_warning_of_mandoc_or_groff,
+    sections_are_in_the_usual_order,
+    sam_status_page_explains_all_options_and_columns,
+    referenced_pages_exist,
+    sam_initialize_page_lists_the_variables_that_the_overview_explains,
+    synopsis_agrees_with_the_header,
+    example_copied_from_page_compiles_and_runs,
+    pages_list_exactly_the_codes_of_each_function,
+    functions_return_exactly_the_codes_that_the_pages_list,
+    pages_state_the_facts_that_programs_depend_on,
 ];

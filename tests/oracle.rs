@@ -1,5 +1,5 @@
-//! What libsam4 does and ours must do too: each program runs on the original first, and both have to do what is
-//! written here.
+//! The behaviour that corosync's libsam and this library share. Each test runs a program with corosync's libsam first,
+//! then with this library, and expects the same end and output of both.
 
 mod common;
 
@@ -11,12 +11,13 @@ use common::{
 };
 use nix::sys::signal::Signal::SIGKILL;
 
-/// What a program did on the original and on ours.
+/// The outcomes of a program with corosync's libsam and with this library.
 struct Both {
     original: Outcome,
     ours: Outcome,
 }
 
+/// Applies `check` to both outcomes.
 impl Both {
     fn each(&self, check: impl Fn(&Outcome)) {
         check(&self.original);
@@ -24,7 +25,7 @@ impl Both {
     }
 }
 
-/// Runs a program on both libraries. Both end like this and say this.
+/// Runs a program with both libraries, and expects this end and output of both.
 fn both(command: &[&str], ended: Ended, says: &[&str]) -> Both {
     let program = Program::new(Built::WithOurs, command);
     let original = program.run(Library::Original);
@@ -38,16 +39,16 @@ fn register_returns_in_a_new_process() {
     both(&["register"], Exit(0), &["instance 1: a new pid, the parent is the caller"]);
 }
 
-fn register_without_a_place_for_the_id() {
+fn register_with_null_id_returns_in_a_new_process() {
     both(&["register", "null"], Exit(0), &["instance 77: a new pid, the parent is the caller"]);
 }
 
-fn register_that_fails_can_be_tried_again() {
+fn failed_register_can_be_retried() {
     let says = ["sam_register: 2, Resource temporarily unavailable", "sam_start: 9", "instance 1"];
     both(&["register_fails"], Exit(3), &says);
 }
 
-fn exit_code_of_the_last_instance() {
+fn final_exit_of_instance_is_exit_code_of_supervisor() {
     both(&["die", "RESTART", "300", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
     both(&["die", "QUIT", "0", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
     both(&["die", "RESTART", "0", "stopped", "exit", "8"], Exit(8), &["instance 1: stopped"]);
@@ -56,7 +57,7 @@ fn exit_code_of_the_last_instance() {
     both(&["die", "QUIT", "300", "started", "exit", "0"], Exit(0), &["instance 1: started"]);
 }
 
-fn restart_however_the_instance_went() {
+fn exit_or_crash_of_started_instance_restarts_it() {
     let instances = [
         "instance 1: memory as it was at sam_register, the same supervisor",
         "instance 2: memory as it was at sam_register, the same supervisor",
@@ -70,108 +71,112 @@ fn restart_however_the_instance_went() {
     }
 }
 
-fn instance_ids_count_the_restarts() {
+fn instance_id_counts_restarts() {
     both(&["restart_often", "20"], Exit(0), &["20 instances, counted one by one"]);
 }
 
-fn a_hang_is_warned_then_killed_then_restarted() {
+fn hang_is_warned_then_killed_then_restarted() {
     let says = ["instance 1", "warned by SIGTERM", "instance 2"];
     both(&["hang", "RESTART"], Exit(0), &says).each(|outcome| {
         let interval = outcome.note("interval");
         let warned = outcome.note("warned");
         let killed = outcome.note("killed");
-        // To the millisecond below. How late it is depends on the machine.
+        // Timers do not fire early, apart from rounding to 1 ms. How late they fire depends on the machine.
         assert!(warned >= interval - 1, "{outcome}");
         assert!(killed >= 2 * interval - 1, "{outcome}");
     });
 }
 
-fn heartbeats_keep_the_instance() {
+fn heartbeats_in_time_keep_the_instance() {
     both(&["alive"], Exit(0), &["instance 1: alive after three intervals"]);
 }
 
-fn silence_counts_from_start_to_stop() {
+fn silence_counts_only_between_start_and_stop() {
     let program = Program::new(Built::WithOurs, &["start"]);
     let says = [
-        "registered: silence is no matter",
-        "stopped: silence is no matter",
+        "registered: silence is ignored",
+        "stopped: silence is ignored",
         "warned an interval after the start",
     ];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // tests/faults.rs explains the end
 }
 
-fn no_interval_no_limit() {
+fn interval_of_0_or_less_sets_no_deadline() {
     let says = ["instance 1: silent for a second", "instance 2"];
     both(&["no_limit", "0"], Exit(0), &says);
     both(&["no_limit", "-1"], Exit(0), &says);
 }
 
-fn late_heartbeat_calls_the_kill_off() {
+fn heartbeat_after_warning_cancels_kill() {
     both(&["late_heartbeat"], Exit(0), &["instance 1", "warned", "alive three intervals after the warning"]);
 }
 
-fn stop_in_the_warning_handler_calls_the_recovery_off() {
+fn stop_in_warning_handler_cancels_recovery() {
     both(&["stop_in_warning"], Exit(3), &["warned, sam_stop: 1", "instance 1: alive"]);
 }
 
-fn warning_signal_set_before_register() {
+fn warning_signal_set_before_register_is_sent() {
     let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
     both(&["warning_signal", "10", "before"], Exit(0), &says);
 }
 
-fn warning_signal_set_by_an_instance_holds_for_the_next() {
+fn warning_signal_set_by_instance_is_kept_for_the_next() {
     let says = ["instance 1", "warned by 12", "instance 2", "warned by 12", "instance 3"];
     both(&["warning_signal", "12", "after"], Exit(0), &says);
 }
 
-fn warning_signal_0_is_no_warning() {
+fn warning_signal_0_kills_without_warning() {
     both(&["warning_signal", "0", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
     both(&["warning_signal", "0", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-fn warning_signal_sigkill_is_no_warning() {
+fn warning_signal_sigkill_kills_without_warning() {
     both(&["warning_signal", "9", "before"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
     both(&["warning_signal", "9", "after"], Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-fn a_warning_that_kills_brings_the_next_instance() {
+fn instance_killed_by_its_warning_is_restarted() {
     both(&["default_warning", "hang"], Exit(0), &["instance 1", "instance 2"]);
 }
 
-fn a_stopped_instance_is_killed() {
+fn stopped_instance_is_killed_and_restarted() {
     both(&["default_warning", "stop"], Exit(0), &["instance 1", "instance 2"]);
 }
 
-fn callback_is_called_while_started_and_keeps_the_instance() {
+fn healthy_callback_is_called_while_started_and_keeps_the_instance() {
     let says = [
         "instance 1: alive, called never before the start, about once per interval while started, never after the stop",
     ];
     both(&["callback_healthy"], Exit(0), &says);
 }
 
-fn callback_finds_the_program_unhealthy() {
+fn unhealthy_callback_leads_to_warning_and_restart() {
     both(&["callback_unhealthy"], Exit(0), &["instance 1", "unhealthy", "warned", "instance 2"]);
 }
 
-fn callback_hangs() {
-    both(&["callback_hangs"], Exit(0), &["instance 1", "checking", "warned", "instance 2"]);
+fn hanging_callback_leads_to_warning_and_restart() {
+    both(
+        &["hanging_callback_leads_to_warning_and_restart"],
+        Exit(0),
+        &["instance 1", "checking", "warned", "instance 2"],
+    );
 }
 
-fn callback_that_ends_its_thread_is_a_hang() {
+fn callback_that_ends_its_thread_leads_to_warning_and_restart() {
     for how in ["exit", "cancel"] {
         both(&["callback_exits", how], Exit(0), &["instance 1", "cleanup", "warned", "instance 2"]);
     }
 }
 
-fn callback_removed() {
-    let program = Program::new(Built::WithOurs, &["callback_removed"]);
+fn removed_callback_requires_heartbeats_again() {
+    let program = Program::new(Built::WithOurs, &["removed_callback_requires_heartbeats_again"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
     program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // see tests/faults.rs for the end
+    program.run(Library::Ours).expect(By(SIGKILL), &says); // tests/faults.rs explains the end
 }
 
-fn callback_calls_every_function() {
+fn every_function_called_in_callback_returns_its_usual_code() {
     let says = [
         "sam_initialize: 9",
         "sam_register: 9",
@@ -196,7 +201,7 @@ fn callback_with_a_negative_interval_is_never_called() {
     both(&["callback_without_limit", "-1"], Exit(0), &["sam_hc_callback_register: 1", "not called"]);
 }
 
-fn data_survives() {
+fn stored_data_survives_restarts() {
     let says = [
         "instance 0: 0 bytes, \"\"",
         "instance 0: 7 bytes, \"before\"",
@@ -231,36 +236,36 @@ fn restore_writes_the_data_and_no_byte_more() {
     both(&["data_buffer"], Exit(0), &says);
 }
 
-fn large_data_survives() {
+fn large_data_survives_restarts() {
     both(&["data_large"], Exit(0), &["8 MiB, intact", "6 bytes, small"]);
 }
 
-fn a_file_size_limit_does_not_break_a_store() {
+fn store_under_file_size_limit_succeeds_or_is_refused() {
     both(&["store_file_limit"], Exit(0), &["instance 1", "stored or refused"]);
 }
 
-fn no_recovery_after_finalize() {
+fn finalized_instance_is_neither_killed_nor_restarted() {
     both(&["finalize", "registered"], Exit(7), &["instance 1: alive"]);
     both(&["finalize", "started"], Exit(7), &["instance 1: alive"]);
 }
 
-fn instances_have_the_signals_of_the_program() {
+fn instances_inherit_signal_mask_and_dispositions() {
     let signals = "1 blocked 2 handled 10 blocked 12 ignored 13 ignored 17 ignored";
     let says = ["initialized", "registered", "started", "registered", "started"];
     let says = says.map(|when| format!("{when}: {signals}"));
     both(&["signals"], Exit(0), &says.each_ref().map(String::as_str));
 }
 
-fn exit_handlers_run_in_the_instance_and_once_in_the_supervisor() {
+fn exit_handlers_run_in_each_instance_and_once_in_supervisor() {
     let says = ["instance 1", "instance leaves", "instance 2", "instance leaves", "supervisor leaves"];
     both(&["exit_handlers", "exit"], Exit(4), &says);
 }
 
-fn a_stopped_supervisor_does_not_hurt_a_healthy_instance() {
+fn stopped_supervisor_does_not_kill_healthy_instance() {
     both(&["late_supervisor", "supervisor"], Exit(0), &["instance 1", "alive"]);
 }
 
-fn an_instance_without_rights_is_supervised() {
+fn instance_that_dropped_privileges_is_supervised() {
     require(&[Ability::OtherUser]);
     let program = Program::new(Built::WithOurs, &["drop_rights"]);
     let original = program.run(Library::Original);
@@ -269,44 +274,44 @@ fn an_instance_without_rights_is_supervised() {
     program.run(Library::Ours).expect(Exit(0), &says);
 }
 
-fn data_can_be_read_after_the_supervisor_is_gone() {
+fn data_is_readable_after_supervisor_was_killed() {
     both(&["data_orphan"], By(SIGKILL), &["sam_data_getsize: 1", "sam_data_restore: 1", "5 bytes, kept"]);
 }
 
 common::runner::tests![
     register_returns_in_a_new_process,
-    register_without_a_place_for_the_id,
-    register_that_fails_can_be_tried_again,
-    exit_code_of_the_last_instance,
-    restart_however_the_instance_went,
-    instance_ids_count_the_restarts,
-    a_hang_is_warned_then_killed_then_restarted,
-    heartbeats_keep_the_instance,
-    silence_counts_from_start_to_stop,
-    no_interval_no_limit,
-    late_heartbeat_calls_the_kill_off,
-    stop_in_the_warning_handler_calls_the_recovery_off,
-    warning_signal_set_before_register,
-    warning_signal_set_by_an_instance_holds_for_the_next,
-    warning_signal_0_is_no_warning,
-    a_warning_that_kills_brings_the_next_instance,
-    a_stopped_instance_is_killed,
-    callback_is_called_while_started_and_keeps_the_instance,
-    callback_finds_the_program_unhealthy,
-    callback_hangs,
-    callback_removed,
-    callback_calls_every_function,
-    data_survives,
+    register_with_null_id_returns_in_a_new_process,
+    failed_register_can_be_retried,
+    final_exit_of_instance_is_exit_code_of_supervisor,
+    exit_or_crash_of_started_instance_restarts_it,
+    instance_id_counts_restarts,
+    hang_is_warned_then_killed_then_restarted,
+    heartbeats_in_time_keep_the_instance,
+    silence_counts_only_between_start_and_stop,
+    interval_of_0_or_less_sets_no_deadline,
+    heartbeat_after_warning_cancels_kill,
+    stop_in_warning_handler_cancels_recovery,
+    warning_signal_set_before_register_is_sent,
+    warning_signal_set_by_instance_is_kept_for_the_next,
+    warning_signal_0_kills_without_warning,
+    instance_killed_by_its_warning_is_restarted,
+    stopped_instance_is_killed_and_restarted,
+    healthy_callback_is_called_while_started_and_keeps_the_instance,
+    unhealthy_callback_leads_to_warning_and_restart,
+    hanging_callback_leads_to_warning_and_restart,
+    removed_callback_requires_heartbeats_again,
+    every_function_called_in_callback_returns_its_usual_code,
+    stored_data_survives_restarts,
     restore_writes_the_data_and_no_byte_more,
-    large_data_survives,
-    a_file_size_limit_does_not_break_a_store,
-    no_recovery_after_finalize,
-    instances_have_the_signals_of_the_program,
-    exit_handlers_run_in_the_instance_and_once_in_the_supervisor,
-    a_stopped_supervisor_does_not_hurt_a_healthy_instance,
-    an_instance_without_rights_is_supervised,
-    warning_signal_sigkill_is_no_warning,
-    callback_that_ends_its_thread_is_a_hang,
+    large_data_survives_restarts,
+    store_under_file_size_limit_succeeds_or_is_refused,
+    finalized_instance_is_neither_killed_nor_restarted,
+    instances_inherit_signal_mask_and_dispositions,
+    exit_handlers_run_in_each_instance_and_once_in_supervisor,
+    stopped_supervisor_does_not_kill_healthy_instance,
+    instance_that_dropped_privileges_is_supervised,
+    warning_signal_sigkill_kills_without_warning,
+    callback_that_ends_its_thread_leads_to_warning_and_restart,
     callback_with_a_negative_interval_is_never_called,
-    data_can_be_read_after_the_supervisor_is_gone,
+    data_is_readable_after_supervisor_was_killed,
 ];

@@ -1,5 +1,5 @@
-//! Programs that were built against libsam4 run unchanged on ours, found by `LD_LIBRARY_PATH` or forced in by
-//! `LD_PRELOAD`.
+//! Programs built for corosync's libsam run unchanged with this library, which is found by `LD_LIBRARY_PATH` or forced
+//! in by `LD_PRELOAD`.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use common::{Built, Ended::Exit, Library, Program, prefix};
 
-/// Runs a program as it was built against the original, on ours in both ways.
+/// Runs a program that was built for corosync's libsam with corosync's libsam, and with this library in both ways.
 fn unchanged(command: &[&str], exit: i32, says: &[&str]) {
     let program = Program::new(Built::WithOriginal, command);
     for library in [Library::Original, Library::Ours, Library::OursPreloaded] {
@@ -15,11 +15,11 @@ fn unchanged(command: &[&str], exit: i32, says: &[&str]) {
     }
 }
 
-fn registers() {
+fn unchanged_program_registers() {
     unchanged(&["register"], 0, &["instance 1: a new pid, the parent is the caller"]);
 }
 
-fn is_restarted_after_a_crash() {
+fn unchanged_program_is_restarted_after_crash() {
     let says = [
         "instance 1: memory as it was at sam_register, the same supervisor",
         "instance 2: memory as it was at sam_register, the same supervisor",
@@ -29,24 +29,24 @@ fn is_restarted_after_a_crash() {
     unchanged(&["restart", "1000", "signal", "11"], 5, &says);
 }
 
-fn is_warned_and_restarted_after_a_hang() {
+fn unchanged_program_is_warned_and_restarted_after_hang() {
     unchanged(&["hang", "RESTART"], 0, &["instance 1", "warned by SIGTERM", "instance 2"]);
 }
 
-fn gets_its_own_warning_signal() {
+fn unchanged_program_gets_its_own_warning_signal() {
     let says = ["instance 1", "warned by 10", "instance 2", "warned by 10", "instance 3"];
     unchanged(&["warning_signal", "10", "before"], 0, &says);
 }
 
-fn is_checked_by_its_callback() {
+fn unchanged_program_is_restarted_when_its_callback_says_unhealthy() {
     unchanged(&["callback_unhealthy"], 0, &["instance 1", "unhealthy", "warned", "instance 2"]);
 }
 
-fn keeps_its_data() {
+fn unchanged_program_keeps_its_data() {
     unchanged(&["data_large"], 0, &["8 MiB, intact", "6 bytes, small"]);
 }
 
-/// The files named libsam or libqb that a process has mapped.
+/// Returns the files named libsam or libqb that a process has mapped.
 fn mapped(pid: &str) -> BTreeSet<PathBuf> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of a living process");
     let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
@@ -57,7 +57,7 @@ fn mapped(pid: &str) -> BTreeSet<PathBuf> {
     paths.map(PathBuf::from).filter(is_library).collect()
 }
 
-fn the_original_is_not_even_mapped() {
+fn corosyncs_libsam_is_not_mapped() {
     let program = Program::new(Built::WithOriginal, &["wait"]);
     let ours = BTreeSet::from([prefix().join("lib/libsam.so.4").canonicalize().unwrap()]);
     for library in [Library::Original, Library::Ours, Library::OursPreloaded] {
@@ -66,19 +66,19 @@ fn the_original_is_not_even_mapped() {
         for pid in [instance, running.pid().to_string()] {
             let mapped = mapped(&pid);
             match library {
-                Library::Original => assert!(mapped.is_disjoint(&ours), "pid {pid} has {mapped:?}"),
-                _ => assert_eq!(mapped, ours, "pid {pid} with {library:?}"),
+                Library::Original => assert!(mapped.is_disjoint(&ours), "pid {pid} has mapped {mapped:?}"),
+                _ => assert_eq!(mapped, ours, "files mapped by pid {pid} with {library:?}"),
             }
         }
     }
 }
 
 common::runner::tests![
-    registers,
-    is_restarted_after_a_crash,
-    is_warned_and_restarted_after_a_hang,
-    gets_its_own_warning_signal,
-    is_checked_by_its_callback,
-    keeps_its_data,
-    the_original_is_not_even_mapped,
+    unchanged_program_registers,
+    unchanged_program_is_restarted_after_crash,
+    unchanged_program_is_warned_and_restarted_after_hang,
+    unchanged_program_gets_its_own_warning_signal,
+    unchanged_program_is_restarted_when_its_callback_says_unhealthy,
+    unchanged_program_keeps_its_data,
+    corosyncs_libsam_is_not_mapped,
 ];

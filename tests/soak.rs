@@ -1,9 +1,9 @@
-//! Hundreds of supervised programs at once, which a seeded random driver crashes, hangs, stops, starts and signals,
-//! and a checker that looks at each after each step. Then two counts: 100,000 restarts of which none is lost, and
-//! 10,000 deaths inside `sam_data_store` of which none tears the data.
+//! The soak test. A seeded random driver crashes, hangs, stops, starts and signals hundreds of supervised programs at
+//! the same time, and checks each program after each step. Two counts follow: 100,000 restarts, of which none may be
+//! lost, and 10,000 deaths inside `sam_data_store`, of which none may leave torn data.
 //!
-//! Set from outside: SOAK_SECONDS (60), SEED (the time), SOAK_SLOTS (300), SOAK_SLOT (all of them). With the same
-//! seed each slot does the same again.
+//! Environment variables: SOAK_SECONDS (default 60), SEED (the time), SOAK_SLOTS (300), SOAK_SLOT (run only this slot).
+//! With the same seed each slot repeats its steps.
 
 mod common;
 
@@ -41,19 +41,21 @@ use nix::{
     unistd::Pid,
 };
 
-/// How much later than its time a warning or a restart may be seen, where many other things happen at once.
+/// How much later than its deadline a warning or a restart may be observed while many other programs run.
 const TOLERANCE_MS: i64 = 15_000;
-/// Bytes of the largest store.
-const LARGEST: u64 = 1 << 18;
+/// The size of the largest store.
+const LARGEST_BYTES: u64 = 1 << 18;
 /// The longest pause between two steps.
 const PAUSE_MS: u64 = 800;
 
+/// The number of restarts to count.
 const RESTARTS: u64 = 100_000;
+/// The number of deaths inside `sam_data_store` to count.
 const KILLS: u64 = 10_000;
-/// So many programs share in making them.
+/// The number of programs that share the restarts and deaths.
 const AT_ONCE: u64 = 4;
 
-/// Random numbers that a seed repeats (SplitMix64).
+/// A generator of random numbers that a seed repeats (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -73,11 +75,11 @@ impl Random {
     }
 }
 
-/// What all slots share.
+/// The state that all slots share.
 struct Soak {
     until: Instant,
     failed: AtomicBool,
-    /// What was done, by name.
+    /// How often each kind of step was done, by its name.
     totals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -91,34 +93,34 @@ impl Soak {
     }
 }
 
-/// A version and its size.
+/// The version and the size in bytes of stored data.
 type Data = (i64, u64);
 
 const NOTHING: Data = (0, 0);
 
-/// A supervised program, and what must be true of it.
+/// A supervised program, and the state that it must be in.
 struct Supervised<'a> {
     soak: &'a Soak,
     running: Running,
     supervisor: i32,
-    interval: i64,
+    interval_ms: i64,
     restarts: bool,
     has_spare: bool,
-    /// The number and pid of the instance that lives.
+    /// The id and the pid of the current instance.
     id: i64,
     pid: i32,
     started: bool,
     has_callback: bool,
-    /// What may be stored: two when a store was cut off.
+    /// The data that may be stored. There are two candidates after a death inside a store.
     data: Vec<Data>,
     version: i64,
-    /// What was held when they were first looked at.
+    /// The descriptors and mappings found at the first check. They must not change later.
     supervisors_files: Option<Vec<String>>,
     instances_files: Option<Vec<String>>,
     supervisors_maps: Option<Vec<String>>,
 }
 
-/// A line of a program: its first word, and the numbers that follow.
+/// A line that the program printed: its first word, and the numbers that follow.
 struct Said {
     word: String,
     numbers: Vec<i64>,
@@ -126,10 +128,10 @@ struct Said {
 
 impl<'a> Supervised<'a> {
     fn start(soak: &'a Soak, random: &mut Random) -> Supervised<'a> {
-        let interval = 1500 + random.below(1500) as i64;
+        let interval_ms = 1500 + random.below(1500) as i64;
         let restarts = random.below(4) > 0;
         let policy = if restarts { "RESTART" } else { "QUIT" };
-        let program = Program::new(Built::WithOurs, &["chaos", &interval.to_string(), policy]);
+        let program = Program::new(Built::WithOurs, &["chaos", &interval_ms.to_string(), policy]);
         let mut command = program.command(Library::Ours);
         command.stdin(Stdio::piped()).env("SAM_STANDBY", standby());
         let running = Running::start_with_one_pipe(command);
@@ -138,7 +140,7 @@ impl<'a> Supervised<'a> {
             soak,
             supervisor: running.pid() as i32,
             running,
-            interval,
+            interval_ms,
             restarts,
             has_spare: restarts && standby() == "1",
             id: 0,
@@ -151,18 +153,19 @@ impl<'a> Supervised<'a> {
             instances_files: None,
             supervisors_maps: None,
         };
-        supervised.expect_birth();
+        supervised.expect_instance();
         supervised
     }
 
-    // What it says
+    // Talking to the instance
 
+    /// Sends a signal to a process of the program, and notes that in the transcript.
     fn signal(&mut self, process: i32, signal: Signal) {
         self.running.note(format!("{signal} to {process}"));
         kill(Pid::from_raw(process), signal).expect("send a signal");
     }
 
-    /// The next line of the instance; None at the end. The supervisor's log is left to the transcript.
+    /// Returns the next line of the instance, or `None` when the program has ended. Skips the supervisor's log lines.
     fn listen(&mut self) -> Option<Said> {
         loop {
             let line = self.running.next_line()?;
@@ -174,10 +177,12 @@ impl<'a> Supervised<'a> {
         }
     }
 
-    /// The numbers of the next line, which must begin with this word.
+    /// Waits for the next line of the instance, which must begin with `word`, and returns its numbers. Skips the lines
+    /// that `forgive` allows.
     fn hear(&mut self, word: &str) -> Vec<i64> {
         loop {
-            let said = self.listen().unwrap_or_else(|| panic!("the end came, not {word:?}"));
+            let said =
+                self.listen().unwrap_or_else(|| panic!("expected the line {word:?}, but the program ended"));
             if said.word == word {
                 return said.numbers;
             }
@@ -185,43 +190,52 @@ impl<'a> Supervised<'a> {
         }
     }
 
-    /// A line that was not expected is a failure, except that a store was done before the death that was to cut it
-    /// off, or a warning where the machine really had no time for the program's heartbeats.
+    /// Fails unless an unexpected line is harmless. It is if a store completed before the death that was to cut it off,
+    /// or if a program was warned because the machine gave it no time for its heartbeats.
     fn forgive(&mut self, said: &Said, expected: &str) {
         if said.word == "done" && said.numbers == [1] && self.data.len() == 2 {
             self.data.remove(0);
             return;
         }
         let late = match said.numbers[..] {
-            [at, last_beat] if said.word == "warned" => at - last_beat >= self.interval * 1_000_000,
+            [at, last_beat] if said.word == "warned" => at - last_beat >= self.interval_ms * 1_000_000,
             _ => false,
         };
-        assert!(late, "{:?} {:?}, not {expected:?}", said.word, said.numbers);
-        self.soak.count("warnings of programs that had no time to beat");
+        assert!(late, "expected the line {expected:?}, got {:?} {:?}", said.word, said.numbers);
+        self.soak.count("warnings of programs that had no time for heartbeats");
     }
 
+    /// Tells the instance to do something, and expects the call to return `code`.
     fn ask(&mut self, command: &str, code: i64) {
         self.running.tell(command);
-        assert_eq!(self.hear("done"), [code], "the answer to {command:?}");
+        assert_eq!(self.hear("done"), [code], "return code of {command:?}");
     }
 
-    // How it goes on after the end of an instance
+    // After the end of an instance
 
-    /// The next instance comes, or the supervisor ends alike. Whether there is a next instance, born at which ns.
+    /// Expects the next instance if there must be one, and returns the time of its start in ns. Otherwise expects the
+    /// supervisor to end as the instance did.
     fn expect_next(&mut self, ended: Ended) -> Option<i64> {
         if self.started && self.restarts {
-            return Some(self.expect_birth());
+            return Some(self.expect_instance());
         }
         self.expect_end(ended);
         None
     }
 
-    fn expect_birth(&mut self) -> i64 {
-        let born = self.hear("born");
-        let [id, pid, at, version, size] = born[..] else { panic!("{born:?}") };
-        assert_eq!(id, self.id + 1, "no restart is missed or made twice");
+    /// Expects the next instance with the right id and data, and returns the time of its start in ns.
+    fn expect_instance(&mut self) -> i64 {
+        let started = self.hear("born");
+        let [id, pid, at, version, size] = started[..] else {
+            panic!("unexpected numbers after born: {started:?}")
+        };
+        assert_eq!(id, self.id + 1, "instance id: a restart was lost or made twice");
         let found = (version, size as u64);
-        assert!(self.data.contains(&found), "stored is {found:?}, none of {:?}", self.data);
+        assert!(
+            self.data.contains(&found),
+            "restored data {found:?} (version, bytes) is none of {:?}",
+            self.data
+        );
         if self.data.len() == 2 {
             self.soak.count(if found == self.data[0] {
                 "stores cut off, old data"
@@ -237,19 +251,19 @@ impl<'a> Supervised<'a> {
         at
     }
 
-    /// The supervisor ends like this, with nothing more said, and nothing stays behind.
+    /// Expects the supervisor to end like this, without further output, and to leave no process behind.
     fn expect_end(&mut self, ended: Ended) {
         while let Some(said) = self.listen() {
             self.forgive(&said, "the end");
         }
-        assert_eq!(self.running.end(), ended, "the end of the supervisor");
-        assert_eq!(self.running.left_behind(), [""; 0], "lives on without its supervisor");
-        self.soak.count("supervisors that ended as they should");
+        assert_eq!(self.running.end(), ended, "end of the supervisor");
+        assert_eq!(self.running.left_behind(), [""; 0], "processes left behind by the supervisor");
+        self.soak.count("supervisors that ended as expected");
     }
 
-    // The checker
+    // Checks
 
-    /// Waits until everything is as it has to be between two steps.
+    /// Waits until the program is in the state that it must be in between two steps.
     fn check(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while let Err(wrong) = self.looks_right() {
@@ -259,33 +273,43 @@ impl<'a> Supervised<'a> {
         self.soak.count("checks");
     }
 
+    /// Returns what is wrong with the processes, descriptors and mappings of the program.
     fn looks_right(&mut self) -> Result<(), String> {
         let children = children(self.supervisor);
         if !children.contains(&self.pid) || children.len() != 1 + usize::from(self.has_spare) {
-            return Err(format!("the instance is {}, the supervisor's children are {children:?}", self.pid));
+            return Err(format!(
+                "the supervisor's children are {children:?}, expected instance {} and {} spares",
+                self.pid,
+                u8::from(self.has_spare)
+            ));
         }
         if let Some(dead) = children.into_iter().find(|child| matches!(state(*child), None | Some('Z'))) {
-            return Err(format!("{dead} is dead and not buried"));
+            return Err(format!("process {dead} is a zombie"));
         }
         if state(self.supervisor) != Some('S') {
-            return Err(format!("the supervisor is {:?}, not asleep", state(self.supervisor)));
+            return Err(format!(
+                "the supervisor is in state {:?}, expected S (sleeping)",
+                state(self.supervisor)
+            ));
         }
         let supervisors_files = files(self.supervisor);
         if supervisors_files.iter().filter(|file| *file == "pidfd").count() != 1 {
-            return Err(format!("the supervisor watches not one process: {supervisors_files:#?}"));
+            return Err(format!(
+                "the supervisor must have one pidfd, its descriptors: {supervisors_files:#?}"
+            ));
         }
         same(&mut self.supervisors_files, supervisors_files, "descriptors of the supervisor")?;
         same(&mut self.instances_files, files(self.pid), "descriptors of an instance")?;
-        // What the first restarts take is kept for the others.
+        // The first restarts may allocate memory, which the supervisor keeps for later restarts.
         if self.id > 2 {
             same(&mut self.supervisors_maps, maps(self.supervisor), "mappings of the supervisor")?;
         }
         Ok(())
     }
 
-    // What is done to it
+    // Steps
 
-    /// One step. False when it was the last.
+    /// Does a random step. Returns `false` if it was the last step of this program.
     fn step(&mut self, random: &mut Random) -> bool {
         let lives = if self.started { self.step_of_started(random) } else { self.step_of_registered(random) };
         if lives {
@@ -302,9 +326,9 @@ impl<'a> Supervised<'a> {
             3..=5 => {
                 self.ask("callback 1", 1);
                 self.has_callback = true;
-                self.go()
+                self.start_checking()
             }
-            _ => self.go(),
+            _ => self.start_checking(),
         }
     }
 
@@ -313,10 +337,10 @@ impl<'a> Supervised<'a> {
             0 | 1 => self.ends(Exit(random.below(256) as i32)),
             2 | 3 => self.ends(By(random.pick(&[SIGKILL, SIGSEGV, SIGABRT, SIGALRM, SIGTERM]))),
             4 | 5 => self.is_killed(),
-            6 | 7 => self.stop(),
+            6 | 7 => self.stop_checking(),
             8 | 9 => self.store(random),
             10..=12 => self.dies_storing(random),
-            13 | 14 if self.has_callback => self.is_unwell(),
+            13 | 14 if self.has_callback => self.fails_health_check(),
             13 | 14 => self.falls_silent(random),
             15 | 16 => self.supervisor_is_signalled(random),
             17 => self.supervisor_is_stopped(random),
@@ -327,14 +351,14 @@ impl<'a> Supervised<'a> {
         }
     }
 
-    fn go(&mut self) -> bool {
+    fn start_checking(&mut self) -> bool {
         self.ask("start", 1);
         self.started = true;
         self.soak.count("starts");
         true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop_checking(&mut self) -> bool {
         self.ask("stop", 1);
         self.started = false;
         self.ask("beat", 9);
@@ -346,10 +370,11 @@ impl<'a> Supervised<'a> {
         true
     }
 
+    /// Returns the version and the size of the next data to store.
     fn new_data(&mut self, random: &mut Random) -> Data {
         self.version += 1;
-        let most = random.pick(&[64, 4096, LARGEST]);
-        (self.version, 8 + random.below(most - 8)) // the first word tells the version
+        let most = random.pick(&[64, 4096, LARGEST_BYTES]);
+        (self.version, 8 + random.below(most - 8)) // the first 8 bytes hold the version
     }
 
     fn store(&mut self, random: &mut Random) -> bool {
@@ -360,6 +385,7 @@ impl<'a> Supervised<'a> {
         true
     }
 
+    /// Tells the instance to store data and to die at a random moment around that.
     fn dies_storing(&mut self, random: &mut Random) -> bool {
         let data = self.new_data(random);
         self.running.tell(&format!("store {} {} {}", data.0, data.1, 1 + random.below(400)));
@@ -368,11 +394,12 @@ impl<'a> Supervised<'a> {
         self.expect_next(By(SIGKILL)).is_some()
     }
 
+    /// Tells the instance to end.
     fn ends(&mut self, ended: Ended) -> bool {
         let command = match ended {
             Exit(code) => format!("exit {code}"),
             By(signal) => format!("die {}", signal as i32),
-            Ended::ByRealTime(_) | Ended::Never => unreachable!("nothing is ended like that"),
+            Ended::ByRealTime(_) | Ended::Never => unreachable!("no step ends an instance like that"),
         };
         self.running.tell(&command);
         self.soak.count("crashes and exits");
@@ -385,70 +412,77 @@ impl<'a> Supervised<'a> {
         self.expect_next(By(SIGKILL)).is_some()
     }
 
-    /// Its health check says no: it is warned by itself, and killed an interval later.
-    fn is_unwell(&mut self) -> bool {
+    /// Lets the callback say "unhealthy". The callback thread warns the instance at once, and the supervisor kills it
+    /// an interval later.
+    fn fails_health_check(&mut self) -> bool {
         self.ask("unhealthy", 1);
         let warned = self.hear("warned")[0];
         self.soak.count("failed health checks");
-        let Some(born) = self.expect_next(By(SIGKILL)) else { return false };
-        // Counted from when it failed the check, which was a little before it felt the warning.
-        self.in_time("the kill after the warning", born - warned, self.interval / 2, 2 * self.interval);
+        let Some(started) = self.expect_next(By(SIGKILL)) else { return false };
+        // The interval counts from the failed check, which precedes the delivery of the warning.
+        self.in_time("kill after the warning", started - warned, self.interval_ms / 2, 2 * self.interval_ms);
         true
     }
 
+    /// Lets the instance fall silent and react to the warning in a random way.
     fn falls_silent(&mut self, random: &mut Random) -> bool {
-        const KEEP_ON: u64 = 0;
+        const STAY_SILENT: u64 = 0;
         const STOP: u64 = 2;
         const CALL_ALL: u64 = 3;
-        const LEAVE: u64 = 4;
+        const EXIT: u64 = 4;
         let how = random.below(5);
         self.running.tell(&format!("silent {how}"));
         let silent = self.hear("silent")[0];
         let warning = self.hear("warned");
-        self.in_time("the warning", warning[0] - silent, self.interval, self.interval);
+        self.in_time("warning", warning[0] - silent, self.interval_ms, self.interval_ms);
         match how {
-            KEEP_ON => {
+            STAY_SILENT => {
                 self.soak.count("hangs, killed");
-                let Some(born) = self.expect_next(By(SIGKILL)) else { return false };
-                self.in_time("the restart", born - silent, 2 * self.interval, 2 * self.interval);
+                let Some(started) = self.expect_next(By(SIGKILL)) else { return false };
+                self.in_time("restart", started - silent, 2 * self.interval_ms, 2 * self.interval_ms);
                 return true;
             }
-            LEAVE => {
-                self.soak.count("hangs, left in the handler");
+            EXIT => {
+                self.soak.count("hangs, exit in the handler");
                 return self.expect_next(Exit(3)).is_some();
             }
             STOP => {
-                assert_eq!(warning[2..], [1], "sam_stop in a handler");
+                assert_eq!(warning[2..], [1], "return code of sam_stop in the warning handler");
                 self.started = false;
                 self.soak.count("hangs, stopped in the handler");
             }
             CALL_ALL => {
-                assert_eq!(warning[2..], [1_111_111], "all calls in a handler");
+                assert_eq!(warning[2..], [1_111_111], "return codes of all calls in the warning handler");
                 self.soak.count("hangs, all calls in the handler");
             }
-            _ => self.soak.count("hangs, over at the warning"),
+            _ => self.soak.count("hangs, ended by the warning"),
         }
         self.hear("goes");
         true
     }
 
-    /// Times in ns, limits in ms; never too early, and not much too late.
-    fn in_time(&self, what: &str, took: i64, least: i64, most: i64) {
-        let took_ms = took / 1_000_000;
-        assert!(least <= took_ms && took_ms <= most + TOLERANCE_MS, "{what} came after {took_ms} ms");
+    /// Checks that an event came neither before its time nor much later. `took_ns` was measured in the program; the
+    /// limits are in ms.
+    fn in_time(&self, what: &str, took_ns: i64, least_ms: i64, most_ms: i64) {
+        let took_ms = took_ns / 1_000_000;
+        assert!(
+            least_ms <= took_ms && took_ms <= most_ms + TOLERANCE_MS,
+            "{what} after {took_ms} ms, expected {least_ms} to {most_ms} ms (tolerance {TOLERANCE_MS} ms)"
+        );
     }
 
     fn supervisor_is_signalled(&mut self, random: &mut Random) -> bool {
         let signal = random.pick(&[SIGHUP, SIGUSR1, SIGWINCH]);
         self.signal(self.supervisor, signal);
         assert_eq!(self.hear("signal"), [i64::from(signal as i32)]);
-        self.soak.count("signals passed on");
+        self.soak.count("signals forwarded");
         true
     }
 
+    /// Stops the supervisor for up to two intervals.
     fn supervisor_is_stopped(&mut self, random: &mut Random) -> bool {
         self.signal(self.supervisor, SIGSTOP);
-        thread::sleep(Duration::from_millis(random.below(2 * self.interval as u64)));
+        thread::sleep(Duration::from_millis(random.below(2 * self.interval_ms as u64)));
         self.signal(self.supervisor, SIGCONT);
         self.soak.count("stops of the supervisor");
         true
@@ -463,11 +497,11 @@ impl<'a> Supervised<'a> {
         self.expect_next(By(SIGKILL)).is_some()
     }
 
-    /// SIGTERM to the supervisor: what ends then has ended for good.
+    /// Sends SIGTERM to the supervisor, after which the end of the instance is final.
     fn is_told_to_end(&mut self, random: &mut Random) -> bool {
         self.signal(self.supervisor, SIGTERM);
         assert_eq!(self.hear("signal"), [i64::from(SIGTERM as i32)]);
-        self.soak.count("ends that were asked for");
+        self.soak.count("ends after SIGTERM to the supervisor");
         self.restarts = false;
         self.ends(random.pick(&[Exit(0), Exit(77), By(SIGTERM), By(SIGKILL)]))
     }
@@ -480,6 +514,7 @@ impl<'a> Supervised<'a> {
         self.ends(random.pick(&[Exit(0), Exit(78), By(SIGSEGV)]))
     }
 
+    /// Kills the supervisor. The instance must receive SIGTERM, and its calls must fail.
     fn loses_supervisor(&mut self) -> bool {
         self.signal(self.supervisor, SIGKILL);
         assert_eq!(self.hear("signal"), [i64::from(SIGTERM as i32)]);
@@ -491,19 +526,20 @@ impl<'a> Supervised<'a> {
     }
 }
 
-/// The children of a process.
+/// Returns the children of a process.
 fn children(process: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The state of a process, as in /proc: S for asleep, Z for dead. None: there is none.
+/// Returns the state of a process as in /proc/PID/stat, such as S for sleeping and Z for zombie, or `None` if there is
+/// no such process.
 fn state(process: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// What the descriptors of a process are open on.
+/// Returns the targets of the descriptors of a process.
 fn files(process: i32) -> Vec<String> {
     let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else { return vec![] };
     let mut files: Vec<String> = entries
@@ -516,7 +552,7 @@ fn files(process: i32) -> Vec<String> {
     files
 }
 
-/// The mappings of a process: size, rights, and of what.
+/// Returns the mappings of a process, each as its size in bytes, its permissions and its file.
 fn maps(process: i32) -> Vec<String> {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
     let mut maps: Vec<String> = maps.lines().filter_map(mapping).collect();
@@ -524,6 +560,7 @@ fn maps(process: i32) -> Vec<String> {
     maps
 }
 
+/// Parses a line of /proc/PID/maps.
 fn mapping(line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
     let (from, to) = words.next()?.split_once('-')?;
@@ -532,13 +569,13 @@ fn mapping(line: &str) -> Option<String> {
     Some(format!("{size} {} {}", words.next()?, words.nth(3).unwrap_or("anonymous")))
 }
 
-/// Whether nothing has changed since it was first looked at.
+/// Returns an error if the lines differ from those of the first check, which `first` keeps.
 fn same(first: &mut Option<Vec<String>>, now: Vec<String>, of_what: &str) -> Result<(), String> {
     let first = first.get_or_insert_with(|| now.clone());
     if *first == now { Ok(()) } else { Err(format!("the {of_what} were {first:#?} and are {now:#?}")) }
 }
 
-/// One slot: program after program, until the time is over.
+/// Runs one slot: one program after the other, until the time is over.
 fn run_slot(soak: &Soak, mut random: Random) {
     while !soak.is_over() {
         let mut supervised = Supervised::start(soak, &mut random);
@@ -548,6 +585,7 @@ fn run_slot(soak: &Soak, mut random: Random) {
     }
 }
 
+/// Runs all slots. Returns `true` if no check failed.
 fn chaos(seed: u64) -> bool {
     let seconds = number_from("SOAK_SECONDS", 60);
     let slots = match env::var("SOAK_SLOT") {
@@ -570,17 +608,20 @@ fn chaos(seed: u64) -> bool {
                     eprintln!("replay: make soak SECONDS={seconds} SEED={seed} SOAK_SLOT={slot}");
                 }
             };
-            thread::Builder::new().name(format!("slot {slot}")).spawn_scoped(scope, run).expect("a thread");
+            thread::Builder::new()
+                .name(format!("slot {slot}"))
+                .spawn_scoped(scope, run)
+                .expect("start the thread of a slot");
         }
     });
-    println!("chaos: {many} supervised programs at once for {seconds} s");
+    println!("random attacks: {many} supervised programs at once for {seconds} s");
     for (what, count) in &*soak.totals.lock().unwrap_or_else(PoisonError::into_inner) {
         println!("{count:>10} {what}");
     }
     !soak.failed.load(Ordering::Relaxed)
 }
 
-/// Runs programs that share a work, each with its part. Whether all went well.
+/// Runs programs at the same time that share some work. Returns `true` if all ended and printed as expected.
 fn share(work: &str, commands: impl Fn(u64) -> Vec<String>, says: &str) -> bool {
     let began = Instant::now();
     let running: Vec<_> = (0..AT_ONCE)
@@ -597,20 +638,21 @@ fn share(work: &str, commands: impl Fn(u64) -> Vec<String>, says: &str) -> bool 
     for running in running {
         let outcome = running.finish(10 * PATIENCE);
         if !outcome.is(Exit(0), &[says]) {
-            println!("{work}: expected {says:?}, but {outcome}");
+            println!("{work}: expected the line {says:?}, but {outcome}");
             all_well = false;
         }
     }
     println!(
         "{work} in {:.1} s: {}",
         began.elapsed().as_secs_f64(),
-        if all_well { "as it should be" } else { "FAILED" }
+        if all_well { "passed" } else { "FAILED" }
     );
     all_well
 }
 
+/// Counts restarts. Returns `true` if none was lost.
 fn restarts() -> bool {
-    let count = RESTARTS / AT_ONCE + 1; // instances
+    let count = RESTARTS / AT_ONCE + 1; // instances of each program
     share(
         &format!("{RESTARTS} restarts, none lost"),
         |_| vec!["restart_often".to_owned(), count.to_string()],
@@ -618,6 +660,7 @@ fn restarts() -> bool {
     )
 }
 
+/// Counts deaths inside `sam_data_store`. Returns `true` if none left torn data.
 fn kills_in_stores(seed: u64) -> bool {
     let count = KILLS / AT_ONCE;
     share(
@@ -629,25 +672,25 @@ fn kills_in_stores(seed: u64) -> bool {
     )
 }
 
-/// Whether nothing lives on, here where everything comes whose supervisor has ended.
+/// Returns `true` if no process is left. Orphans are reparented to this process, which is a subreaper.
 fn is_alone() -> bool {
     while let Ok(news) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         if news == WaitStatus::StillAlive {
-            println!("left behind: {:?}", children(std::process::id() as i32));
+            println!("processes left behind: {:?}", children(std::process::id() as i32));
             return false;
         }
     }
     true
 }
 
-/// Whether the supervisors keep a spare instance.
+/// Returns the value of SAM_STANDBY for the supervised programs: "1" with a warm spare, "0" without.
 fn standby() -> String {
     env::var("SAM_STANDBY").unwrap_or_else(|_| "0".to_owned())
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
     match env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, not a number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("invalid {variable}={text:?}: expected a number")),
         Err(_) => default,
     }
 }
@@ -658,8 +701,8 @@ fn main() -> ExitCode {
     println!("soak: SEED={seed}");
     let test = |name: &str, body: Box<dyn FnOnce() -> bool + Send>| -> Test {
         let body = move || {
-            setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("no core files");
-            assert!(body(), "see above");
+            setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("set RLIMIT_CORE to 0");
+            assert!(body(), "the output above says what failed");
         };
         (name.to_owned(), Box::new(body))
     };

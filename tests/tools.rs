@@ -1,5 +1,6 @@
-//! Tools that watch every access to memory: valgrind both processes, library and all; the sanitizers of the compiler
-//! the C side, and what the library does to its buffers. Each program does what it does without them.
+//! Memory checkers. Valgrind checks both processes, library included. The sanitizers of the compiler check the C
+//! programs, and the use that the library makes of their buffers. Each program must behave as it does without the
+//! checker.
 
 mod common;
 
@@ -10,9 +11,9 @@ use common::{
     machine::{Ability, require},
 };
 
-/// Programs that call all functions between them, in threads and callbacks. None of them minds being slow.
+/// Programs that together call every function, also in threads and callbacks, and that have no tight time limits.
 const PROGRAMS: [&[&str]; 9] = [
-    &["callback_calls", "5000"], // every function
+    &["callback_calls", "5000"], // calls every function
     &["data"],
     &["data_buffer"],
     &["data_large"],
@@ -23,8 +24,8 @@ const PROGRAMS: [&[&str]; 9] = [
     &["warning_signal", "10", "after"],
 ];
 
-/// Every function in every state, each in processes of its own, and instances that live for milliseconds: too many
-/// for valgrind, as are a thousand handlers.
+/// Programs that are too slow under Valgrind: every function in every state, each call in its own process, instances
+/// that live for milliseconds, and a thousand signal handlers.
 const FAST: [&[&str]; 8] = [
     &["store_cut_off"],
     &["handler_calls"],
@@ -36,17 +37,17 @@ const FAST: [&[&str]; 8] = [
     &["codes", "F", "10000", "RESTART"],
 ];
 
-/// Runs each program as it is and under a tool, some at a time, and fails if the tool complains of one or it behaves
-/// differently. A complaint is a line on standard error that the program does not print by itself.
+/// Runs each program without and with a checker, several at a time. Fails if the checker reports a problem or the
+/// program behaves differently. A report is a line on standard error that the program does not write itself.
 fn compare(programs: &[&[&str]], watched: impl Fn(&[&str]) -> Outcome + Sync) {
     const AT_A_TIME: usize = 4;
     let compare_one = |command: &[&str]| {
         let plain = Program::new(Built::WithOurs, command).run(Library::Ours);
         let outcome = watched(command);
         let mut complaints = outcome.errors();
-        // Valgrind begins what it has to say about itself with "--".
+        // Valgrind starts its own notes with "--".
         complaints.retain(|line| !line.starts_with("sam[") && !line.starts_with("--"));
-        assert!(complaints.is_empty(), "{command:?}: {complaints:#?}");
+        assert!(complaints.is_empty(), "{command:?} caused these reports: {complaints:#?}");
         plain.expect(outcome.ended, &outcome.says());
         assert!(outcome.left_behind.is_empty(), "{outcome}");
     };
@@ -74,12 +75,12 @@ fn valgrind_finds_no_error_and_no_leak_in_either_process() {
     });
 }
 
-fn sanitizers_find_nothing_in_the_programs() {
+fn sanitizers_find_no_error_in_the_programs() {
     require(&[Ability::Sanitizers]);
     compare(&[&PROGRAMS[..], &FAST].concat(), |command| {
         let program = Program::new(Built::Sanitized, command);
         let mut command = program.command(Library::Ours);
-        // Valgrind looks for those.
+        // Leaks are Valgrind's part.
         command.env("ASAN_OPTIONS", "detect_leaks=0");
         program.start_as(command).finish(PATIENCE)
     });
@@ -87,5 +88,5 @@ fn sanitizers_find_nothing_in_the_programs() {
 
 common::runner::tests![
     valgrind_finds_no_error_and_no_leak_in_either_process,
-    sanitizers_find_nothing_in_the_programs,
+    sanitizers_find_no_error_in_the_programs,
 ];

@@ -13,6 +13,8 @@ const SMALL: usize = 128;
 const LARGE: usize = 2048;
 /// Bytes of a block for a list of signals or processes. Longer lists are in the heap of the process.
 const HUGE: usize = 8192;
+/// Bytes of a block for the lists of events and effects, which the supervisor reserves before its first fork.
+const VAST: usize = 32768;
 /// The alignment of every block, in bytes.
 const ALIGNMENT: usize = 64;
 
@@ -24,6 +26,7 @@ struct Heap {
     small: Blocks<SMALL, 64>,
     large: Blocks<LARGE, 32>,
     huge: Blocks<HUGE, 16>,
+    vast: Blocks<VAST, 4>,
 }
 
 /// Up to 64 blocks of equal size. An allocation takes a whole block.
@@ -42,7 +45,7 @@ unsafe impl<const SIZE: usize, const COUNT: usize> Sync for Blocks<SIZE, COUNT> 
 
 impl Heap {
     const fn new() -> Self {
-        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new() }
+        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new(), vast: Blocks::new() }
     }
 }
 
@@ -84,7 +87,7 @@ impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let own = self.small.take(layout).or_else(|| self.large.take(layout));
-        match own.or_else(|| self.huge.take(layout)) {
+        match own.or_else(|| self.huge.take(layout)).or_else(|| self.vast.take(layout)) {
             Some(block) => block,
             // SAFETY: the caller's promises are the same.
             None => unsafe { System.alloc(layout) },
@@ -92,7 +95,11 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if !self.small.take_back(block) && !self.large.take_back(block) && !self.huge.take_back(block) {
+        let is_own = self.small.take_back(block)
+            || self.large.take_back(block)
+            || self.huge.take_back(block)
+            || self.vast.take_back(block);
+        if !is_own {
             // SAFETY: as above.
             unsafe { System.dealloc(block, layout) };
         }
@@ -128,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_block_is_given_once_and_comes_back() {
+    fn freed_block_is_given_again() {
         let heap = Blocks::<SMALL, 64>::new();
         let layout = Layout::new::<[u8; SMALL]>();
         let mut blocks: Vec<_> = (0..64).map(|_| heap.take(layout).unwrap()).collect();
@@ -144,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_allocation_has_the_room_that_fits() {
+    fn allocation_takes_the_smallest_block_that_fits() {
         let heap = Heap::new();
         for (size, align, expected) in [
             (1, 1, Some(0)),
@@ -153,26 +160,33 @@ mod tests {
             (LARGE, ALIGNMENT, Some(1)),
             (LARGE + 1, 1, Some(2)),
             (HUGE, ALIGNMENT, Some(2)),
-            (HUGE + 1, 1, None),
+            (HUGE + 1, 1, Some(3)),
+            (VAST, ALIGNMENT, Some(3)),
+            (VAST + 1, 1, None),
             (8, 2 * ALIGNMENT, None),
         ] {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the layout has a size; what was allocated is freed with the same layout.
             unsafe {
                 let block = heap.alloc(layout);
-                let numbers = [heap.small.number(block), heap.large.number(block), heap.huge.number(block)];
+                let numbers = [
+                    heap.small.number(block),
+                    heap.large.number(block),
+                    heap.huge.number(block),
+                    heap.vast.number(block),
+                ];
                 assert_eq!(numbers.iter().position(Option::is_some), expected, "{layout:?}");
                 assert_eq!(block as usize % align, 0, "{layout:?}");
                 heap.dealloc(block, layout);
             }
         }
-        let used = [&heap.small.used, &heap.large.used, &heap.huge.used];
-        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0, 0, 0]);
+        let used = [&heap.small.used, &heap.large.used, &heap.huge.used, &heap.vast.used];
+        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0; 4]);
     }
 
     #[test]
-    fn small_blocks_used_up_are_no_end() {
-        const MORE: usize = 64 + 32 + 16 + 1;
+    fn allocation_without_free_block_comes_from_the_heap() {
+        const MORE: usize = 64 + 32 + 16 + 4 + 1;
         let heap = Heap::new();
         let layout = Layout::new::<u64>();
         let mut blocks: Vec<_> = iter::repeat_with(|| {

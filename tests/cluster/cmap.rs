@@ -1,4 +1,4 @@
-//! The keys in cmap, after every step.
+//! The keys in cmap after each step of a program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,43 +8,48 @@ use crate::common::{Built, build};
 use crate::corosync::Node;
 use crate::namespace::Namespace;
 use crate::program::Program;
-use crate::{CMAP, QUIT, QUORUM, RESTART, now};
+use crate::{CMAP, QUIT, QUORUM, RESTART, now_ms};
 
-/// What corosync-cmapctl shows of a supervisor.
+/// Returns the keys of a supervisor as corosync-cmapctl shows them.
 fn keys_of(node: &Node, supervisor: i64) -> BTreeMap<String, String> {
     node.keys(&format!("resources.process.{supervisor}."))
 }
 
-/// The value of `last_updated` in ms.
-fn last_updated(keys: &BTreeMap<String, String>) -> u64 {
+/// Returns the value of `last_updated` in ms.
+// The key is in ns.
+fn last_updated_ms(keys: &BTreeMap<String, String>) -> u64 {
     let value = keys.get("last_updated").unwrap_or_else(|| panic!("no last_updated in {keys:?}"));
-    let ns: u64 = value.strip_prefix("(u64) = ").expect("an u64").parse().unwrap();
+    let ns: u64 = value.strip_prefix("(u64) = ").expect("last_updated is a u64").parse().unwrap();
     ns / 1_000_000
 }
 
+/// Checks the value of `state`.
 fn assert_state(keys: &BTreeMap<String, String>, state: &str) {
     assert_eq!(keys.get("state"), Some(&format!("(str) = {state}")), "{keys:?}");
 }
 
-pub fn the_four_keys_follow_every_step() {
+pub fn keys_follow_every_call_and_restart() {
     let node = Node::alone();
-    let before = now();
+    let before = now_ms();
     let mut program = Program::steps(&node.namespace, &["initialize 1000 18", "register"]);
     let supervisor = program.hear("supervisor").number;
     let keys = keys_of(&node, supervisor);
     assert_state(&keys, "stopped");
     assert_eq!(keys["poll_period"], "(u64) = 1000");
     assert_eq!(keys["recovery"], "(str) = restart");
-    assert_eq!(last_updated(&keys), 0, "its age is nobody's business before it starts");
+    assert_eq!(last_updated_ms(&keys), 0, "last_updated before sam_start");
 
     program.do_all(&["callback", "start"]);
     let keys = keys_of(&node, supervisor);
     assert_state(&keys, "running");
-    let first = last_updated(&keys);
-    assert!(first >= before && first <= now(), "{first}, {before}");
-    node.wait("a later heartbeat", || last_updated(&keys_of(&node, supervisor)) > first + 500);
-    let later = last_updated(&keys_of(&node, supervisor));
-    assert!(later <= now(), "no heartbeat comes from the future");
+    let first = last_updated_ms(&keys);
+    assert!(
+        first >= before && first <= now_ms(),
+        "last_updated is {first} ms, sam_start was called after {before} ms"
+    );
+    node.wait("a later heartbeat", || last_updated_ms(&keys_of(&node, supervisor)) > first + 500);
+    let later = last_updated_ms(&keys_of(&node, supervisor));
+    assert!(later <= now_ms(), "last_updated must not be in the future");
 
     program.do_all(&["stop"]);
     assert_state(&keys_of(&node, supervisor), "stopped");
@@ -63,7 +68,7 @@ pub fn the_four_keys_follow_every_step() {
     node.wait_for_no_keys();
 }
 
-pub fn a_program_linked_against_the_original_runs_unchanged() {
+pub fn program_built_for_corosyncs_libsam_runs_unchanged() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =
@@ -77,7 +82,7 @@ pub fn a_program_linked_against_the_original_runs_unchanged() {
     program.hear("warned");
     assert_eq!(program.hear("instance").number, 2);
     program.tell("start");
-    node.wait("the wait for quorum", || {
+    node.wait("the state 'waiting for quorum'", || {
         keys_of(&node, supervisor).get("state").is_some_and(|state| state == "(str) = waiting for quorum")
     });
     node.regain_quorum();
@@ -87,23 +92,23 @@ pub fn a_program_linked_against_the_original_runs_unchanged() {
     node.wait("the last state", || keys_of(&node, supervisor)["state"] == "(str) = failed");
 }
 
-pub fn a_heartbeat_is_published_as_its_true_time() {
+pub fn last_updated_is_time_of_heartbeat_not_of_publication() {
     let node = Node::alone();
     let mut program = Program::steps(&node.namespace, &["initialize 4000 17", "register"]);
     let supervisor = program.hear("supervisor").number;
-    let begin = now();
+    let begin = now_ms();
     program.do_all(&["start"]);
-    let end = now();
-    // Published again a second later, and two: there was no heartbeat, so it stays as it is.
-    while now() < end + 2500 {
+    let end = now_ms();
+    // The supervisor publishes the keys again after 1 s and 2 s. Without a heartbeat, last_updated must not change.
+    while now_ms() < end + 2500 {
         let keys = keys_of(&node, supervisor);
         assert_state(&keys, "running");
-        let shown = last_updated(&keys);
-        assert!((begin..=end).contains(&shown), "{shown} is not between {begin} and {end}");
+        let shown = last_updated_ms(&keys);
+        assert!((begin..=end).contains(&shown), "last_updated is {shown} ms, expected {begin} to {end} ms");
     }
 }
 
-pub fn who_is_lost_for_good_leaves_the_state_failed() {
+pub fn instance_lost_without_restart_leaves_state_failed() {
     let node = Node::alone();
     for (policy, steps, status) in [
         (QUIT, vec!["start", "raise 11"], 128 + 11),
@@ -116,20 +121,20 @@ pub fn who_is_lost_for_good_leaves_the_state_failed() {
         let initialize = format!("initialize 1000 {}", policy | CMAP);
         let mut program = Program::steps(&node.namespace, &[&initialize, "register"]);
         let supervisor = program.hear("supervisor").number;
-        let before = now();
+        let before = now_ms();
         for step in &steps {
             program.tell(step);
         }
         assert_eq!(program.ends(), status, "{steps:?} {program}");
         node.wait("the last state", || keys_of(&node, supervisor)["state"] == "(str) = failed");
         let keys = keys_of(&node, supervisor);
-        assert!(last_updated(&keys) >= before, "{keys:?}");
+        assert!(last_updated_ms(&keys) >= before, "{keys:?}");
         let recovery = if policy == QUIT { "(str) = quit" } else { "(str) = restart" };
         assert_eq!(keys["recovery"], recovery);
     }
 }
 
-pub fn who_ends_in_order_leaves_nothing() {
+pub fn orderly_end_removes_keys() {
     let node = Node::alone();
     for (policy, steps, status) in [
         (QUIT, vec!["exit 4"], 4),
@@ -149,7 +154,7 @@ pub fn who_ends_in_order_leaves_nothing() {
     }
 }
 
-pub fn who_is_told_to_end_has_not_failed() {
+pub fn end_after_sigterm_to_supervisor_removes_keys() {
     use nix::sys::signal::Signal::SIGTERM;
     let node = Node::alone();
     for (policy, handler, status) in [(QUIT, "leave", 0), (RESTART, "leave", 0), (RESTART, "beat", 128 + 15)]
@@ -164,7 +169,7 @@ pub fn who_is_told_to_end_has_not_failed() {
     }
 }
 
-pub fn what_an_earlier_process_with_the_same_pid_left_is_cleared_away() {
+pub fn keys_of_earlier_process_with_same_pid_are_replaced() {
     let node = Node::alone();
     let mut program = Program::steps(&node.namespace, &[]);
     let supervisor = program.does("initialize 1000 18").pid;
@@ -178,27 +183,31 @@ pub fn what_an_earlier_process_with_the_same_pid_left_is_cleared_away() {
     let keys = keys_of(&node, supervisor.into());
     assert_state(&keys, "running");
     assert_eq!(keys["recovery"], "(str) = restart");
-    // The watchdog service begins anew with a state that is created.
+    // The watchdog service tracks the state as a new resource only if the old key was deleted.
     let cleared = format!("resource \"{supervisor}\" deleted from cmap!");
     node.wait(&cleared, || node.log().contains(&cleared));
 }
 
-pub fn without_corosync_the_policies_that_need_it_are_refused() {
+pub fn policies_that_need_corosync_are_refused_without_it() {
     let machine = Namespace::new();
     let mut program = Program::steps(&machine, &[]);
     for policy in [QUIT | QUORUM, RESTART | QUORUM, QUIT | QUORUM | CMAP] {
         let said = program.does(&format!("initialize 1000 {policy}"));
-        assert_eq!(said.number, 2, "what libquorum says\n{program}");
+        assert_eq!(said.number, 2, "CS_ERR_LIBRARY from libquorum\n{program}");
     }
-    // Nothing is open after an error.
+    // A failed sam_initialize leaves no session open, so the next call may succeed.
     assert_eq!(program.does(&format!("initialize 1000 {}", RESTART | CMAP)).number, 1);
     let register = program.does("register");
     assert_eq!(register.number, 9, "{program}");
-    assert_eq!(program.does("start").pid, register.pid, "the caller goes on as it was");
+    assert_eq!(
+        program.does("start").pid,
+        register.pid,
+        "the caller must keep its pid after a failed sam_register"
+    );
     let caller = register.pid;
     let children =
         fs::read_to_string(machine.path(&format!("/proc/{caller}/task/{caller}/children"))).unwrap();
-    assert_eq!(children, "", "no process is left behind");
+    assert_eq!(children, "", "children left behind by a failed sam_register");
 
     for policy in [QUIT, RESTART] {
         let mut program =
@@ -207,9 +216,9 @@ pub fn without_corosync_the_policies_that_need_it_are_refused() {
     }
 }
 
-pub fn a_first_instance_that_cannot_be_made_leaves_nothing_behind() {
+pub fn failed_fork_of_first_instance_leaves_no_key_and_no_process() {
     let node = Node::alone();
-    // The first fork is that of the side process.
+    // The first fork makes the cluster helper, so the second one fails.
     let strace = [
         "strace",
         "-o",
@@ -225,13 +234,13 @@ pub fn a_first_instance_that_cannot_be_made_leaves_nothing_behind() {
     assert_eq!((register.number, register.pid), (2, caller), "{program}");
     node.wait_for_no_keys();
     let children = fs::read_to_string(node.namespace.path(&format!("/proc/{caller}/task/{caller}/children")));
-    assert_eq!(children.unwrap(), "");
+    assert_eq!(children.unwrap(), "", "children left behind by a failed sam_register");
     let register = program.does("register");
     assert_eq!(register.number, 1, "{program}");
     assert_state(&keys_of(&node, caller.into()), "stopped");
 }
 
-pub fn without_the_client_libraries_the_policies_that_need_them_are_not_supported() {
+pub fn policies_that_need_client_libraries_are_not_supported_without_them() {
     let node = Node::alone();
     for library in ["libquorum.so.5", "libcmap.so.4"] {
         let file = file_of(library);
@@ -246,16 +255,17 @@ pub fn without_the_client_libraries_the_policies_that_need_them_are_not_supporte
     Program::steps(&node.namespace, &["initialize 1000 2", "register", "start", "stop"]);
 }
 
-/// Where the loader finds a library.
+/// Returns the file that the loader uses for a library.
 fn file_of(library: &str) -> String {
-    let cache = Command::new("/sbin/ldconfig").arg("-p").output().expect("ldconfig");
+    let cache = Command::new("/sbin/ldconfig").arg("-p").output().expect("run ldconfig");
     let cache = String::from_utf8(cache.stdout).unwrap();
-    let line = cache.lines().find(|line| line.trim_start().starts_with(library)).expect("installed");
+    let line =
+        cache.lines().find(|line| line.trim_start().starts_with(library)).expect("the library is installed");
     let path = line.rsplit(" => ").next().unwrap();
     fs::canonicalize(path).unwrap().display().to_string()
 }
 
-pub fn instances_never_map_the_client_libraries() {
+pub fn client_libraries_are_mapped_in_neither_instance_nor_supervisor() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =
@@ -267,14 +277,15 @@ pub fn instances_never_map_the_client_libraries() {
         let maps = fs::read_to_string(node.namespace.path(&format!("/proc/{pid}/maps"))).unwrap();
         assert!(maps.contains("libsam.so.4"), "{maps}");
         for library in ["libcmap", "libquorum", "libqb"] {
-            assert!(!maps.contains(library), "{library} in {pid}:\n{maps}");
+            assert!(!maps.contains(library), "pid {pid} has mapped {library}:\n{maps}");
         }
     }
 }
 
 pub fn start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_second() {
-    /// How long a call waits for a corosync that does not answer, in ms. The clocks are rounded.
-    const PATIENCE: u64 = 1000 - 2;
+    /// How long a call waits for a corosync that does not answer, in ms. The library waits for 1000 ms; times are
+    /// rounded to ms.
+    const ACK_TIMEOUT_MS: u64 = 1000 - 2;
     let node = Node::alone();
     for interval in [0, 800] {
         let initialize = format!("initialize {interval} {}", RESTART | CMAP);
@@ -282,17 +293,20 @@ pub fn start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_seco
         let supervisor = program.hear("supervisor").number;
         program.do_all(&["note"]);
 
-        // A call that did not wait for the state would return at once.
+        // While corosync is frozen, a call returns late only if it waits for the state.
         node.freeze();
         for call in ["start", "stop", "start", "finalize"] {
-            let begin = program.does("time").at;
+            let begin = program.does("time").at_ms;
             let end = program.does(call);
-            let took = end.at - begin;
+            let took = end.at_ms - begin;
             assert_eq!(end.number, 1, "{call}\n{program}");
-            assert!(took >= PATIENCE, "interval {interval}: {call} took {took} ms\n{program}");
-            assert!(took < PATIENCE + 5000, "interval {interval}: {call} took {took} ms\n{program}");
+            assert!(took >= ACK_TIMEOUT_MS, "interval {interval}: {call} took {took} ms\n{program}");
+            assert!(took < ACK_TIMEOUT_MS + 5000, "interval {interval}: {call} took {took} ms\n{program}");
         }
-        assert!(!program.text().contains("warned"), "the wait counts as no silence\n{program}");
+        assert!(
+            !program.text().contains("warned"),
+            "the instance was warned while a call waited for corosync\n{program}"
+        );
         node.thaw();
         node.wait("the last state", || {
             keys_of(&node, supervisor).get("state").is_some_and(|state| state == "(str) = stopped")

@@ -1,4 +1,4 @@
-//! Real corosync daemons, one per namespace, and clusters of them.
+//! Real corosync daemons, each in a namespace of its own, and clusters of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,23 +12,24 @@ use crate::namespace::{Namespace, only_child, wait_for};
 const CONFIG: &str = "/run/corosync/corosync.conf";
 const LOG: &str = "/run/corosync/corosync.log";
 
-/// How long the token may be lost before a node is given up, in ms.
-pub const TOKEN: u64 = 1000;
+/// The time without a token after which corosync declares a node lost.
+pub const TOKEN_MS: u64 = 1000;
 
-/// A machine with a corosync of its own.
+/// A namespace with a corosync daemon.
 pub struct Node {
-    // Dropped first: a namespace ends when all in it has been waited for.
+    // Dropped before the namespace, which ends only when all its processes have been reaped.
     daemon: Option<Daemon>,
     pub namespace: Namespace,
 }
 
+/// A running corosync daemon.
 struct Daemon {
     _outside: Running,
     pid: Pid,
 }
 
 impl Node {
-    /// The only node of its cluster, quorate.
+    /// Starts a node that is alone in its cluster, and waits until it is quorate.
     pub fn alone() -> Node {
         let mut node = Node::silent();
         node.start();
@@ -36,12 +37,12 @@ impl Node {
         node
     }
 
-    /// As alone(), but corosync is not started.
+    /// Makes the same node without starting corosync.
     pub fn silent() -> Node {
         Node::prepare(&["127.0.0.1"])
     }
 
-    /// A machine with corosync configured and not started.
+    /// Makes a namespace in which corosync is configured and not started.
     fn prepare(addresses: &[&str]) -> Node {
         let node = Node { daemon: None, namespace: Namespace::new() };
         fs::write(node.namespace.path(CONFIG), config(addresses)).unwrap();
@@ -50,48 +51,51 @@ impl Node {
 
     /// Starts corosync and waits until it answers.
     pub fn start(&mut self) {
-        // By a shell: nsenter itself would stop together with a child that is frozen, and never reap it then.
+        // Started by a shell, because nsenter itself would stop together with a frozen child, and never reap it.
         let mut shell = self.namespace.command("sh");
         shell.args(["-c", "corosync -f -c \"$0\" & wait", CONFIG]);
         let outside = Running::start_with_one_pipe(shell);
         let pid = only_child(outside.pid()).and_then(|shell| only_child(shell as u32));
-        let pid = Pid::from_raw(pid.unwrap_or_else(|| panic!("corosync ended: {}", self.log())));
+        let pid = Pid::from_raw(pid.unwrap_or_else(|| panic!("corosync did not start: {}", self.log())));
         self.daemon = Some(Daemon { _outside: outside, pid });
         self.wait("corosync to answer", || {
             self.namespace.run("corosync-quorumtool -s").status.code() != Some(1)
         });
     }
 
-    /// Stops corosync as a crash does.
+    /// Kills corosync.
     pub fn kill(&mut self) {
         drop(self.daemon.take().expect("corosync runs"));
     }
 
-    /// Lets corosync hang.
+    /// Stops corosync by SIGSTOP, so that it does not answer.
     pub fn freeze(&self) {
         kill(self.daemon.as_ref().expect("corosync runs").pid, Signal::SIGSTOP).unwrap();
     }
 
-    /// Lets it go on.
+    /// Continues a frozen corosync.
     pub fn thaw(&self) {
         kill(self.daemon.as_ref().expect("corosync runs").pid, Signal::SIGCONT).unwrap();
     }
 
-    /// Votes that the cluster is to have; this node has one.
+    /// Sets the number of votes that the cluster expects. This node has one vote.
     pub fn expect_votes(&self, votes: u32) {
         self.namespace.must(&format!("corosync-cmapctl -s quorum.expected_votes u32 {votes}"));
     }
 
+    /// Makes the node lose quorum.
     pub fn lose_quorum(&self) {
         self.expect_votes(3);
         self.wait_quorate(false);
     }
 
+    /// Makes the node quorate again.
     pub fn regain_quorum(&self) {
         self.expect_votes(1);
         self.wait_quorate(true);
     }
 
+    /// Waits until the node is quorate, or not quorate.
     pub fn wait_quorate(&self, quorate: bool) {
         let wanted = if quorate { "Quorate:          Yes" } else { "Quorate:          No" };
         self.wait(wanted, || {
@@ -100,7 +104,8 @@ impl Node {
         });
     }
 
-    /// What corosync-cmapctl shows under this prefix: name without the prefix -> "(type) = value".
+    /// Returns the keys below a prefix as corosync-cmapctl shows them. Maps the name without the prefix to "(type) =
+    /// value".
     pub fn keys(&self, prefix: &str) -> BTreeMap<String, String> {
         let output = self.namespace.run(&format!("corosync-cmapctl -b {prefix}"));
         String::from_utf8_lossy(&output.stdout)
@@ -110,24 +115,24 @@ impl Node {
             .collect()
     }
 
-    /// Waits until no supervisor has keys.
+    /// Waits until cmap has no keys of any supervisor.
     pub fn wait_for_no_keys(&self) {
         self.wait("the keys to go", || self.keys("resources.process.").is_empty());
     }
 
-    /// All that corosync has logged.
+    /// Returns all that corosync has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.namespace.path(LOG)).unwrap_or_default()
     }
 
-    /// What corosync's watchdog service has said of failures.
+    /// Returns the failures that corosync's watchdog service has logged.
     pub fn failures(&self) -> Vec<String> {
         let of_interest =
             |line: &&str| line.contains("[WD ") && (line.contains("failed!") || line.contains("too late"));
         self.log().lines().filter(of_interest).map(str::to_owned).collect()
     }
 
-    /// Waits for something to become true.
+    /// Waits until a condition is true. `what` describes it for the message on failure.
     pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
         if wait_for(|| condition().then_some(())).is_none() {
             panic!(
@@ -139,6 +144,7 @@ impl Node {
     }
 }
 
+/// Returns a configuration of corosync for nodes with these addresses.
 fn config(addresses: &[&str]) -> String {
     let nodes: String = (1..)
         .zip(addresses)
@@ -146,7 +152,7 @@ fn config(addresses: &[&str]) -> String {
         .collect();
     format!(
         "totem {{\nversion: 2\ncluster_name: libsam\ntransport: knet\ncrypto_cipher: none\ncrypto_hash: none\n\
-         token: {TOKEN}\ntoken_coefficient: 0\n}}\n\
+         token: {TOKEN_MS}\ntoken_coefficient: 0\n}}\n\
          nodelist {{\n{nodes}}}\n\
          quorum {{\nprovider: corosync_votequorum\nexpected_votes: {}\n}}\n\
          resources {{\nwatchdog_device: off\n}}\n\
@@ -156,27 +162,27 @@ fn config(addresses: &[&str]) -> String {
     )
 }
 
-/// Three nodes on one bridge.
+/// Three nodes connected by a bridge.
 pub struct Cluster {
-    hub: Namespace,
+    bridge: Namespace,
     pub nodes: Vec<Node>,
 }
 
 const ADDRESSES: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
 
 impl Cluster {
-    /// Three nodes that form one quorate partition.
+    /// Starts three nodes, and waits until they form one quorate partition.
     pub fn of_three() -> Cluster {
-        let hub = Namespace::new();
-        hub.must("ip link add bridge type bridge forward_delay 0 stp_state 0");
-        hub.must("ip link set bridge up");
+        let bridge = Namespace::new();
+        bridge.must("ip link add bridge type bridge forward_delay 0 stp_state 0");
+        bridge.must("ip link set bridge up");
         let mut nodes = Vec::new();
         for (index, address) in ADDRESSES.iter().enumerate() {
             let mut node = Node::prepare(&ADDRESSES);
             let ip = |arguments: &str| {
-                // In the hub's network, with pids as they are seen from here.
+                // Runs in the network namespace of the bridge, but with the pids of the test's namespace.
                 let status = std::process::Command::new("nsenter")
-                    .args(["--net", "--target", &hub.first.to_string(), "--", "ip"])
+                    .args(["--net", "--target", &bridge.first.to_string(), "--", "ip"])
                     .args(arguments.split_whitespace())
                     .status();
                 assert!(status.unwrap().success(), "ip {arguments}");
@@ -188,22 +194,23 @@ impl Cluster {
             node.start();
             nodes.push(node);
         }
-        let cluster = Cluster { hub, nodes };
+        let cluster = Cluster { bridge, nodes };
         cluster.wait_whole();
         cluster
     }
 
-    /// Pulls the cable of one node.
+    /// Disconnects one node from the bridge.
     pub fn cut_off(&self, node: usize) {
-        self.hub.must(&format!("ip link set port{node} down"));
+        self.bridge.must(&format!("ip link set port{node} down"));
     }
 
-    /// Plugs it in again and waits until the cluster is whole.
+    /// Reconnects the node, and waits until the cluster is whole.
     pub fn heal(&self, node: usize) {
-        self.hub.must(&format!("ip link set port{node} up"));
+        self.bridge.must(&format!("ip link set port{node} up"));
         self.wait_whole();
     }
 
+    /// Waits until every node sees three votes and is quorate.
     fn wait_whole(&self) {
         for node in &self.nodes {
             node.wait("all three nodes", || {

@@ -1,11 +1,11 @@
-//! The quorum example, as a user would run it.
+//! The quorum example, run as a user would run it.
 
 use crate::common::tools::{Scratch, build_example};
 use crate::corosync::Node;
 use crate::program::Program;
 use crate::watch_for;
 
-pub fn it_works_once_there_is_quorum() {
+pub fn quorum_example_works_once_quorum_is_regained() {
     let scratch = Scratch::new("quorum");
     let binary = build_example(&scratch, &["gcc", "-std=c11", "-D_GNU_SOURCE"], "quorum.c");
     let node = Node::alone();

@@ -1,6 +1,6 @@
-//! Quorum, cmap and the cluster, with real corosync daemons on machines of their own (namespaces).
+//! Quorum, cmap and clusters, with real corosync daemons in namespaces.
 //!
-//! They are skipped where no namespaces can be made, which needs root.
+//! The tests are skipped on a machine that cannot make the namespaces, which takes root.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -17,67 +17,67 @@ mod watchdog;
 
 use std::time::Duration;
 
-/// Recovery policies, as the steps program is told them.
+/// Recovery policies, as numbers for the program `steps`.
 const QUIT: u32 = 0x01;
 const RESTART: u32 = 0x02;
 const QUORUM: u32 = 0x08;
 const CMAP: u32 = 0x10;
 
-/// How late anything may be on a busy machine, in ms. Whatever would wait for a frozen corosync, or run on without
-/// quorum, would do so for as long as the test lasts.
-const LATE: u64 = 20_000;
+/// How late an event may be on a busy machine. A bug is still detected: a program that waits for a frozen corosync, or
+/// that runs on without quorum, does so for as long as the test lasts.
+const LATE_MS: u64 = 20_000;
 
-/// CLOCK_MONOTONIC in ms.
-fn now() -> u64 {
+/// Returns the CLOCK_MONOTONIC time in ms.
+fn now_ms() -> u64 {
     sam::sys::clock::now().as_ns() / 1_000_000
 }
 
-/// Gives what must not happen the time to happen.
+/// Sleeps, so that an event that must not happen would have the time to happen.
 fn watch_for(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
 common::runner::tests![
     threads: Some(8),
-    cmap::the_four_keys_follow_every_step,
-    cmap::a_program_linked_against_the_original_runs_unchanged,
-    cmap::a_heartbeat_is_published_as_its_true_time,
-    cmap::who_is_lost_for_good_leaves_the_state_failed,
-    cmap::who_ends_in_order_leaves_nothing,
-    cmap::who_is_told_to_end_has_not_failed,
-    cmap::what_an_earlier_process_with_the_same_pid_left_is_cleared_away,
-    cmap::without_corosync_the_policies_that_need_it_are_refused,
-    cmap::a_first_instance_that_cannot_be_made_leaves_nothing_behind,
-    cmap::without_the_client_libraries_the_policies_that_need_them_are_not_supported,
-    cmap::instances_never_map_the_client_libraries,
-    example::it_works_once_there_is_quorum,
-    outage::a_frozen_corosync_delays_no_recovery,
-    outage::a_dead_corosync_delays_no_recovery,
-    outage::keys_are_written_again_for_a_corosync_that_was_restarted,
-    outage::while_corosync_is_frozen_its_last_word_on_quorum_holds,
-    outage::a_side_process_that_is_blocked_for_too_long_is_made_anew,
-    outage::an_end_that_a_frozen_corosync_could_not_show_is_shown_when_it_is_back,
-    outage::the_side_process_ends_with_its_supervisor_and_holds_nothing_of_the_application,
-    outage::a_frozen_corosync_holds_up_neither_initialize_nor_register_for_ever,
-    partition::who_is_cut_off_is_gone_in_time_and_the_others_run_on,
-    partition::a_group_member_that_hangs_is_restarted_and_joins_again,
-    quorum::start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends,
-    quorum::without_an_interval_an_instance_outlives_quorum_by_a_second,
-    quorum::a_warm_spare_waits_for_quorum_as_well,
-    quorum::under_quit_the_supervisor_ends_with_the_instance,
-    quorum::stopping_in_the_warning_calls_it_off,
-    quorum::who_is_not_started_is_left_alone,
-    quorum::an_instance_that_waits_takes_signals_and_can_be_ended,
-    quorum::corosync_gone_is_quorum_lost_and_its_return_is_noticed,
-    watchdog::registered_and_not_started_is_no_failure,
-    watchdog::waiting_for_quorum_is_no_failure,
-    watchdog::idling_without_an_interval_is_no_failure,
-    watchdog::stopped_and_started_again_with_heartbeats_is_no_failure,
-    watchdog::a_hang_under_quit_is_reported,
-    watchdog::a_crash_under_quit_is_reported,
+    cmap::keys_follow_every_call_and_restart,
+    cmap::program_built_for_corosyncs_libsam_runs_unchanged,
+    cmap::last_updated_is_time_of_heartbeat_not_of_publication,
+    cmap::instance_lost_without_restart_leaves_state_failed,
+    cmap::orderly_end_removes_keys,
+    cmap::end_after_sigterm_to_supervisor_removes_keys,
+    cmap::keys_of_earlier_process_with_same_pid_are_replaced,
+    cmap::policies_that_need_corosync_are_refused_without_it,
+    cmap::failed_fork_of_first_instance_leaves_no_key_and_no_process,
+    cmap::policies_that_need_client_libraries_are_not_supported_without_them,
+    cmap::client_libraries_are_mapped_in_neither_instance_nor_supervisor,
+    example::quorum_example_works_once_quorum_is_regained,
+    outage::frozen_corosync_delays_no_recovery,
+    outage::dead_corosync_delays_no_recovery,
+    outage::restarted_corosync_gets_keys_of_running_programs_again,
+    outage::frozen_corosync_leaves_last_quorum_state_in_force,
+    outage::blocked_or_killed_cluster_helper_is_restarted,
+    outage::end_while_corosync_is_frozen_is_published_after_thaw,
+    outage::cluster_helper_holds_no_pipe_of_application_and_ends_with_supervisor,
+    outage::frozen_corosync_makes_quorum_initialize_and_cmap_register_fail,
+    partition::node_cut_off_loses_its_instance_in_time_and_others_keep_running,
+    partition::hung_group_member_is_restarted_and_joins_again,
+    quorum::start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats,
+    quorum::quorum_loss_without_interval_kills_instance_after_a_second,
+    quorum::warm_spare_that_takes_over_waits_for_quorum,
+    quorum::quorum_loss_under_quit_ends_supervisor_with_instance,
+    quorum::stop_in_handler_of_quorum_warning_cancels_kill,
+    quorum::quorum_loss_does_not_affect_instance_that_is_not_started,
+    quorum::instance_waiting_for_quorum_handles_signals_and_can_be_ended,
+    quorum::death_of_corosync_counts_as_quorum_loss_until_it_is_restarted,
+    watchdog::program_that_is_not_started_is_not_reported,
+    watchdog::program_that_waits_for_quorum_is_not_reported,
+    watchdog::program_without_interval_and_heartbeats_is_not_reported,
+    watchdog::program_that_stops_and_starts_health_checking_is_not_reported,
+    watchdog::hang_under_quit_is_reported,
+    watchdog::crash_under_quit_is_reported,
     watchdog::mark_failed_is_reported,
     cmap::start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_second,
-    quorum::initialize_shows_the_program_no_child_and_no_sigchld,
-    quorum::initialize_works_while_other_threads_make_and_free_memory,
-    quorum::a_register_that_fails_leaves_no_sigchld,
+    quorum::initialize_causes_no_child_and_no_sigchld_in_the_program,
+    quorum::initialize_works_while_other_threads_allocate_memory,
+    quorum::failed_register_causes_no_sigchld,
 ];

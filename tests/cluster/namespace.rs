@@ -1,6 +1,7 @@
-//! A machine of its own for a test: private processes, network, /run, /dev/shm and /var/lib. It ends, with
-//! everything in it, when the value is dropped or the test process dies, however it dies: its first process reads
-//! from a pipe that the test holds, and the kernel ends the others together with it.
+//! A namespace for a test: an isolated machine with its own processes, network, /run, /dev/shm and /var/lib.
+//!
+//! The namespace ends with all its processes when the value is dropped, or when the test process dies for any reason.
+//! Its first process reads from a pipe that the test holds, and the kernel kills the others when that process ends.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -14,7 +15,7 @@ use crate::common::{
     machine::{Ability, require, with_corosync},
 };
 
-/// bash, because it reaps what is orphaned in there.
+/// The script of the first process. It is run by bash, because bash reaps orphans.
 const FIRST_PROCESS: &str = "
     mount -t proc proc /proc &&
     mount -t tmpfs tmpfs /run &&
@@ -25,13 +26,15 @@ const FIRST_PROCESS: &str = "
     echo ready
     while read -r _; do :; done";
 
+/// An isolated machine.
 pub struct Namespace {
     _outside: Running,
-    /// Its first process, as seen from outside.
+    /// The pid of its first process, as seen from outside.
     pub first: i32,
 }
 
 impl Namespace {
+    /// Makes a namespace. Ends the calling test as skipped if this machine cannot make one.
     pub fn new() -> Namespace {
         require(&[Ability::Cluster]);
         let mut unshare = Command::new("unshare");
@@ -39,11 +42,11 @@ impl Namespace {
         unshare.stdin(Stdio::piped());
         let outside = Running::start_with_one_pipe(unshare);
         outside.wait_for("ready");
-        let first = only_child(outside.pid()).expect("the first process");
+        let first = only_child(outside.pid()).expect("the first process has started");
         Namespace { _outside: outside, first }
     }
 
-    /// A command that runs inside.
+    /// Returns a command that runs a program in the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args([
@@ -62,7 +65,7 @@ impl Namespace {
         command
     }
 
-    /// Runs a command inside, that is given up after a while.
+    /// Runs a command in the namespace, at most for 40 s.
     pub fn run(&self, line: &str) -> Output {
         self.command("timeout")
             .arg("40")
@@ -71,44 +74,44 @@ impl Namespace {
             .expect("nsenter (util-linux)")
     }
 
-    /// Runs a command inside that has to succeed.
+    /// Runs a command in the namespace, which must succeed. Returns its output.
     pub fn must(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "{line}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Sends a signal to a process inside, by its pid in there.
+    /// Sends a signal to a process, given by its pid in the namespace.
     pub fn signal(&self, pid: i32, signal: Signal) {
         self.must(&format!("kill -s {} {pid}", signal.as_str().trim_start_matches("SIG")));
     }
 
-    /// Whether a process inside lives, by its pid in there.
+    /// Returns `true` if a process lives, given by its pid in the namespace.
     pub fn lives(&self, pid: i32) -> bool {
         lives(&format!("{}/{pid}", self.path("/proc")))
     }
 
-    /// A path inside, as seen from outside.
+    /// Returns the path outside of a path inside the namespace.
     pub fn path(&self, inside: &str) -> String {
         format!("/proc/{}/root{inside}", self.first)
     }
 }
 
-/// The child of a process that has one.
+/// Waits until a process has one child, and returns the pid of the child.
 pub fn only_child(parent: u32) -> Option<i32> {
     wait_for(|| {
         fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?.trim().parse().ok()
     })
 }
 
-/// Whether the process with this folder in /proc lives, a zombie does not.
+/// Returns `true` if the process with this folder in /proc lives and is not a zombie.
 pub fn lives(folder: &str) -> bool {
     let stat = fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
     let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-/// Waits until there is an answer; None when there is none for too long.
+/// Waits until `answer` returns a value. Returns `None` if it has not after `PATIENCE`.
 pub fn wait_for<T>(mut answer: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
     loop {

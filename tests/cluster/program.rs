@@ -1,4 +1,4 @@
-//! A program under test that does what it is told and reports each step.
+//! A program under test that executes commands and reports each step.
 
 use std::fmt;
 use std::path::Path;
@@ -7,34 +7,35 @@ use std::process::Stdio;
 use crate::common::{Built, Ended, Running, build, prefix};
 use crate::namespace::{Namespace, wait_for};
 
-/// What the program said: `<CLOCK_MONOTONIC in ms> <pid> <what> <number>`.
+/// A line of the program: `<CLOCK_MONOTONIC in ms> <pid> <what> <number>`.
 #[derive(Debug, Clone)]
 pub struct Said {
-    pub at: u64,
+    pub at_ms: u64,
     pub pid: i32,
     pub what: String,
     pub number: i64,
 }
 
 impl Said {
+    /// Parses a line. Returns `None` for a line of another form.
     fn parse(line: &str) -> Option<Said> {
         let mut words = line.split(' ');
-        let (at, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let (at_ms, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let (what, number) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
-        Some(Said { at, pid, what, number })
+        Some(Said { at_ms, pid, what, number })
     }
 }
 
-/// A running program.
+/// A running program that reads commands.
 pub struct Program(Running);
 
 impl Program {
-    /// Starts a program in a namespace, with our library.
+    /// Starts a program in a namespace with this library.
     pub fn start(namespace: &Namespace, program: &Path) -> Program {
         Program::start_under(namespace, &[], program)
     }
 
-    /// As start(), under another program that is told by these words.
+    /// Starts a program through another command, given by its words, which runs the program.
     pub fn start_under(namespace: &Namespace, words: &[&str], program: &Path) -> Program {
         let libraries = prefix().join("lib");
         let mut command = namespace.command("env");
@@ -43,72 +44,75 @@ impl Program {
         Program(Running::start_with_one_pipe(command))
     }
 
-    /// Starts `c-tests/steps.c` and has it take the first steps, each of which has to succeed.
+    /// Starts `c-tests/steps.c` and lets it execute `first`. Each command must succeed.
     pub fn steps(namespace: &Namespace, first: &[&str]) -> Program {
         let mut program = Program::start(namespace, &build(Built::WithOurs, "steps"));
         program.do_all(first);
         program
     }
 
-    /// As steps(), with the program built against the original.
+    /// Starts `c-tests/steps.c` in the same way, built for corosync's libsam.
     pub fn relinked_steps(namespace: &Namespace, first: &[&str]) -> Program {
         let mut program = Program::start(namespace, &build(Built::WithOriginal, "steps"));
         program.do_all(first);
         program
     }
 
-    /// Tells it to do something.
+    /// Writes a command to the program.
     pub fn tell(&mut self, command: &str) {
         self.0.tell(command);
     }
 
-    /// Waits for it to say `what`, skipping other words.
+    /// Waits for the next line about `what`, and skips other lines.
     pub fn hear(&mut self, what: &str) -> Said {
         loop {
-            let line = self.0.next_line().unwrap_or_else(|| panic!("it ended without a word of {what:?}"));
+            let line = self
+                .0
+                .next_line()
+                .unwrap_or_else(|| panic!("the program ended without a line about {what:?}\n{}", self.0));
             if let Some(said) = Said::parse(&line).filter(|said| said.what == what) {
                 return said;
             }
         }
     }
 
-    /// Tells it to do something and waits for what came of it.
+    /// Writes a command, waits for the line about it, and returns the line.
     pub fn does(&mut self, command: &str) -> Said {
         self.tell(command);
         self.hear(command.split(' ').next().unwrap())
     }
 
-    /// Tells it to do these things, each of which has to succeed.
+    /// Lets the program execute commands, each of which must succeed.
     pub fn do_all(&mut self, commands: &[&str]) {
         for command in commands {
             let said = self.does(command);
-            assert_eq!(said.number, 1, "{command}\n{self}");
+            assert_eq!(said.number, 1, "return code of {command:?}\n{self}");
         }
     }
 
-    /// Whether it has said `what` since it was last looked at.
+    /// Returns `true` if the unread lines contain one about `what`.
     pub fn has_said(&self, what: &str) -> bool {
         self.0.unread().iter().filter_map(|line| Said::parse(line)).any(|said| said.what == what)
     }
 
-    /// Waits until the library's log says this.
+    /// Waits until the program or the library's log has written a line that contains `text`.
     pub fn logs(&self, text: &str) {
         let said = wait_for(|| self.text().contains(text).then_some(()));
-        assert!(said.is_some(), "{text:?} was not logged\n{self}");
+        assert!(said.is_some(), "no line contains {text:?} after {:?}\n{self}", crate::common::PATIENCE);
     }
 
-    /// All that it has written so far, standard error included.
+    /// Returns all that the program has written so far, standard error included.
     pub fn text(&self) -> String {
         self.0.said().join("\n")
     }
 
-    /// Waits for its end; the code, or 128 and the signal.
+    /// Waits for the end of the program. Returns its exit code, or 128 plus the number of the signal that killed it.
     pub fn ends(&mut self) -> i32 {
         match self.0.end() {
             Ended::Exit(code) => code,
             Ended::By(signal) => 128 + signal as i32,
             Ended::ByRealTime(number) => 128 + number,
-            Ended::Never => unreachable!("it has ended"),
+            Ended::Never => unreachable!("end() waits for the end"),
         }
     }
 }

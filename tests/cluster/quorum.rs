@@ -1,4 +1,4 @@
-//! Running only while the partition is quorate.
+//! The QUORUM policies: instances run only while their partition is quorate.
 
 use nix::sys::signal::Signal::{SIGTERM, SIGUSR1};
 
@@ -6,19 +6,23 @@ use crate::common::{Built, build};
 use crate::corosync::Node;
 use crate::namespace::Namespace;
 use crate::program::Program;
-use crate::{CMAP, LATE, QUIT, QUORUM, RESTART, watch_for};
+use crate::{CMAP, LATE_MS, QUIT, QUORUM, RESTART, watch_for};
 
+/// Starts a program with this interval in ms and this policy, registered.
 fn register(node: &Node, interval: u64, policy: u32) -> Program {
     Program::steps(&node.namespace, &[&format!("initialize {interval} {policy}"), "register"])
 }
 
-/// From what a program said to what the supervisor did; both may be late.
-fn assert_takes(begin: u64, end: u64, expected: u64, program: &Program) {
-    let took = end - begin;
-    assert!((expected / 2..expected + LATE).contains(&took), "{took} ms, not {expected}\n{program}");
+/// Checks the time from a line of the program to an action of the supervisor, in ms. Both may be late.
+fn assert_takes(begin_ms: u64, end_ms: u64, expected_ms: u64, program: &Program) {
+    let took_ms = end_ms - begin_ms;
+    assert!(
+        (expected_ms / 2..expected_ms + LATE_MS).contains(&took_ms),
+        "killed {took_ms} ms after the warning, expected about {expected_ms} ms\n{program}"
+    );
 }
 
-pub fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
+pub fn start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats() {
     let node = Node::alone();
     node.lose_quorum();
     let mut program = register(&node, 1000, RESTART | QUORUM);
@@ -33,8 +37,8 @@ pub fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
     let warned = program.hear("warned");
     assert_eq!(warned.number, i64::from(SIGTERM as i32));
     let next = program.hear("register");
-    assert_takes(warned.at, next.at, 1000, &program);
-    assert!(!program.has_said("warned"), "once is enough\n{program}");
+    assert_takes(warned.at_ms, next.at_ms, 1000, &program);
+    assert!(!program.has_said("warned"), "the instance was warned twice\n{program}");
     program.logs("quorum lost");
     program.logs("must not run without quorum, sent SIGTERM");
     program.logs("ran on without quorum, killed");
@@ -48,17 +52,17 @@ pub fn start_waits_for_quorum_and_loss_ends_the_instance_whatever_it_sends() {
     program.logs("quorum regained");
 }
 
-pub fn without_an_interval_an_instance_outlives_quorum_by_a_second() {
+pub fn quorum_loss_without_interval_kills_instance_after_a_second() {
     let node = Node::alone();
     let mut program = register(&node, 0, RESTART | QUORUM);
     program.do_all(&["start", "note"]);
     node.lose_quorum();
     let warned = program.hear("warned");
     let next = program.hear("register");
-    assert_takes(warned.at, next.at, 1000, &program);
+    assert_takes(warned.at_ms, next.at_ms, 1000, &program);
 }
 
-pub fn a_warm_spare_waits_for_quorum_as_well() {
+pub fn warm_spare_that_takes_over_waits_for_quorum() {
     let node = Node::alone();
     let steps = build(Built::WithOurs, "steps");
     let mut program = Program::start_under(&node.namespace, &["SAM_STANDBY=1"], &steps);
@@ -77,7 +81,7 @@ pub fn a_warm_spare_waits_for_quorum_as_well() {
     }
 }
 
-pub fn under_quit_the_supervisor_ends_with_the_instance() {
+pub fn quorum_loss_under_quit_ends_supervisor_with_instance() {
     let node = Node::alone();
     let mut program = register(&node, 1500, QUIT | QUORUM);
     program.do_all(&["start", "note", "beat"]);
@@ -85,7 +89,7 @@ pub fn under_quit_the_supervisor_ends_with_the_instance() {
     assert_eq!(program.ends(), 128 + 9, "{program}");
 }
 
-pub fn stopping_in_the_warning_calls_it_off() {
+pub fn stop_in_handler_of_quorum_warning_cancels_kill() {
     let node = Node::alone();
     let mut program = register(&node, 1500, RESTART | QUORUM);
     program.do_all(&["start"]);
@@ -102,7 +106,7 @@ pub fn stopping_in_the_warning_calls_it_off() {
     assert_eq!((start.number, start.pid), (1, stopped.pid), "{program}");
 }
 
-pub fn who_is_not_started_is_left_alone() {
+pub fn quorum_loss_does_not_affect_instance_that_is_not_started() {
     let node = Node::alone();
     let mut program = register(&node, 300, RESTART | QUORUM);
     program.does("note");
@@ -112,7 +116,7 @@ pub fn who_is_not_started_is_left_alone() {
     assert!(!program.text().contains("warned"), "{program}");
 }
 
-pub fn an_instance_that_waits_takes_signals_and_can_be_ended() {
+pub fn instance_waiting_for_quorum_handles_signals_and_can_be_ended() {
     let node = Node::alone();
     node.lose_quorum();
     let mut program = register(&node, 1000, RESTART | QUORUM | CMAP);
@@ -130,48 +134,52 @@ pub fn an_instance_that_waits_takes_signals_and_can_be_ended() {
     assert_eq!(program.ends(), 128 + SIGTERM as i32, "{program}");
 }
 
-pub fn corosync_gone_is_quorum_lost_and_its_return_is_noticed() {
+pub fn death_of_corosync_counts_as_quorum_loss_until_it_is_restarted() {
     let mut node = Node::alone();
     let mut program = register(&node, 1500, RESTART | QUORUM);
     program.do_all(&["start", "note", "beat"]);
     node.kill();
     let warned = program.hear("warned");
     let next = program.hear("register");
-    assert_takes(warned.at, next.at, 1500, &program);
+    assert_takes(warned.at_ms, next.at_ms, 1500, &program);
     program.tell("start");
     node.start();
     node.wait_quorate(true);
     assert_eq!(program.hear("start").number, 1);
 }
 
-/// Runs `c-tests/unseen_child.c`, which reports every child and every SIGCHLD that it sees. Returns what `call` returned
-/// first.
+/// Runs `c-tests/unseen_child.c`, which reports every child and every SIGCHLD that it sees. Expects none, and returns
+/// the code that `call` returned.
 fn sees_no_child(namespace: &Namespace, environment: &[&str], call: &str) -> i64 {
     let mut program = Program::start_under(namespace, environment, &build(Built::WithOurs, "unseen_child"));
     let code = program.hear(call).number;
     let signals = program.hear("signals").number;
     let children = program.hear("children").number;
-    assert_eq!((signals, children), (0, 0), "SIGCHLDs and children that the program saw: {program}");
+    assert_eq!(
+        (signals, children),
+        (0, 0),
+        "numbers of SIGCHLD and of children that the program saw: {program}"
+    );
     assert_eq!(program.ends(), 0, "{program}");
     code
 }
 
-pub fn initialize_shows_the_program_no_child_and_no_sigchld() {
+pub fn initialize_causes_no_child_and_no_sigchld_in_the_program() {
     let node = Node::alone();
     for environment in [&[][..], &["SUBREAPER=1"]] {
         assert_eq!(sees_no_child(&node.namespace, environment, "initialize"), 1);
     }
     node.freeze();
-    // CS_ERR_TIMEOUT.
+    // 5 is CS_ERR_TIMEOUT.
     assert_eq!(sees_no_child(&node.namespace, &["SUBREAPER=1"], "initialize"), 5);
 }
 
-pub fn initialize_works_while_other_threads_make_and_free_memory() {
+pub fn initialize_works_while_other_threads_allocate_memory() {
     let namespace = Namespace::new();
-    assert_eq!(sees_no_child(&namespace, &["CALLS=100"], "initialize"), 2, "what libquorum says");
+    assert_eq!(sees_no_child(&namespace, &["CALLS=100"], "initialize"), 2, "CS_ERR_LIBRARY from libquorum");
 }
 
-pub fn a_register_that_fails_leaves_no_sigchld() {
+pub fn failed_register_causes_no_sigchld() {
     let namespace = Namespace::new();
     assert_eq!(sees_no_child(&namespace, &["REGISTER=1"], "register"), 9);
 }

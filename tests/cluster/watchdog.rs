@@ -1,17 +1,17 @@
-//! corosync's watchdog service resets the machine for a failed resource: it must not be told of one that only
-//! waits, and must be told of one that was lost.
+//! corosync's watchdog service, which resets the machine when a resource fails. It must not see a failure while a
+//! program only waits, and it must see the loss of a program.
 
 use crate::corosync::Node;
 use crate::program::Program;
 use crate::{CMAP, QUIT, QUORUM, RESTART, watch_for};
 
-/// The steps, then nothing for so many ms: the watchdog service must not mind.
-fn assert_unsuspected(node: &Node, steps: &[&str], ms: u64) {
+/// Executes the steps and then waits. Fails if the watchdog service reports a failure.
+fn assert_not_reported(node: &Node, steps: &[&str], wait_ms: u64) {
     let mut program = Program::steps(&node.namespace, &steps[..2]);
     for step in &steps[2..] {
         program.tell(step);
     }
-    watch_for(ms);
+    watch_for(wait_ms);
     assert_eq!(node.failures(), [""; 0], "{steps:?}\n{}", node.log());
     let supervisor = program.hear("supervisor").number as i32;
     assert!(node.namespace.lives(supervisor), "{program}");
@@ -19,24 +19,24 @@ fn assert_unsuspected(node: &Node, steps: &[&str], ms: u64) {
     assert!(keys.contains_key(&format!("{supervisor}.state")), "{keys:?}");
 }
 
-pub fn registered_and_not_started_is_no_failure() {
+pub fn program_that_is_not_started_is_not_reported() {
     let node = Node::alone();
-    assert_unsuspected(&node, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"], 10_000);
+    assert_not_reported(&node, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"], 10_000);
 }
 
-pub fn waiting_for_quorum_is_no_failure() {
+pub fn program_that_waits_for_quorum_is_not_reported() {
     let node = Node::alone();
     node.lose_quorum();
     let initialize = format!("initialize 1000 {}", QUIT | CMAP | QUORUM);
-    assert_unsuspected(&node, &[&initialize, "register", "start"], 10_000);
+    assert_not_reported(&node, &[&initialize, "register", "start"], 10_000);
 }
 
-pub fn idling_without_an_interval_is_no_failure() {
+pub fn program_without_interval_and_heartbeats_is_not_reported() {
     let node = Node::alone();
-    assert_unsuspected(&node, &[&format!("initialize 0 {}", QUIT | CMAP), "register", "start"], 15_000);
+    assert_not_reported(&node, &[&format!("initialize 0 {}", QUIT | CMAP), "register", "start"], 15_000);
 }
 
-pub fn stopped_and_started_again_with_heartbeats_is_no_failure() {
+pub fn program_that_stops_and_starts_health_checking_is_not_reported() {
     let node = Node::alone();
     let mut program =
         Program::steps(&node.namespace, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"]);
@@ -54,7 +54,7 @@ pub fn stopped_and_started_again_with_heartbeats_is_no_failure() {
     assert_eq!(node.failures(), [""; 0], "{}", node.log());
 }
 
-/// The watchdog service has to report it.
+/// Executes the steps, and waits until the watchdog service reports a failure.
 fn assert_reported(policy: u32, steps: &[&str]) {
     let node = Node::alone();
     let mut program =
@@ -68,11 +68,11 @@ fn assert_reported(policy: u32, steps: &[&str]) {
     node.wait(&report, || node.log().contains(&report));
 }
 
-pub fn a_hang_under_quit_is_reported() {
+pub fn hang_under_quit_is_reported() {
     assert_reported(QUIT, &["note", "start"]);
 }
 
-pub fn a_crash_under_quit_is_reported() {
+pub fn crash_under_quit_is_reported() {
     assert_reported(QUIT, &["start", "raise 11"]);
 }
 

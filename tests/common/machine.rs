@@ -1,6 +1,6 @@
-//! What this machine allows. Each answer is found by an attempt at the very operation that a test needs, once in a test
-//! program. Programs of `c-tests/` that need more than a test can find out in advance say it themselves, in a line
-//! `left out: REASON`.
+//! The abilities of this machine that tests require. Each ability is probed once in a test program, by an attempt at
+//! the very operation that a test needs. A program of `c-tests/` that needs more than a test can probe in advance
+//! prints a line `left out: REASON` itself.
 
 use std::{
     collections::HashMap,
@@ -17,30 +17,30 @@ use nix::unistd::Uid;
 
 use super::{PATIENCE, runner::skip, tools::Scratch};
 
-/// Something that not every machine, container or user has.
+/// An operation or a tool that not every machine, container or user has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ability {
-    /// To become another user, as root can.
+    /// Becoming another user, as root can.
     OtherUser,
-    /// To change the root folder of a program: as root, or in a user namespace.
+    /// Changing the root folder of a program, as root or in a user namespace.
     Chroot,
-    /// To make a namespace of processes: as root, or in a user namespace.
+    /// Making a PID namespace, as root or in a user namespace.
     PidNamespace,
-    /// To make a machine for a corosync: namespaces of mounts, processes and the network.
+    /// Making an isolated machine for corosync, from namespaces of mounts, processes and the network.
     Cluster,
-    /// To trace a process that the tracer did not start, as a debugger does.
+    /// Tracing a process that the tracer did not start, as a debugger does.
     Tracing,
-    /// To find a core file in the working folder of the process that crashed.
+    /// Finding a core file in the working folder of the process that crashed.
     CoreFiles,
-    /// Valgrind, and a program that it can run.
+    /// Running a program under Valgrind.
     Valgrind,
-    /// A C compiler with sanitizers, and a program made with them that runs.
+    /// Compiling a C program with sanitizers and running it.
     Sanitizers,
-    /// Python 3.
+    /// Running Python 3.
     Python,
 }
 
-/// Ends the calling test as skipped unless this machine has all of these.
+/// Ends the calling test as skipped unless this machine has all of `abilities`.
 pub fn require(abilities: &[Ability]) {
     static ANSWERS: Mutex<Option<HashMap<Ability, Answer>>> = Mutex::new(None);
     for ability in abilities {
@@ -54,10 +54,11 @@ pub fn require(abilities: &[Ability]) {
     }
 }
 
-/// `Err` says why it cannot be done here.
+/// The result of a probe. `Err` holds the skip reason: which operation failed, and why.
 type Answer = Result<(), String>;
 
 impl Ability {
+    /// Tries the operation.
     fn attempt(self) -> Answer {
         match self {
             Ability::OtherUser => attempt(
@@ -86,24 +87,25 @@ impl Ability {
     }
 }
 
-/// The options of unshare(1) with which every user may do what only root may otherwise.
+/// Returns the options of unshare(1) that let an ordinary user do what otherwise only root may do.
 pub fn as_root() -> &'static [&'static str] {
     if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] }
 }
 
-/// Has a command find corosync and its tools where tests/install-packages unpacks them, unless they are installed.
+/// Makes a command find corosync and its tools: the installed ones, or those that tests/install-packages unpacked.
 pub fn with_corosync(command: &mut Command) {
     let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("corosync").join("usr/sbin");
     let path = env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", unpacked.display()));
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command, which must succeed, to find out whether this machine can do `what`.
 fn attempt(what: &str, words: &[&str]) -> Answer {
     let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output();
     judge(what, output)
 }
 
+/// Returns `Ok` if the command succeeded, otherwise the first line of its standard error.
 fn judge(what: &str, output: std::io::Result<Output>) -> Answer {
     let output = output.map_err(|error| format!("cannot {what}: {error}"))?;
     if output.status.success() {
@@ -118,7 +120,7 @@ fn attempt_chroot() -> Answer {
     let scratch = Scratch::new("chroot");
     let root = scratch.path("root");
     fs::create_dir_all(&root).map_err(|error| error.to_string())?;
-    // There is nothing to run in an empty folder: the attempt has succeeded when chroot(1) gets as far as that.
+    // The folder is empty, so chroot(1) cannot find the program. Its status 127 says that chroot(2) succeeded.
     let mut command = in_root(&root);
     let output = command
         .arg("/nothing")
@@ -127,14 +129,14 @@ fn attempt_chroot() -> Answer {
     if output.status.code() == Some(127) { Ok(()) } else { judge("change the root folder", Ok(output)) }
 }
 
-/// A command that runs the program named by its next arguments with `root` as its root folder.
+/// Returns a command that runs the program named by its next arguments with `root` as its root folder.
 pub fn in_root(root: &Path) -> Command {
     let mut command = Command::new(words_in_root()[0]);
     command.args(&words_in_root()[1..]).arg(root);
     command
 }
 
-/// The words of the command that takes a root folder and a program as its next arguments.
+/// Returns the words of a command that takes a root folder and a program as its next arguments.
 pub fn words_in_root() -> Vec<&'static str> {
     match as_root() {
         [] => vec!["chroot"],
@@ -200,6 +202,7 @@ fn attempt_sanitizers() -> Answer {
     judge("run a program with sanitizers", Command::new(program).output())
 }
 
+/// Polls `condition` until it is true, or until `PATIENCE` has passed. Returns its last value.
 fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

@@ -1,7 +1,7 @@
-//! Runs the programs of `c-tests/` as a user would, with libsam4 or with ours, and sees to it that nothing of
-//! them stays behind.
+//! Runs the programs of `c-tests/` as a user would, with corosync's libsam or with this library, and ends every process
+//! that they leave behind.
 
-#![allow(dead_code, unused_imports)] // each test binary uses its part
+#![allow(dead_code, unused_imports)] // each test program uses a part of it
 
 pub mod machine;
 pub mod runner;
@@ -22,29 +22,29 @@ use std::{
 
 pub use running::{Ended, Outcome, PATIENCE, Running, reset_process_state};
 
-/// The library a program runs with.
+/// The library that a program runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Library {
-    /// The C library, as the loader finds it: Debian's libsam4.
+    /// Corosync's libsam (Debian's libsam4), as the loader finds it.
     Original,
-    /// Ours, found by `LD_LIBRARY_PATH`.
+    /// This library, found by `LD_LIBRARY_PATH`.
     Ours,
-    /// Ours, forced in by `LD_PRELOAD`.
+    /// This library, forced in by `LD_PRELOAD`.
     OursPreloaded,
 }
 
-/// The headers and library a program was built with.
+/// The headers and the library that a program was built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Built {
-    /// Against the original's headers and library, as distributions built their programs so far.
+    /// Corosync's headers and libsam, with which distributions have built their programs so far.
     WithOriginal,
-    /// Against our installed headers and library.
+    /// The installed headers and library of libsam-rs.
     WithOurs,
-    /// The same, with gcc's or clang's sanitizers of addresses and undefined behaviour.
+    /// As `WithOurs`, with gcc's or clang's address and undefined-behaviour sanitizers.
     Sanitized,
 }
 
-/// The folder that `make install prefix=..` filled.
+/// Returns the folder that `make install prefix=..` filled.
 pub fn prefix() -> PathBuf {
     reset_process_state();
     let prefix = env::var_os("SAM_PREFIX")
@@ -52,7 +52,7 @@ pub fn prefix() -> PathBuf {
     let prefix = prefix.canonicalize().unwrap_or(prefix);
     assert!(
         prefix.join("lib/libsam.so.4").exists(),
-        "nothing to test in {}: make install prefix={0} libdir={0}/lib",
+        "no library in {0}/lib: run make install prefix={0} libdir={0}/lib",
         prefix.display()
     );
     prefix
@@ -65,7 +65,8 @@ pub struct Program {
     command: Vec<String>,
 }
 
-/// What whoever runs the tests has set is not part of them.
+/// Removes this library's settings (`SAM_*`) from the environment of `command`, so that those of the caller do not
+/// change the tests.
 pub fn forget_settings(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SAM_") {
@@ -75,7 +76,7 @@ pub fn forget_settings(command: &mut Command) {
 }
 
 impl Program {
-    /// `command`: the name of the program and its arguments.
+    /// Builds the program named by the first word of `command`. The other words are its arguments.
     pub fn new(built: Built, command: &[&str]) -> Program {
         Program {
             path: build(built, command[0]),
@@ -83,12 +84,13 @@ impl Program {
         }
     }
 
-    /// How to start it with `library`: for tests that need something special.
+    /// Returns a command that starts the program with `library`. For tests that start it in a special way.
     pub fn command(&self, library: Library) -> Command {
         self.command_through(&[], library)
     }
 
-    /// How to start it with `library` through other commands, which become it by exec.
+    /// Returns a command that starts the program with `library` through other commands, which become the program by
+    /// exec.
     pub fn command_through(&self, others: &[&str], library: Library) -> Command {
         check_library(&self.path, library);
         let path = self.path.to_str().expect("a path in UTF-8");
@@ -96,43 +98,43 @@ impl Program {
         let mut command = with_library(Command::new(words.next().expect("a command")), library);
         command.args(words).args(&self.command[1..]);
         forget_settings(&mut command);
-        // The log of ours: shown when a test fails.
+        // This library's log belongs to what a failed test shows.
         command.env("SAM_LOG", "stderr");
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// The files that it needs to run with `library`: itself, the loader, and each shared library.
+    /// Returns the files that the program needs to run with `library`: itself, the loader, and each shared library.
     pub fn files(&self, library: Library) -> Vec<PathBuf> {
         check_library(&self.path, library);
         [vec![self.path.clone()], loaded(&self.path, library)].concat()
     }
 
-    /// Starts it with `library`.
+    /// Starts the program with `library`.
     pub fn start(&self, library: Library) -> Running {
         self.start_as(self.command(library))
     }
 
-    /// Starts it with a command that `command` made.
+    /// Starts the program with a command that `command` or `command_through` returned.
     pub fn start_as(&self, command: Command) -> Running {
         Running::start(command)
     }
 
-    /// Runs it with `library` to its end.
+    /// Runs the program with `library` to its end.
     pub fn run(&self, library: Library) -> Outcome {
         self.start(library).finish(PATIENCE)
     }
 
-    /// Runs it with `library`, expecting that it gets stuck.
+    /// Runs the program with `library`, and ends it as soon as it is stuck.
     pub fn run_until_stuck(&self, library: Library) -> Outcome {
         self.start(library).finish_when_stuck()
     }
 }
 
-/// What makes a compiler build programs that look after themselves.
+/// The compiler options that build a program with sanitizers.
 pub const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
-/// Builds a program of `c-tests/`, once. Where it is.
+/// Builds a program of `c-tests/` once, and returns its path.
 pub fn build(built: Built, name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<Mutex<HashMap<(Built, String), PathBuf>>> = OnceLock::new();
     let mut programs =
@@ -141,10 +143,11 @@ pub fn build(built: Built, name: &str) -> PathBuf {
     program.or_insert_with(|| compile(built, name)).clone()
 }
 
+/// Compiles a program of `c-tests/`. Every warning is an error.
 fn compile(built: Built, name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("c-tests/{built:?}"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("c-tests/{name}.c"));
-    // Another test binary may build the same program now.
+    // Another test program may build the same program at this moment, so build under a name of our own and rename.
     let unfinished = folder.join(format!("{name}.{}", std::process::id()));
     let program = folder.join(name);
     fs::create_dir_all(&folder).expect("a folder for test programs");
@@ -176,12 +179,13 @@ fn compile(built: Built, name: &str) -> PathBuf {
     program
 }
 
+/// Makes `command` run with `library`.
 fn with_library(mut command: Command, library: Library) -> Command {
     command.env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
     match library {
         Library::Original => &mut command,
         Library::Ours => command.env("LD_LIBRARY_PATH", prefix().join("lib")),
-        // The variable cannot name a path with a space.
+        // LD_PRELOAD separates its entries by spaces, so it cannot name a path that contains one.
         Library::OursPreloaded => {
             command.env("LD_PRELOAD", "./libsam.so.4").current_dir(prefix().join("lib"))
         }
@@ -189,19 +193,19 @@ fn with_library(mut command: Command, library: Library) -> Command {
     command
 }
 
-/// Asks the loader for the shared libraries that a program gets, itself among them.
+/// Returns the shared libraries that the loader finds for a program, and the loader itself.
 fn loaded(program: &Path, library: Library) -> Vec<PathBuf> {
     let mut loader = with_library(Command::new(program), library);
     reset_process_state();
     let output = loader.env("LD_TRACE_LOADED_OBJECTS", "1").output().expect("ask the loader");
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-    // NAME => PATH (ADDRESS), or PATH (ADDRESS) for the loader and for what is preloaded. What has no file has no path.
+    // A line is NAME => PATH (ADDRESS), or PATH (ADDRESS) for the loader and preloaded libraries. The vDSO has no path.
     let paths = answer.lines().filter_map(|line| line.trim().rsplit_once(" (0x"));
     let paths = paths.map(|(line, _)| line.split_once(" => ").map_or(line, |(_, path)| path));
     paths.filter(|path| path.contains('/')).map(|path| prefix().join("lib").join(path)).collect()
 }
 
-/// Checks once that the loader gives the program exactly one libsam, and the right one.
+/// Checks once that the loader gives the program exactly one libsam, and the requested one.
 fn check_library(program: &Path, library: Library) {
     static CHECKED: OnceLock<Mutex<HashSet<(PathBuf, Library)>>> = OnceLock::new();
     let mut checked = CHECKED.get_or_init(Mutex::default).lock().unwrap_or_else(|broken| broken.into_inner());
@@ -220,7 +224,7 @@ fn check_library(program: &Path, library: Library) {
     };
     assert!(
         right,
-        "{} would run with {found:?}, not {library:?} (is libsam4 installed?): {all:#?}",
+        "{} would run with {found:?} instead of {library:?} (is libsam4 installed?), shared libraries: {all:#?}",
         program.display()
     );
 }

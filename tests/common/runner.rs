@@ -1,4 +1,4 @@
-//! Runs the tests of a test program. Rust's own test harness cannot skip a test while it runs; this one can.
+//! The test runner of a test program. Unlike Rust's own test harness, it can skip a test that has already begun.
 
 use std::{
     any::Any,
@@ -10,12 +10,12 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// A test: its name and what it does. It fails by a panic.
+/// A test: its name and its body, which fails by a panic.
 pub type Test = (String, Box<dyn FnOnce() + Send>);
 
-/// Makes `main` of a test program from the paths of its tests, of which as many run at a time as there are processors,
-/// or as many as `threads` says where they wait more than they compute.
-#[allow(unused_macros)] // of no use to a program that makes its list itself
+/// Defines `main` of a test program from the paths of its tests. By default as many tests run at a time as there are
+/// processors. `threads` overrides that, for tests that wait more than they compute.
+#[allow(unused_macros)] // unused in a program that builds its list of tests itself
 macro_rules! tests {
     (threads: $threads:expr, $($test:path),+ $(,)?) => {
         fn main() -> std::process::ExitCode {
@@ -31,22 +31,22 @@ macro_rules! tests {
 #[allow(unused_imports)]
 pub(crate) use tests;
 
-/// The panic payload of a test that cannot run on this machine.
+/// The panic payload of a test that is skipped on this machine.
 struct Skipped(String);
 
 thread_local! {
-    /// Set in the threads that run tests, and in no thread that a test starts.
+    /// True in the threads that run tests, false in the threads that a test starts.
     static RUNS_TESTS: Cell<bool> = const { Cell::new(false) };
     /// The message of the last panic of such a thread.
     static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Ends the calling test as skipped. To be called in the thread that runs the test.
+/// Ends the calling test as skipped. Call it in the thread that runs the test.
 pub fn skip(reason: impl Into<String>) -> ! {
     resume_unwind(Box::new(Skipped(reason.into())))
 }
 
-/// Runs the tests that the command line selects, so many at a time unless it says otherwise.
+/// Runs the tests that the command line selects, at most `threads` at a time unless the command line sets a number.
 pub fn run(tests: Vec<Test>, threads: Option<usize>) -> ExitCode {
     super::reset_process_state();
     keep_messages();
@@ -56,7 +56,7 @@ pub fn run(tests: Vec<Test>, threads: Option<usize>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Keeps the message of a panic of a test, for the report at the end. Other panics are printed at once.
+/// Keeps the panic message of a test for the report at the end. Other panics are printed at once.
 fn keep_messages() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -68,6 +68,7 @@ fn keep_messages() {
     }));
 }
 
+/// Turns a test into a trial of libtest-mimic, which can be reported as ignored.
 fn trial(name: String, body: Box<dyn FnOnce() + Send>) -> Trial {
     Trial::ignorable_test(name, move || {
         RUNS_TESTS.set(true);
@@ -75,11 +76,14 @@ fn trial(name: String, body: Box<dyn FnOnce() + Send>) -> Trial {
     })
 }
 
+/// Turns a panic of a test into "skipped" with the reason, or into "failed" with the panic message.
 fn skipped_or_failed(payload: Box<dyn Any + Send>) -> Result<Completion, Failed> {
     let Ok(skipped) = payload.downcast::<Skipped>() else { return Err(MESSAGE.take().into()) };
     let reason = skipped.0;
     if env::var_os("SAM_TESTS_REQUIRE").is_some_and(|required| required == "all") {
-        return Err(format!("SAM_TESTS_REQUIRE=all, but it cannot run here: {reason}").into());
+        return Err(
+            format!("SAM_TESTS_REQUIRE=all is set, but this machine cannot run the test: {reason}").into()
+        );
     }
     Ok(Completion::ignored_with(reason))
 }

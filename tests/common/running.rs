@@ -1,5 +1,5 @@
-//! A running program: in a process group of its own, with its output read line by line, and ended together with all
-//! that it started.
+//! A running program. It has a process group of its own, its output is read line by line, and every process that it
+//! started is ended with it.
 
 use std::{
     collections::HashMap,
@@ -34,23 +34,23 @@ use nix::{
 
 use super::runner::skip;
 
-/// How long anything that must happen may take, on a machine with other things to do.
+/// The time limit for anything that must happen, long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long no process of a program has to move before it counts as stuck, or as left behind.
+/// A program counts as stuck, or a process as left behind, when no process has run for this long.
 const STILL: Duration = Duration::from_secs(4);
-/// How often that is looked at.
+/// The time between two looks at the processes of a program.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How the process that a test started, the later supervisor, ended.
+/// The end of the process that the test started, which becomes the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With an exit code.
+    /// Ended with an exit code.
     Exit(i32),
-    /// By a signal.
+    /// Killed by a signal.
     By(Signal),
-    /// By a real-time signal, which has no name.
+    /// Killed by a real-time signal, given by its number.
     ByRealTime(i32),
-    /// It was still there when the test lost patience.
+    /// Still there when the time limit of the test had passed.
     Never,
 }
 
@@ -64,9 +64,10 @@ impl From<ExitStatus> for Ended {
     }
 }
 
-/// Gives the test process a known state, whatever the caller of the tests has set: it can wait for its children although
-/// the caller ignores SIGCHLD, blocks no signal, makes files with the usual modes, and adopts what programs leave.
-/// Calling it again does nothing. SIGHUP and others that the caller ignores stay ignored in this process: nohup(1) works.
+/// Resets what the test process inherits from the caller of the tests, and makes it the reaper of its programs'
+/// orphans. It can wait for its children although the caller ignores SIGCHLD, it blocks no signal, and it makes files
+/// with the usual modes. Later calls do nothing. SIGHUP and other signals that the caller ignores stay ignored in this
+/// process, so that nohup(1) works.
 pub fn reset_process_state() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -74,30 +75,30 @@ pub fn reset_process_state() {
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.expect("reset SIGCHLD");
         SigSet::empty().thread_set_mask().expect("unblock signals");
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
-        prctl::set_child_subreaper(true).expect("adopt what programs leave");
+        prctl::set_child_subreaper(true).expect("become the subreaper of test programs");
     });
 }
 
-/// Gives a program the default signal dispositions and no blocked signal. Runs between fork and exec.
+/// Resets all signals to their default dispositions and unblocks them. Runs in the child between fork and exec.
 fn reset_signals() -> io::Result<()> {
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default disposition runs no code. SIGKILL, SIGSTOP and those of the C library cannot be changed,
-        // and need not be.
+        // SAFETY: the default disposition runs no code. The call fails for SIGKILL, SIGSTOP and the signals of the C
+        // library, whose dispositions are right anyway.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Where a line comes from.
+/// The origin of a line in a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Output,
     Error,
-    /// The test, which tells what it did.
+    /// The test, which notes its own actions.
     Test,
 }
 
-/// A line of a transcript, and when it came.
+/// A line of a transcript, and the time at which it was read.
 #[derive(Clone, Debug)]
 struct Line {
     source: Source,
@@ -116,18 +117,19 @@ impl Display for Line {
     }
 }
 
-/// Returns what a program has said of these lines.
+/// Returns the lines that the program wrote, without the notes of the test.
 fn said(lines: &[Line]) -> Vec<String> {
     lines.iter().filter(|line| line.source != Source::Test).map(|line| line.text.clone()).collect()
 }
 
-/// The lines so far, in the order in which they came, and the number of pipes from which more may come.
+/// The lines read so far, in order of arrival, and the number of pipes that are still open.
 #[derive(Default)]
 struct Text {
     lines: Vec<Line>,
     open: usize,
 }
 
+/// The shared transcript of a program, filled by one thread per pipe.
 #[derive(Default)]
 struct Transcript {
     text: Mutex<Text>,
@@ -139,7 +141,7 @@ impl Transcript {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads lines from a pipe until its end, in a thread with a small stack: a soak has hundreds of them.
+    /// Reads lines from a pipe until its end, in a thread with a small stack, because a soak test has hundreds of them.
     fn read(self: &Arc<Transcript>, pipe: impl Read + Send + 'static, source: Source) {
         self.text().open += 1;
         let transcript = Arc::clone(self);
@@ -153,10 +155,11 @@ impl Transcript {
             transcript.text().open -= 1;
             transcript.more.notify_all();
         };
-        thread::Builder::new().stack_size(1 << 17).spawn(read).expect("a thread");
+        thread::Builder::new().stack_size(1 << 17).spawn(read).expect("start a reader thread");
     }
 
-    /// Waits for an answer; `None` when there can be none any more, or not in time.
+    /// Waits until `answer` returns a value. Returns `None` after the deadline, or when all pipes are closed and so no
+    /// more lines can arrive.
     fn wait<T>(&self, deadline: Instant, mut answer: impl FnMut(&Text) -> Option<T>) -> Option<T> {
         let mut text = self.text();
         loop {
@@ -170,29 +173,29 @@ impl Transcript {
     }
 }
 
-/// A program that was started. Ends whole when dropped.
+/// A started program. Dropping it ends all its processes.
 pub struct Running {
     title: String,
     started: Instant,
     group: Pid,
-    /// What its processes have in their environment, by which those that leave the group are known.
+    /// The environment variable that identifies the processes of this program, also those that left its process group.
     mark: String,
     transcript: Arc<Transcript>,
-    /// The number of lines that `next_line` is past.
+    /// The number of lines that `next_line` has consumed.
     read: usize,
     child: Child,
 }
 
 impl Running {
-    /// Starts a command. What it writes to standard output and standard error is read where the command has a pipe for it.
+    /// Starts a command, and reads its standard output and standard error if they are pipes.
     pub fn start(command: Command) -> Running {
         Running::spawn(command, None)
     }
 
     /// Starts a command with one pipe for standard output and standard error, so that lines of both keep their order.
     pub fn start_with_one_pipe(mut command: Command) -> Running {
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
-        command.stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("make a pipe");
+        command.stdout(writer.try_clone().expect("duplicate a descriptor")).stderr(writer);
         Running::spawn(command, Some(reader))
     }
 
@@ -203,11 +206,11 @@ impl Running {
         let (name, value) =
             ("LIBSAM_TEST_PROGRAM", format!("{}.{}", id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         command.env(name, &value).process_group(0);
-        // SAFETY: what it calls is allowed between fork and exec.
+        // SAFETY: reset_signals makes async-signal-safe calls only.
         unsafe { command.pre_exec(reset_signals) };
-        // Before the program can do anything, so that it never seems to have lived for less time than it did.
+        // Taken before the program starts, so that a lifetime is never measured as shorter than it was.
         let started = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{title}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {title}: {error}"));
         let transcript = Arc::<Transcript>::default();
         let output = both.or(child.stdout.take().map(OwnedFd::from));
         output.into_iter().for_each(|pipe| transcript.read(File::from(pipe), Source::Output));
@@ -231,12 +234,14 @@ impl Running {
     /// Writes a line to the program's standard input, which must be a pipe.
     pub fn tell(&mut self, line: &str) {
         self.note(line.to_owned());
-        let input = self.child.stdin.as_mut().expect("a pipe to the program");
-        // In one write: the program may read a line at once.
-        input.write_all(format!("{line}\n").as_bytes()).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        let input = self.child.stdin.as_mut().expect("the program's standard input is a pipe");
+        // The line is written in one call, because the program may act on a part of it.
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap_or_else(|error| panic!("cannot write {line:?} to the program: {error}"));
     }
 
-    /// Adds to the transcript what the test does.
+    /// Adds a note of the test to the transcript.
     pub fn note(&self, text: String) {
         self.transcript.text().lines.push(Line { source: Source::Test, text, at: Instant::now() });
     }
@@ -248,7 +253,7 @@ impl Running {
         })
     }
 
-    /// Waits until there is a line on standard error that contains `part`, and returns that line.
+    /// Waits until the program has printed a line that contains `part` on standard error, and returns that line.
     pub fn wait_for_error(&self, part: &str) -> String {
         self.wait_until(part, |line| {
             (line.source == Source::Error && line.text.contains(part)).then(|| line.text.clone())
@@ -257,11 +262,11 @@ impl Running {
 
     fn wait_until(&self, what: &str, find: impl Fn(&Line) -> Option<String>) -> String {
         let found = self.transcript.wait(Instant::now() + PATIENCE, |text| text.lines.iter().find_map(&find));
-        found.unwrap_or_else(|| panic!("{} never said {what:?}", self.title))
+        found.unwrap_or_else(|| panic!("{} did not print {what:?} within {PATIENCE:?}", self.title))
     }
 
-    /// Waits for the next line, whichever pipe it comes from. Returns `None` when the program and all that it started have
-    /// closed their output.
+    /// Waits for the next line from either pipe. Returns `None` when the program and all its descendants have closed
+    /// their output.
     pub fn next_line(&mut self) -> Option<String> {
         let read = &mut self.read;
         let line = self.transcript.wait(Instant::now() + PATIENCE, |text| {
@@ -269,26 +274,30 @@ impl Running {
             *read += ahead + 1;
             Some(text.lines[*read - 1].text.clone())
         });
-        assert!(line.is_some() || self.transcript.text().open == 0, "not a word for {PATIENCE:?}");
+        assert!(
+            line.is_some() || self.transcript.text().open == 0,
+            "the program printed nothing for {PATIENCE:?}"
+        );
         line
     }
 
-    /// Returns what the program has said so far beyond what `next_line` has returned.
+    /// Returns the lines that the program has written and that `next_line` has not returned yet.
     pub fn unread(&self) -> Vec<String> {
         said(&self.transcript.text().lines[self.read..])
     }
 
-    /// Returns what the program has said so far.
+    /// Returns all lines that the program has written so far.
     pub fn said(&self) -> Vec<String> {
         said(&self.transcript.text().lines)
     }
 
-    /// Waits for the end of the process that was started.
+    /// Waits for the end of the process that the test started.
     pub fn end(&mut self) -> Ended {
-        self.wait(PATIENCE, false).map_or_else(|| panic!("{} does not end", self.title), Ended::from)
+        self.wait(PATIENCE, false)
+            .map_or_else(|| panic!("{} did not end within {PATIENCE:?}", self.title), Ended::from)
     }
 
-    /// Waits for the end of everything that the program has started. Returns what does not end.
+    /// Waits for the end of every process that the program has started. Returns the processes that do not end.
     pub fn left_behind(&mut self) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut watch = Watch::new();
@@ -302,26 +311,31 @@ impl Running {
         vec![]
     }
 
-    /// Waits for the program and everything it started, and ends what does not end by itself.
+    /// Waits for the program and every process it started. Ends what is left after `patience`.
     pub fn finish(self, patience: Duration) -> Outcome {
         self.finish_or_stick(patience, false)
     }
 
-    /// Waits for the program as `finish` does, but ends it as soon as none of its processes has moved for a while.
+    /// Waits as `finish` does, but ends the program as soon as it is stuck: none of its processes has run for a while.
     pub fn finish_when_stuck(self) -> Outcome {
         self.finish_or_stick(PATIENCE, true)
     }
 
+    /// Waits for the program, ends what it leaves behind, and returns what happened.
     fn finish_or_stick(mut self, patience: Duration, may_stick: bool) -> Outcome {
         let status = self.wait(patience, may_stick);
         let lived = self.started.elapsed();
         let said_so_far = self.transcript.text().lines.len();
-        // If it has not ended then all of it is still there: that is what `Never` says.
+        // A program that has not ended leaves nothing behind: all of it is still there, which `Never` says.
         let left_behind = if status.is_some() { self.left_behind() } else { vec![] };
-        assert!(self.end_all(), "{} cannot be ended", self.title);
+        assert!(
+            self.end_all(),
+            "{}: its processes are still there after SIGKILL and {PATIENCE:?}",
+            self.title
+        );
         self.transcript.wait(Instant::now() + PATIENCE, |_| None::<()>);
         let mut text = self.transcript.text();
-        assert!(text.open == 0, "{}: its output is still open somewhere", self.title);
+        assert!(text.open == 0, "{}: a process still holds its output open", self.title);
         let mut lines = mem::take(&mut text.lines);
         drop(text);
         if status.is_none() {
@@ -339,7 +353,8 @@ impl Running {
         }
     }
 
-    /// Waits for the end of the process that was started, also for as long as it moves if it may get stuck.
+    /// Waits for the end of the process that the test started. Gives up after `patience`, or when the program is stuck
+    /// if `may_stick`.
     fn wait(&mut self, patience: Duration, may_stick: bool) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         let mut watch = Watch::new();
@@ -355,7 +370,7 @@ impl Running {
         }
     }
 
-    /// Waits for a moment, or until the program has closed its output.
+    /// Waits for a few milliseconds, or until the program has closed its output.
     fn pause(&self) {
         let open = self.transcript.text().open;
         let moment = Instant::now() + Duration::from_millis(5);
@@ -365,9 +380,10 @@ impl Running {
         }
     }
 
-    /// Whether no process of the program's group lives. Buries the dead that came to this process.
+    /// Returns `true` if no process of the program's group lives. Reaps the group's zombies that were reparented to
+    /// this process.
     fn group_is_gone(&mut self) -> bool {
-        // The others only after the first, whose status is to be kept.
+        // Wait for the first process separately, because its exit status is needed later.
         if matches!(self.child.try_wait(), Ok(None)) {
             return false;
         }
@@ -379,11 +395,12 @@ impl Running {
         killpg(self.group, None) == Err(Errno::ESRCH)
     }
 
+    /// Returns `true` if no process of the program lives, in its process group or outside.
     fn is_gone(&mut self) -> bool {
         self.group_is_gone() && strays(&self.mark).is_empty()
     }
 
-    /// Ends everything that is left of the program. Returns `false` if that does not end.
+    /// Kills every remaining process of the program. Returns `false` if a process is still there after `PATIENCE`.
     fn end_all(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -414,7 +431,7 @@ impl Drop for Running {
         if thread::panicking() {
             eprint!("{self}");
         } else {
-            assert!(ended, "{} cannot be ended", self.title);
+            assert!(ended, "{}: its processes are still there after SIGKILL and {PATIENCE:?}", self.title);
         }
     }
 }
@@ -426,22 +443,23 @@ impl Display for Running {
     }
 }
 
-/// Returns the processes with this mark that have come to this process, because their parents have ended: those that left
-/// the process group of their program, or will soon be known to be in it. A child comes to the first thread.
+/// Returns the processes with this mark that were reparented to this process, because their parents have ended. They may
+/// have left the process group of their program. The kernel lists them as children of the first thread.
 fn strays(mark: &str) -> Vec<Pid> {
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", id())).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
     children.filter(|pid| has_mark(*pid, mark)).map(Pid::from_raw).collect()
 }
 
+/// Returns `true` if the process has `mark` in its environment.
 fn has_mark(pid: i32, mark: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
 }
 
-/// Watches whether the processes of a program move.
+/// Observes whether the processes of a program run.
 struct Watch {
-    /// Each as its pid, name and state, with what changes when one of its threads runs.
+    /// The processes: pid, name and state of each, with text that changes whenever one of its threads runs.
     processes: HashMap<String, String>,
     looked: Instant,
     moved: Instant,
@@ -453,7 +471,7 @@ impl Watch {
         Watch { processes: HashMap::new(), looked: now, moved: now }
     }
 
-    /// Returns for how long nothing has moved, by what was seen at the last look.
+    /// Looks again if the last look is old enough. Returns for how long no process had run at the last look.
     fn look(&mut self, group: Pid, mark: &str) -> Duration {
         if self.looked.elapsed() > LOOK {
             let processes = processes(group, mark);
@@ -466,7 +484,8 @@ impl Watch {
     }
 }
 
-/// Returns the living processes of a group, and those with a mark wherever they are, as `Watch` has them.
+/// Returns the living processes of a group, and those with the mark wherever they are, in the form of
+/// `Watch::processes`.
 fn processes(group: Pid, mark: &str) -> HashMap<String, String> {
     let mut processes = HashMap::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -491,34 +510,35 @@ fn processes(group: Pid, mark: &str) -> HashMap<String, String> {
     processes
 }
 
-/// What a program did.
+/// The recorded run of a program that has ended or was ended.
 pub struct Outcome {
     title: String,
     started: Instant,
-    /// How the process that was started ended.
+    /// The end of the process that the test started.
     pub ended: Ended,
-    /// The same as it was reported. `None`: it was still there.
+    /// The wait status of that process, or `None` if it had not ended.
     pub status: Option<ExitStatus>,
-    /// Whether that process left a core file.
+    /// True if that process left a core file.
     pub core_dumped: bool,
-    /// How long it took.
+    /// The time from the start to the end of that process.
     pub lived: Duration,
     lines: Vec<Line>,
-    /// Processes that were still there well after that.
+    /// Processes of the program that were still there well after its end.
     pub left_behind: Vec<String>,
 }
 
 impl Outcome {
+    /// Returns the lines from `source`.
     fn from(&self, source: Source) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(move |line| line.source == source)
     }
 
-    /// Returns all that it wrote.
+    /// Returns all that the program wrote.
     pub fn text(&self) -> String {
         said(&self.lines).into_iter().map(|line| line + "\n").collect()
     }
 
-    /// Returns the lines it printed, without notes.
+    /// Returns the lines that the program printed, without its notes (`# ..`).
     pub fn says(&self) -> Vec<&str> {
         self.from(Source::Output)
             .map(|line| line.text.as_str())
@@ -526,41 +546,42 @@ impl Outcome {
             .collect()
     }
 
-    /// Returns the lines it printed on standard error.
+    /// Returns the lines that the program wrote to standard error.
     pub fn errors(&self) -> Vec<String> {
         self.from(Source::Error).map(|line| line.text.clone()).collect()
     }
 
-    /// Returns the number in a note `# NAME NUMBER`.
+    /// Returns the number in the note `# NAME NUMBER` that the program printed.
     pub fn note(&self, name: &str) -> i64 {
         let start = format!("# {name} ");
         let number = self.from(Source::Output).find_map(|line| line.text.strip_prefix(&start)?.parse().ok());
-        number.unwrap_or_else(|| panic!("no note {name:?}: {self}"))
+        number.unwrap_or_else(|| panic!("the program printed no note {name:?}: {self}"))
     }
 
-    /// Returns the time between a line and what came next: another line, or the end.
+    /// Returns the time between a line and the next line, or the end of the program.
     pub fn time_after(&self, text: &str) -> Duration {
         let mut lines = self.from(Source::Output).skip_while(|line| line.text != text).map(|line| line.at);
-        let at = lines.next().unwrap_or_else(|| panic!("no line {text:?}: {self}"));
+        let at = lines.next().unwrap_or_else(|| panic!("the program did not print {text:?}: {self}"));
         lines.next().unwrap_or(self.started + self.lived) - at
     }
 
-    /// Whether the program ended like this, said this, and left nothing behind.
+    /// Returns `true` if the program ended with `ended`, printed exactly `says`, and left no process behind.
     pub fn is(&self, ended: Ended, says: &[&str]) -> bool {
         self.ended == ended && self.says() == says && self.left_behind.is_empty()
     }
 
-    /// Returns why the program could not do on this machine what it is for, if it says so.
+    /// Returns the reason why the program cannot run on this machine, if it printed one.
     pub fn left_out(&self) -> Option<&str> {
         self.says().into_iter().find_map(|line| line.strip_prefix("left out: "))
     }
 
-    /// Fails unless it did. Ends the calling test as skipped if the program says that it cannot run here.
+    /// Fails unless `is` returns `true`. Ends the calling test as skipped if the program printed that it cannot run
+    /// here.
     pub fn expect(&self, ended: Ended, says: &[&str]) {
         if let Some(reason) = self.left_out() {
             skip(reason);
         }
-        assert!(self.is(ended, says), "expected {ended:?} after {says:#?}, but {self}");
+        assert!(self.is(ended, says), "expected end {ended:?} and output {says:#?}, but {self}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Commands that use the library under test, and a place for their files.
+//! Commands that use the library under test, and a temporary folder for their files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::{Running, forget_settings, prefix, reset_process_state};
 
-/// Far longer than anything here takes, also on a machine that is busy with other things.
+/// The time limit for a command, far longer than any takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// A command that uses the library under test, whatever is set up outside.
+/// Returns a command that uses the library under test, whatever the caller's environment sets.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     reset_process_state();
     let mut command = Command::new(program);
@@ -21,62 +21,63 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a command to its end, and returns its status and what it wrote. The test fails when that takes too long. What the
-/// command leaves behind is ended.
+/// Runs a command to its end, and returns its status and its output. The test fails after `LIMIT`. Processes that the
+/// command leaves behind are ended.
 pub fn run(mut command: Command) -> (ExitStatus, String) {
     command.stdin(Stdio::null());
     let outcome = Running::start_with_one_pipe(command).finish(LIMIT);
-    let status = outcome.status.unwrap_or_else(|| panic!("still ran after {LIMIT:?}: {outcome}"));
+    let status = outcome.status.unwrap_or_else(|| panic!("the command still ran after {LIMIT:?}: {outcome}"));
     (status, outcome.text())
 }
 
-/// Returns the options that our installed `libsam.pc` has for a compiler. As in a Makefile, a shell splits them: a path
-/// may have a space.
+/// Returns the compiler options of the installed `libsam.pc`. A shell splits them, as in a Makefile, because a path may
+/// contain a space.
 pub fn flags() -> Vec<OsString> {
     const SPLIT: &str =
         r#"flags=$(pkg-config --cflags --libs libsam); eval "set -- $flags"; printf '%s\0' "$@""#;
     let mut shell = command("sh");
     shell.args(["-ec", SPLIT]).env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
     let output = shell.output().expect("run pkg-config");
-    assert!(output.status.success(), "{output:?}");
+    assert!(output.status.success(), "pkg-config failed: {output:?}");
     let flags = output.stdout.strip_suffix(b"\0").expect("options").split(|byte| *byte == 0);
     flags.map(|flag| OsString::from_vec(flag.to_vec())).collect()
 }
 
-/// A file of `examples/`.
+/// Returns the path of a file in `examples/`.
 pub fn example(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)
 }
 
-/// Compiles an example with `compiler` and every warning an error, against the installed library.
+/// Compiles an example against the installed library, every warning being an error. Returns the path of the program.
 pub fn build_example(scratch: &Scratch, compiler: &[&str], file: &str) -> PathBuf {
-    let binary = scratch.path(file.split('.').next().expect("a name"));
+    let binary = scratch.path(file.split('.').next().expect("a file name"));
     let mut cc = command(compiler[0]);
     cc.args(&compiler[1..]).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
     cc.arg(example(file)).args(flags()).arg("-o").arg(&binary);
     let (status, text) = run(cc);
-    assert!(status.success(), "{compiler:?} {file}: {status}\n{text}");
+    assert!(status.success(), "{compiler:?} {file} failed with {status}:\n{text}");
     binary
 }
 
-/// Copies a program. In a process of its own: while this process has a file open for writing, a child that another test
-/// forks meanwhile has it open, too, until it executes its program, and the kernel executes no such file (ETXTBSY).
+/// Copies a program. A child process writes the copy. If this process wrote it, a child that another test forks at that
+/// moment would hold the file open until its exec, and the kernel would refuse to execute the copy (ETXTBSY).
 pub fn copy_program(from: &Path, to: &Path) {
     let (status, said) = run({
         let mut copy = Command::new("cp");
         copy.arg("-L").args([from, to]);
         copy
     });
-    assert!(status.success(), "cp {} {}: {said}", from.display(), to.display());
+    assert!(status.success(), "cp {} {} failed: {said}", from.display(), to.display());
 }
 
-/// A folder that is gone after the test.
+/// A temporary folder that is removed after the test.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes the folder; `name` tells the tests of a file apart.
+    /// Makes the folder. `name` tells the folders of one test program apart.
     pub fn new(name: &str) -> Scratch {
-        // Commands in the documents do not quote: no space, and nothing that pkg-config escapes.
+        // Commands in the documents do not quote paths, so the path has no space and nothing that pkg-config would
+        // escape.
         let is_plain =
             |path: &PathBuf| path.to_str().is_some_and(|path| path.is_ascii() && !path.contains(' '));
         let parent = Some(std::env::temp_dir()).filter(is_plain).unwrap_or_else(|| "/tmp".into());
@@ -85,7 +86,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    /// A file in it.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

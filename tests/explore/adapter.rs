@@ -1,5 +1,5 @@
-//! The state machine under the names that the exploration uses for it. Nothing else here names an item of the library,
-//! so a renaming there changes this file only.
+//! Translates between the state machine and the exploration. No other file of the exploration names an item of the
+//! library, so that a change of names there changes this file only.
 
 use std::{fmt, hash::Hash, time::Duration};
 
@@ -30,7 +30,7 @@ use super::{
     Config, HANG_GRACE, HANG_SIGNAL, INTERVAL, RESTART_PAUSE, RESTART_WINDOW, RESTARTS, WARN_SIGNAL,
 };
 
-/// How an instance ended.
+/// The end of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
     Exit(i32),
@@ -38,7 +38,7 @@ pub enum End {
     Unknown,
 }
 
-/// The phase that an instance has written to its page.
+/// The phase of an instance on its control page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     Registered,
@@ -48,7 +48,7 @@ pub enum Phase {
     Finalized,
 }
 
-/// The page of an instance. Times in ns, 0: never.
+/// The control page of an instance. Times are in ns, 0 for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page {
     pub phase: Phase,
@@ -59,6 +59,7 @@ pub struct Page {
     pub marked_failed: bool,
 }
 
+/// The quorum state that the cluster helper reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quorum {
     Unknown,
@@ -77,28 +78,29 @@ pub enum Key {
     Gone,
 }
 
-/// A signal that arrives at the supervisor.
+/// A signal that the supervisor receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Arrival {
     pub number: i32,
-    /// A terminal sent it to the instance as well.
+    /// True if the terminal has sent the signal to the instance as well.
     pub shared: bool,
 }
 
-/// What goes on in the place of an instance that exited with 0.
+/// The process that continues in place of an instance that exited with 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Found {
     None,
     /// A process that has called the library.
     Caller,
-    /// The only process that may call it yet.
+    /// The only process that may call the library later.
     Only,
+    /// More than one such process.
     Several,
-    /// One that cannot be supervised.
+    /// A process that cannot be supervised.
     OutOfReach,
 }
 
-/// An event: what the machine is told.
+/// An event for the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
     Launched(i32),
@@ -106,7 +108,7 @@ pub enum Fact {
     Tick,
     Died(End),
     MayHaveDaemonized,
-    /// What was found, and its pid.
+    /// The process found, and its pid.
     DaemonSearched(Found, i32),
     Adopted(i32),
     LaunchImpossible,
@@ -124,6 +126,7 @@ pub enum Fact {
     Signal(Arrival),
 }
 
+/// The reason for which an instance was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
     Silent,
@@ -131,7 +134,7 @@ pub enum Blame {
     NoQuorum,
 }
 
-/// A log line.
+/// A log event. Times are in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     Warned { silent: u64, signal: i32 },
@@ -159,7 +162,7 @@ pub enum Line {
     Other,
 }
 
-/// An effect: what the machine asks for.
+/// An effect of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     Launch { id: u32, warn_signal: i32 },
@@ -178,7 +181,7 @@ pub enum Deed {
     Finish(End),
 }
 
-/// What the machine says of the instance.
+/// The activity of the supervisor that sam-status shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shown {
     Launching,
@@ -190,7 +193,7 @@ pub enum Shown {
     Over,
 }
 
-/// The machine.
+/// The state machine of the supervisor.
 #[derive(Clone, Hash)]
 pub struct Supervisor(Machine);
 
@@ -241,9 +244,9 @@ impl Supervisor {
         self.0.end_is_final()
     }
 
-    pub fn mood(&self) -> (Shown, u64) {
+    pub fn activity(&self) -> (Shown, u64) {
         let (activity, until) = self.0.activity();
-        let mood = match activity {
+        let shown = match activity {
             Activity::Launching => Shown::Launching,
             Activity::Watched => Shown::Watched,
             Activity::Warned => Shown::Warned,
@@ -252,7 +255,7 @@ impl Supervisor {
             Activity::Pausing => Shown::Pausing,
             Activity::Over => Shown::Over,
         };
-        (mood, until.map_or(0, MonotonicTime::as_ns))
+        (shown, until.map_or(0, MonotonicTime::as_ns))
     }
 }
 
@@ -356,6 +359,7 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
+/// Translates an effect of the machine.
 fn deed(effect: Effect) -> Deed {
     match effect {
         Effect::Launch { id, warn_signal } => {

@@ -1,5 +1,5 @@
-//! The search: every sequence of acts up to a depth, in the order of their length, where states that differ only in
-//! the time of day, the number of the instance and its pid are one state.
+//! The search: every sequence of acts up to a depth, the shorter ones first. States are merged if they differ only in
+//! the current time, the instance id and the pid.
 
 use std::{
     collections::HashSet,
@@ -11,17 +11,18 @@ use super::{
     world::{Act, Broken, World},
 };
 
-/// What was explored.
+/// The size of a search.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Explored {
     pub depth: usize,
     pub states: usize,
     pub steps: usize,
-    /// Nothing is left to be explored at any depth.
+    /// True if no state was left to explore before the depth was reached.
     pub complete: bool,
 }
 
-/// Hashes a world as it looks from `now`.
+/// A hasher for which worlds are equal if they differ only in time, id and pid. Hashes times relative to `now`, and ids
+/// and pids relative to `id`.
 struct Relative {
     hash: u64,
     now: u64,
@@ -48,7 +49,7 @@ impl Hasher for Relative {
         }
     }
 
-    /// A time, or a number of ns. Times long ago are all the same.
+    /// Hashes a time or a duration in ns. Times long ago are all equal.
     fn write_u64(&mut self, value: u64) {
         if value < START / 2 || value == u64::MAX {
             self.add(value);
@@ -58,14 +59,14 @@ impl Hasher for Relative {
         }
     }
 
-    /// The id of an instance, or the ns of a duration, which are none or many.
+    /// Hashes an instance id, or the ns of a duration: 0 or at least `LEAST_NS`.
     fn write_u32(&mut self, value: u32) {
         const LEAST_NS: u32 = 1_000_000;
         let is_id = (1..LEAST_NS).contains(&value);
         self.add(u64::from(if is_id { value.wrapping_sub(self.id) } else { value }));
     }
 
-    /// A pid, or the number of a signal.
+    /// Hashes a pid or a signal number.
     fn write_i32(&mut self, value: i32) {
         self.add(if value >= PID { (value - self.id as i32) as u64 } else { value as u64 });
     }
@@ -83,13 +84,14 @@ impl Hasher for Relative {
     }
 }
 
+/// Returns the hash by which states are merged.
 fn fingerprint(world: &World) -> u64 {
     let mut hasher = Relative { hash: 0x51_7c_c1, now: world.now, id: world.machine.id() };
     world.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Takes a fingerprint as its own hash.
+/// A hasher that takes a fingerprint as its own hash.
 #[derive(Default)]
 struct Same(u64);
 
@@ -107,10 +109,10 @@ impl Hasher for Same {
     }
 }
 
-/// How a state was first reached: from which one, and by which act.
+/// The predecessor of a state, and the act that led to the state.
 type Step = (u32, Act);
 
-/// Tries every sequence of `acts` up to `depth`. Panics with the shortest one that breaks a rule.
+/// Tries every sequence of `acts` up to `depth`. Panics with a shortest sequence that breaks a rule.
 pub fn explore(config: Config, acts: &[Act], depth: usize) -> Explored {
     let first = World::new(config).unwrap_or_else(|broken| panic!("{broken:?}"));
     let mut known: HashSet<u64, BuildHasherDefault<Same>> = HashSet::default();
@@ -147,7 +149,7 @@ pub fn explore(config: Config, acts: &[Act], depth: usize) -> Explored {
     explored
 }
 
-/// Tells what led to the broken rule.
+/// Panics with the sequence of acts that broke a rule, the effects of each, and the last state.
 fn fail(config: Config, steps: &[Step], from: u32, last: Act, broken: &Broken) -> ! {
     let mut acts = vec![last];
     let mut at = from;
@@ -165,7 +167,7 @@ fn fail(config: Config, steps: &[Step], from: u32, last: Act, broken: &Broken) -
         }
     }
     panic!(
-        "broken: {}: {}\nconfiguration: {config}\n{} acts:\n{}\nstate, times relative to now:\n{}",
+        "broken rule: {}: {}\nconfiguration: {config}\n{} acts:\n{}\nstate, times relative to now:\n{}",
         broken.rule,
         broken.detail,
         acts.len(),
@@ -174,7 +176,7 @@ fn fail(config: Config, steps: &[Step], from: u32, last: Act, broken: &Broken) -
     );
 }
 
-/// Shows the times in the text of a state in ms, relative to `now`.
+/// Replaces the times in the text of a state by ms relative to `now`.
 fn relative(text: &str, now: u64) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut digits = String::new();

@@ -1,7 +1,5 @@
-/*
- * Drives every function through the states of a session and prints what each call returned, one
- * "function code" per line. The argument names the session to play.
- */
+/* Calls every function in every state of a session, and prints "function code" for each call. The argument names the
+ * session. */
 #include <corosync/sam.h>
 
 #include <limits.h>
@@ -24,7 +22,7 @@ static int healthy(void)
     return 0;
 }
 
-/* Every call that leaves the session in its state, with good arguments and with bad ones. */
+/* Makes every call that leaves the session in its state, with valid and with invalid arguments. */
 static void calls_in(enum state state)
 {
     char data[100] = "data";
@@ -80,7 +78,7 @@ static void life(int interval)
     calls_in(FINALIZED);
 }
 
-/* The supervisor is killed; the instance, which ignores SIGTERM, goes on. */
+/* Calls the functions after the supervisor was killed. The instance ignores SIGTERM, so it survives. */
 static void orphan(int start)
 {
     pid_t supervisor = getpid();
@@ -101,7 +99,7 @@ static void orphan(int start)
     PRINT(sam_finalize, ());
 }
 
-/* Quorum and cmap, whether corosync runs or not; the session ends before it is registered. */
+/* Starts a session with quorum and cmap, whether corosync runs or not. The session ends before sam_register. */
 static void corosync(void)
 {
     PRINT(sam_initialize, (1000, SAM_RECOVERY_POLICY_QUORUM_QUIT));
@@ -119,14 +117,14 @@ static void limit_memory(rlim_t size)
         exit(2);
 }
 
-/* At every step there is no address space left for what the call needs. */
+/* Makes each call without the address space that it needs. */
 static void crowded(void)
 {
     static char data[100000];
     unsigned int instance;
     size_t size;
 
-    free(malloc(64 * 1024)); /* what the heap has is not taken away */
+    free(malloc(64 * 1024)); /* the heap keeps this memory, so stdio can use it under the limit */
     limit_memory(1);
     PRINT(sam_initialize, (0, SAM_RECOVERY_POLICY_RESTART));
     limit_memory(RLIM_INFINITY);
@@ -148,7 +146,7 @@ static void crowded(void)
     PRINT(sam_data_restore, (data, sizeof(data)));
 }
 
-/* The program closes every descriptor that it does not know, before it has looked at its data. */
+/* Reads the data after the program has closed every descriptor that it did not open itself. */
 static void closed(void)
 {
     static char data[100000];

@@ -1,10 +1,11 @@
-//! What a dead instance leaves behind: SAM_KILL_GROUP.
+//! SAM_KILL_GROUP: the processes that a dead instance leaves behind.
 
 use std::path::Path;
 
 use crate::PATIENCE;
 use crate::common::{Built, Ended, Library, Outcome, Program};
 
+/// Runs instances that crash and leave children behind.
 fn leave_children(variables: &[(&str, &str)]) -> Outcome {
     let program = Program::new(Built::WithOriginal, &["leave_children"]);
     let mut command = program.command(Library::Ours);
@@ -12,8 +13,8 @@ fn leave_children(variables: &[(&str, &str)]) -> Outcome {
     program.start_as(command).finish(PATIENCE)
 }
 
-pub fn what_a_dead_instance_left_behind_ends_before_the_next_begins() {
-    // A spare is a child of the supervisor, too, and left by nobody.
+pub fn kill_group_ends_leftover_processes_before_next_instance() {
+    // A warm spare is also a child of the supervisor, but no instance left it behind.
     for standby in ["0", "1"] {
         let outcome = leave_children(&[("SAM_KILL_GROUP", "1"), ("SAM_STANDBY", standby)]);
         outcome.expect(
@@ -32,7 +33,7 @@ pub fn what_a_dead_instance_left_behind_ends_before_the_next_begins() {
     }
 }
 
-pub fn children_are_nobodys_business_unless_that_is_asked_for() {
+pub fn leftover_processes_live_on_without_kill_group() {
     for variables in [&[][..], &[("SAM_KILL_GROUP", "0")]] {
         let outcome = leave_children(variables);
         assert_eq!(
@@ -46,6 +47,9 @@ pub fn children_are_nobodys_business_unless_that_is_asked_for() {
         );
         assert_eq!(outcome.left_behind.len(), 6, "{outcome}");
         let last = outcome.note("left by 3:");
-        assert!(!Path::new(&format!("/proc/{last}")).exists(), "the test has ended it: {outcome}");
+        assert!(
+            !Path::new(&format!("/proc/{last}")).exists(),
+            "the test driver did not end process {last}: {outcome}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What an administrator sets up from outside, for programs made for the original: the log, when to stop restarting,
-//! what a hang leads to, what the service manager is told, and what sam-status shows.
+//! Settings of the administrator, for programs built for corosync's libsam: the log, the restart limit and delay, the
+//! recovery of a hang, notifications to the service manager, and the output of sam-status.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -42,14 +42,15 @@ use nix::{
     unistd::{Pid, mkfifo},
 };
 
-/// How long anything that must happen may take.
+/// The time limit for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program whose instances get into trouble.
+/// Returns the program whose instances cause these troubles, one trouble per instance (c-tests/troubled.c).
 fn troubled(troubles: &[&str]) -> Program {
     Program::new(Built::WithOriginal, &[&["troubled"], troubles].concat())
 }
 
+/// Starts such a program with these settings.
 fn start(troubles: &[&str], variables: &[(&str, &str)]) -> Running {
     let program = troubled(troubles);
     let mut command = program.command(Library::Ours);
@@ -57,20 +58,21 @@ fn start(troubles: &[&str], variables: &[(&str, &str)]) -> Running {
     program.start_as(command)
 }
 
+/// Runs such a program with these settings to its end.
 fn run(troubles: &[&str], variables: &[(&str, &str)]) -> Outcome {
     start(troubles, variables).finish(PATIENCE)
 }
 
-/// The number of instances that there were.
+/// Returns the number of instances that the program started.
 fn instances(outcome: &Outcome) -> usize {
     outcome.says().iter().filter(|line| line.starts_with("instance ")).count()
 }
 
-/// The lines of a log with what differs from run to run made equal: the supervisor's pid is P0, that of instance 1
-/// is P1 and so on, and times that were measured are T.
-fn same(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<String> {
+/// Returns log lines with the parts replaced that differ from run to run. The pid of the supervisor becomes P0, the pid
+/// of instance 1 becomes P1 and so on, and measured times become T.
+fn normalized(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<String> {
     let pids: Vec<i64> = (1..=instances(outcome)).map(|id| outcome.note(&format!("pid of {id}"))).collect();
-    let same = |line: &String| {
+    let normalize = |line: &String| {
         let mut line = line.replace(&format!("sam[{supervisor}]"), "sam[P0]");
         for (id, pid) in (1..).zip(&pids) {
             line = line.replace(&format!("(pid {pid})"), &format!("(pid P{id})"));
@@ -86,10 +88,10 @@ fn same(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<String> {
             (0..words.len()).map(|place| if measured(place) { "T" } else { words[place] }).collect();
         words.join(" ")
     };
-    lines.iter().map(same).collect()
+    lines.iter().map(normalize).collect()
 }
 
-/// A folder of its own for a test, gone at its end.
+/// A temporary folder of a test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -99,13 +101,13 @@ impl Folder {
         Folder(path)
     }
 
-    /// Where syslog's socket is for a program whose root folder is this one.
+    /// Returns the path of syslog's socket for a program whose root folder is this one.
     fn syslog(&self) -> PathBuf {
         fs::create_dir_all(self.0.join("dev")).unwrap();
         self.0.join("dev/log")
     }
 
-    /// Where the journal's socket is for a program whose root folder is this one.
+    /// Returns the path of the journal's socket for a program whose root folder is this one.
     fn journal(&self) -> PathBuf {
         fs::create_dir_all(self.0.join("run/systemd/journal")).unwrap();
         self.0.join("run/systemd/journal/socket")
@@ -118,7 +120,7 @@ impl Drop for Folder {
     }
 }
 
-/// A daemon that collects datagrams from a socket until it is dropped.
+/// A log daemon that collects datagrams from a socket until it is dropped.
 struct Daemon {
     received: Arc<Mutex<Vec<String>>>,
     ending: Arc<AtomicBool>,
@@ -139,7 +141,7 @@ impl Daemon {
             move || {
                 let mut buffer = [0; 8192];
                 loop {
-                    // Asked before the socket is: what was sent before the end is received.
+                    // Read before the socket, so that every datagram sent before `end` is received.
                     let last = ending.load(Ordering::SeqCst);
                     match socket.recv(&mut buffer) {
                         Ok(length) => {
@@ -156,12 +158,12 @@ impl Daemon {
         Daemon { received, ending, thread: Some(thread) }
     }
 
-    /// All that was sent up to now.
+    /// Returns all datagrams received so far.
     fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }
 
-    /// All that was sent.
+    /// Ends the daemon and returns all datagrams that were sent to it.
     fn end(mut self) -> Vec<String> {
         self.ending.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
@@ -172,35 +174,39 @@ impl Daemon {
     fn wait_for(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.received().iter().any(|datagram| datagram.contains(text)) {
-            assert!(Instant::now() < deadline, "no {text:?} in {:#?}", self.received());
+            assert!(
+                Instant::now() < deadline,
+                "no datagram contains {text:?} after {PATIENCE:?}: {:#?}",
+                self.received()
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-/// Starts a program whose root folder is `folder`: its /dev/log and the journal's socket are those that the test has
-/// made there, or are missing.
+/// Starts a program whose root folder is `folder`. Its /dev/log and the journal's socket are those that the test made
+/// there, or are absent.
 fn start_with_sockets(folder: &Folder, troubles: &[&str], variables: &[(&str, &str)]) -> Running {
     require(&[Ability::Chroot]);
     let program = troubled(troubles);
     for file in program.files(Library::Ours) {
-        let copy = folder.0.join(file.strip_prefix("/").expect("an absolute path"));
-        fs::create_dir_all(copy.parent().expect("a folder")).unwrap();
+        let copy = folder.0.join(file.strip_prefix("/").expect("the path is absolute"));
+        fs::create_dir_all(copy.parent().expect("the path has a parent folder")).unwrap();
         copy_program(&file, &copy);
     }
-    let root = folder.0.to_str().expect("a path in UTF-8");
+    let root = folder.0.to_str().expect("the path is UTF-8");
     let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
     command.env_remove("SAM_LOG").envs(variables.iter().copied());
     program.start_as(command)
 }
 
-fn each_step_of_a_recovery_is_a_line() {
+fn each_step_of_recovery_is_one_log_line() {
     let program = start(&["200", "exit=3", "signal=9", "hang", "recover"], &[]);
     let supervisor = program.pid();
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3", "instance 4"]);
     assert_eq!(
-        same(supervisor, &outcome, &outcome.errors()),
+        normalized(supervisor, &outcome, &outcome.errors()),
         [
             "sam[P0]: instance 1 (pid P1) exited 3",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
@@ -218,7 +224,7 @@ fn each_step_of_a_recovery_is_a_line() {
     );
 }
 
-fn the_silence_in_the_log_is_the_silence_there_was() {
+fn logged_silence_is_at_least_the_interval() {
     let outcome = run(&["300", "hang", "stop"], &[]);
     let silence = |line: &String| line.split_once("silent for ")?.1.split_once(" ms")?.0.parse::<u64>().ok();
     let silences: Vec<u64> = outcome.errors().iter().filter_map(silence).collect();
@@ -226,7 +232,7 @@ fn the_silence_in_the_log_is_the_silence_there_was() {
     assert!(warned >= 300 && killed >= warned + 300, "{outcome}");
 }
 
-fn syslog_is_where_the_log_goes_unless_told_otherwise() {
+fn log_goes_to_syslog_by_default() {
     for variables in [&[][..], &[("SAM_LOG", "syslog")]] {
         let folder = Folder::new(&format!("syslog-{}", variables.len()));
         let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
@@ -250,7 +256,7 @@ fn syslog_is_where_the_log_goes_unless_told_otherwise() {
             lines.push(format!("{priority}>{line}"));
         }
         assert_eq!(
-            same(supervisor, &outcome, &lines),
+            normalized(supervisor, &outcome, &lines),
             [
                 "<27> troubled: sam[P0]: instance 1 (pid P1) died of SIGKILL",
                 "<29> troubled: sam[P0]: restarted as instance 2 (pid P2) in T ms",
@@ -265,7 +271,7 @@ fn syslog_is_where_the_log_goes_unless_told_otherwise() {
     }
 }
 
-fn the_journal_gets_fields() {
+fn log_in_journal_has_fields() {
     let folder = Folder::new("journal");
     let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
     let program = start_with_sockets(&folder, &["200", "exit=3", "hang", "stop"], &[("SAM_LOG", "journal")]);
@@ -284,7 +290,7 @@ fn the_journal_gets_fields() {
     };
     let silent = "instance 2 (pid P2) silent for T ms";
     assert_eq!(
-        same(supervisor, &outcome, &journal.end()),
+        normalized(supervisor, &outcome, &journal.end()),
         [
             entry("instance 1 (pid P1) exited 3", 3, "lost", 1, "exited"),
             entry("restarted as instance 2 (pid P2) in T ms", 5, "restarted", 2, ""),
@@ -298,7 +304,7 @@ fn the_journal_gets_fields() {
     );
 }
 
-fn off_is_off() {
+fn sam_log_off_writes_no_log() {
     let folder = Folder::new("off");
     let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
     let troubles = ["0", "exit=3", "stop"];
@@ -308,7 +314,7 @@ fn off_is_off() {
     assert_eq!((syslog.end(), journal.end()), (vec![], vec![]));
 }
 
-fn without_a_daemon_the_lines_are_lost_and_nothing_else() {
+fn absent_log_daemon_does_not_disturb_supervision() {
     for route in ["syslog", "journal"] {
         let folder = Folder::new(&format!("absent-{route}"));
         let outcome =
@@ -318,7 +324,7 @@ fn without_a_daemon_the_lines_are_lost_and_nothing_else() {
     }
 }
 
-/// The lines that were lost, as the log itself says later.
+/// Returns how many lines were lost, according to the log itself.
 fn lost(lines: &[String]) -> usize {
     let lost = |line: &String| {
         let (before, _) =
@@ -328,9 +334,10 @@ fn lost(lines: &[String]) -> usize {
     lines.iter().filter_map(lost).sum()
 }
 
+/// The number of restarts in a storm.
 const STORM: usize = 60;
 
-/// A program that restarts so often, and then waits.
+/// Returns the troubles of a program that restarts `STORM` times, and then hangs without an interval.
 fn storm() -> Vec<String> {
     let mut troubles = vec!["0".to_owned()];
     troubles.extend(vec!["exit=3".to_owned(); STORM]);
@@ -338,23 +345,24 @@ fn storm() -> Vec<String> {
     troubles
 }
 
-/// Of a log that was full during a storm and has been emptied since.
+/// Checks the lines of a log that was full during a storm and has been emptied since: each line was received or counted
+/// as lost.
 fn expect_all_lines_accounted_for(lines: &[String]) {
     let lost = lost(lines);
     let about_lost = lines.iter().filter(|line| line.contains("lost before this line")).count();
-    assert!(lost > 0, "nothing was lost: {lines:#?}");
-    // The storm has two lines for each restart; then the instance that waited ends and one more begins.
+    assert!(lost > 0, "the log reports no lost line: {lines:#?}");
+    // Two lines for each restart of the storm, then two for the end of the hanging instance and the restart after it.
     assert_eq!(lines.len() - about_lost + lost, 2 * STORM + 2, "{lines:#?}");
 }
 
-fn a_full_syslog_socket_never_holds_up_the_supervisor() {
+fn full_syslog_socket_does_not_delay_supervisor() {
     let folder = Folder::new("full");
     let socket = UnixDatagram::bind(folder.syslog()).unwrap();
     let storm = storm();
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start_with_sockets(&folder, &storm, &[]);
     let pid: i32 = program.wait_for(&format!("# pid of {} ", STORM + 1)).parse().unwrap();
-    // Room again, and only then there is more to say.
+    // Empty the socket before anything more is logged, so that the next line reports the lost lines.
     socket.set_nonblocking(true).unwrap();
     let mut lines = vec![];
     let mut buffer = [0; 4096];
@@ -370,12 +378,12 @@ fn a_full_syslog_socket_never_holds_up_the_supervisor() {
     expect_all_lines_accounted_for(&lines);
 }
 
-/// Writes until there is no more room; how many bytes.
+/// Writes until the file takes no more. Returns the number of bytes written.
 fn fill(mut file: impl Write) -> usize {
     (0..).take_while(|_| file.write_all(b"x").is_ok()).count()
 }
 
-/// Lines, as they arrive.
+/// Returns a channel that receives the lines of a file as they arrive.
 fn lines_of(file: File) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -385,11 +393,11 @@ fn lines_of(file: File) -> mpsc::Receiver<String> {
     receiver
 }
 
-fn a_full_stderr_never_holds_up_the_supervisor() {
+fn full_stderr_does_not_delay_supervisor() {
     let folder = Folder::new("stderr");
     let path = folder.0.join("fifo");
     mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // A reader that does not wait for somebody to write.
+    // Opened for reading and writing, because an open for reading alone would wait for a writer.
     let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let pipe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let in_pipe = fill(&pipe);
@@ -410,7 +418,7 @@ fn a_full_stderr_never_holds_up_the_supervisor() {
         command.stderr(stderr);
         let program = program.start_as(command);
         let pid: i32 = program.wait_for(&format!("# pid of {} ", STORM + 1)).parse().unwrap();
-        // Room again, and only then there is more to say.
+        // Empty the pipe before anything more is logged, so that the next line reports the lost lines.
         reader.read_exact(&mut vec![0; filled]).unwrap();
         let lines = lines_of(reader);
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
@@ -418,14 +426,16 @@ fn a_full_stderr_never_holds_up_the_supervisor() {
         let last = format!("restarted as instance {} ", STORM + 2);
         while !all.last().is_some_and(|line: &String| line.contains(&last)) {
             let line = lines.recv_timeout(PATIENCE);
-            all.push(line.unwrap_or_else(|_| panic!("no {last:?} in {all:#?}")));
+            all.push(
+                line.unwrap_or_else(|_| panic!("no line contains {last:?} after {PATIENCE:?}: {all:#?}")),
+            );
         }
         drop(program);
         expect_all_lines_accounted_for(&all);
     }
 }
 
-fn a_reader_of_stderr_that_goes_away_harms_nobody() {
+fn closed_reader_of_stderr_does_not_disturb_supervision() {
     let (ours, theirs) = nix::unistd::pipe().unwrap();
     drop(ours);
     let program = troubled(&["0", "exit=3", "stop"]);
@@ -434,7 +444,7 @@ fn a_reader_of_stderr_that_goes_away_harms_nobody() {
     program.start_as(command).finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2"]);
 }
 
-fn lines_in_a_file_are_kept_beside_those_of_the_program() {
+fn log_lines_in_file_do_not_overwrite_lines_of_the_program() {
     let folder = Folder::new("file");
     let path = folder.0.join("errors");
     let mut file = File::create(&path).unwrap();
@@ -450,7 +460,7 @@ fn lines_in_a_file_are_kept_beside_those_of_the_program() {
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-fn the_instance_has_nothing_of_the_log() {
+fn instance_has_no_descriptor_of_the_log() {
     let folder = Folder::new("descriptors");
     let _syslog = Daemon::listen(folder.syslog());
     let program = start_with_sockets(&folder, &["0", "exit=3", "hang"], &[]);
@@ -469,7 +479,7 @@ fn the_instance_has_nothing_of_the_log() {
     }
 }
 
-fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
+fn malformed_variable_is_refused_and_allowed_values_are_logged() {
     for (variable, values, allowed) in [
         (
             "SAM_RESTART_LIMIT",
@@ -504,7 +514,7 @@ fn a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed() {
     }
 }
 
-fn a_malformed_route_is_told_to_syslog() {
+fn malformed_sam_log_is_reported_to_syslog() {
     for value in ["", "Syslog", "stdout", "off "] {
         let folder = Folder::new(&format!("route-{}", value.len()));
         let syslog = Daemon::listen(folder.syslog());
@@ -516,11 +526,11 @@ fn a_malformed_route_is_told_to_syslog() {
     }
 }
 
-fn a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment() {
+fn setuid_program_ignores_environment_settings() {
     require(&[Ability::OtherUser]);
     let folder = Folder::new("setuid");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
-    // Such a program finds its library by the path built in only.
+    // The loader ignores LD_LIBRARY_PATH for a setuid program (ld.so(8)), so the path of the library is built in.
     copy_program(&prefix().join("lib/libsam.so.4"), &folder.0.join("libsam.so.4"));
     let program = folder.0.join("troubled");
     let status = Command::new("cc")
@@ -544,7 +554,7 @@ fn a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment() {
     assert_eq!(run(), (Some(0), "instance 1".to_owned()));
 }
 
-fn a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did() {
+fn restart_limit_ends_supervisor_as_last_instance_ended() {
     for (trouble, ended) in
         [("exit=3", Ended::Exit(3)), ("exit=0", Ended::Exit(0)), ("signal=9", Ended::By(Signal::SIGKILL))]
     {
@@ -557,13 +567,13 @@ fn a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did() {
     }
 }
 
-fn restarts_that_are_rare_enough_go_on() {
+fn restarts_below_the_limit_continue() {
     let troubles = ["0", "run=1100", "run=1100", "run=1100", "stop"];
     let outcome = run(&troubles, &[("SAM_RESTART_LIMIT", "1/1")]);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3", "instance 4"]);
 }
 
-fn the_pause_before_a_restart_doubles_and_is_kept() {
+fn restart_delay_doubles_up_to_its_maximum() {
     let variables = [("SAM_RESTART_DELAY", "100..400")];
     let outcome = run(&["0", "exit=1", "exit=1", "exit=1", "exit=1", "stop"], &variables);
     assert_eq!(outcome.ended, Ended::Exit(0), "{outcome}");
@@ -584,7 +594,7 @@ fn the_pause_before_a_restart_doubles_and_is_kept() {
     assert!(outcome.lived >= Duration::from_millis(1100), "{outcome}");
 }
 
-fn a_pause_can_be_called_off() {
+fn sigterm_during_restart_delay_ends_supervisor() {
     let variables = [("SAM_RESTART_DELAY", "86400000")];
     let program = start(&["0", "exit=1"], &variables);
     program.wait_for("instance 1");
@@ -593,8 +603,8 @@ fn a_pause_can_be_called_off() {
     program.finish(PATIENCE).expect(Ended::By(Signal::SIGTERM), &["instance 1"]);
 }
 
-/// The supervisor ends by the signal of its instance, but the core file that says why is the instance's.
-fn the_supervisor_leaves_no_core_file() {
+/// The supervisor ends by the signal that ended its instance, but only the instance may leave a core file.
+fn supervisor_that_ends_by_sigsegv_leaves_no_core_file() {
     let folder = Folder::new("crash_dump");
     let path = folder.0.to_str().expect("a path in UTF-8");
     let outcome = Program::new(Built::WithOurs, &["crash_dump", path]).run(Library::Ours);
@@ -602,7 +612,8 @@ fn the_supervisor_leaves_no_core_file() {
     assert!(!outcome.core_dumped, "{outcome}");
 }
 
-/// What a connection has brought until it is closed, or until `enough`: each record ends with a NUL byte.
+/// Reads records from a connection, each ended by a NUL byte, until the connection is closed or `enough` returns
+/// `true`.
 fn records(connection: &mut UnixStream, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
     let (mut text, mut buffer) = (Vec::new(), [0; 8192]);
@@ -613,9 +624,9 @@ fn records(connection: &mut UnixStream, enough: impl Fn(&[String]) -> bool) -> V
         if enough(&records) {
             return records;
         }
-        match connection.read(&mut buffer).expect("records") {
+        match connection.read(&mut buffer).expect("read records") {
             0 => {
-                assert_eq!(rest, "", "a record is cut off");
+                assert_eq!(rest, "", "the last record has no NUL byte");
                 return records;
             }
             length => text.extend(&buffer[..length]),
@@ -623,7 +634,7 @@ fn records(connection: &mut UnixStream, enough: impl Fn(&[String]) -> bool) -> V
     }
 }
 
-/// Accepts a connection.
+/// Waits for a connection to the daemon and accepts it.
 fn accept(daemon: &UnixListener) -> UnixStream {
     daemon.set_nonblocking(true).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -633,13 +644,16 @@ fn accept(daemon: &UnixListener) -> UnixStream {
                 connection.set_nonblocking(false).unwrap();
                 return connection;
             }
-            Err(error) => assert!(Instant::now() < deadline, "nobody connects: {error}"),
+            Err(error) => assert!(
+                Instant::now() < deadline,
+                "no connection to the syslog socket after {PATIENCE:?}: {error}"
+            ),
         }
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
+fn syslog_stream_socket_gets_every_line() {
     let folder = Folder::new("stream");
     let daemon = UnixListener::bind(folder.syslog()).unwrap();
     let program = start_with_sockets(&folder, &["0", "exit=3", "signal=9", "stop"], &[]);
@@ -651,12 +665,13 @@ fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
     let lines: Vec<String> = records
         .iter()
         .map(|record| {
-            let (priority, rest) = record.split_once('>').unwrap_or_else(|| panic!("{record:?}"));
+            let (priority, rest) =
+                record.split_once('>').unwrap_or_else(|| panic!("no priority in {record:?}"));
             format!("{priority}>{}", &rest[15..])
         })
         .collect();
     assert_eq!(
-        same(supervisor, &outcome, &lines),
+        normalized(supervisor, &outcome, &lines),
         [
             "<27> troubled: sam[P0]: instance 1 (pid P1) exited 3",
             "<29> troubled: sam[P0]: restarted as instance 2 (pid P2) in T ms",
@@ -668,7 +683,7 @@ fn a_stream_socket_of_the_syslog_daemon_gets_every_line() {
     );
 }
 
-fn a_syslog_daemon_that_closes_its_stream_is_connected_again() {
+fn closed_syslog_stream_is_reconnected() {
     let folder = Folder::new("stream-again");
     let daemon = UnixListener::bind(folder.syslog()).unwrap();
     let program = start_with_sockets(&folder, &["0", "exit=3", "hang", "stop"], &[]);
@@ -687,82 +702,86 @@ fn a_syslog_daemon_that_closes_its_stream_is_connected_again() {
     assert!(records[0].ends_with(&format!("instance 2 (pid {pid}) died of SIGKILL")), "{records:#?}");
 }
 
-fn a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor() {
+fn full_syslog_stream_does_not_delay_supervisor() {
     let folder = Folder::new("stream-full");
     let daemon = UnixListener::bind(folder.syslog()).unwrap();
-    // More than the connection takes, and nobody reads.
+    // More lines than the connection takes while the daemon does not read.
     let troubles: Vec<&str> = std::iter::once("0").chain(std::iter::repeat_n("exit=3", 3000)).collect();
     let troubles = [&troubles[..], &["stop"]].concat();
     let outcome = start_with_sockets(&folder, &troubles, &[]).finish(PATIENCE);
     assert_eq!((outcome.ended, instances(&outcome)), (Ended::Exit(0), 3001), "{outcome}");
     let mut connection = accept(&daemon);
     let records = records(&mut connection, |_| false);
-    assert!(!records.is_empty() && records.len() < 6000, "{} records", records.len());
+    assert!(
+        !records.is_empty() && records.len() < 6000,
+        "the daemon received {} records, expected fewer than 6000",
+        records.len()
+    );
 }
 
 common::runner::tests![
-    each_step_of_a_recovery_is_a_line,
-    the_silence_in_the_log_is_the_silence_there_was,
-    syslog_is_where_the_log_goes_unless_told_otherwise,
-    the_journal_gets_fields,
-    off_is_off,
-    without_a_daemon_the_lines_are_lost_and_nothing_else,
-    a_full_syslog_socket_never_holds_up_the_supervisor,
-    a_full_stderr_never_holds_up_the_supervisor,
-    a_reader_of_stderr_that_goes_away_harms_nobody,
-    lines_in_a_file_are_kept_beside_those_of_the_program,
-    the_instance_has_nothing_of_the_log,
-    a_malformed_variable_is_refused_with_a_line_that_says_what_is_allowed,
-    a_malformed_route_is_told_to_syslog,
-    a_program_with_more_rights_than_its_caller_is_not_told_by_its_environment,
-    a_storm_of_restarts_ends_at_the_limit_as_its_last_instance_did,
-    restarts_that_are_rare_enough_go_on,
-    the_pause_before_a_restart_doubles_and_is_kept,
-    a_pause_can_be_called_off,
-    the_supervisor_leaves_no_core_file,
-    group::what_a_dead_instance_left_behind_ends_before_the_next_begins,
-    group::children_are_nobodys_business_unless_that_is_asked_for,
-    hang::a_hung_instance_gets_the_signal_that_was_asked_for,
-    hang::a_hang_leaves_a_core_file,
-    hang::who_does_not_end_in_time_is_killed_all_the_same,
-    hang::a_core_file_that_takes_too_long_is_cut_short,
-    hang::an_instance_in_a_debugger_is_left_alone_where_that_is_asked_for,
-    hang::a_debugger_does_not_save_a_hung_instance_unless_that_is_asked_for,
-    notes::a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone,
-    notes::the_command_lines_of_sam_status_are_right,
-    notes::every_variable_is_there,
-    notify::the_service_manager_is_told_at_every_change,
-    notify::the_service_manager_watches_the_watcher,
-    notify::the_watchdog_of_another_process_is_left_alone,
-    notify::nothing_is_told_unless_that_is_asked_for,
-    notify::a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor,
-    status::a_hundred_programs_are_listed_with_all_there_is_to_know,
-    status::what_happened_last_and_when_and_how_often_is_told,
-    status::heartbeats_are_seen_as_they_come,
-    status::what_needs_a_look_is_not_well,
-    status::scripts_are_told_by_the_exit_code,
-    status::people_get_a_table,
-    status::watching_goes_on_until_nobody_reads_it,
-    status::programs_that_come_and_go_meanwhile_break_nothing,
-    status::a_restart_leaves_no_memory_behind,
-    status::a_program_in_a_container_is_seen_from_outside,
-    status::where_there_can_be_no_file_all_goes_on_unseen,
-    status::the_files_of_others_are_not_believed,
-    status::other_users_see_nothing,
-    signals::signals_that_arrive_in_a_restart_delay_reach_the_next_instance_once_it_is_started,
-    signals::signals_for_an_instance_that_ends_before_it_is_started_are_dropped_and_logged,
+    each_step_of_recovery_is_one_log_line,
+    logged_silence_is_at_least_the_interval,
+    log_goes_to_syslog_by_default,
+    log_in_journal_has_fields,
+    sam_log_off_writes_no_log,
+    absent_log_daemon_does_not_disturb_supervision,
+    full_syslog_socket_does_not_delay_supervisor,
+    full_stderr_does_not_delay_supervisor,
+    closed_reader_of_stderr_does_not_disturb_supervision,
+    log_lines_in_file_do_not_overwrite_lines_of_the_program,
+    instance_has_no_descriptor_of_the_log,
+    malformed_variable_is_refused_and_allowed_values_are_logged,
+    malformed_sam_log_is_reported_to_syslog,
+    setuid_program_ignores_environment_settings,
+    restart_limit_ends_supervisor_as_last_instance_ended,
+    restarts_below_the_limit_continue,
+    restart_delay_doubles_up_to_its_maximum,
+    sigterm_during_restart_delay_ends_supervisor,
+    supervisor_that_ends_by_sigsegv_leaves_no_core_file,
+    group::kill_group_ends_leftover_processes_before_next_instance,
+    group::leftover_processes_live_on_without_kill_group,
+    hang::hang_signal_is_sent_to_hung_instance,
+    hang::hang_signal_abrt_leaves_core_file,
+    hang::instance_that_ignores_hang_signal_is_killed_after_grace,
+    hang::core_dump_longer_than_grace_is_cut_short,
+    hang::debug_hold_suspends_health_checks_of_traced_instance,
+    hang::traced_hung_instance_is_killed_without_debug_hold,
+    notes::unmodified_program_gets_limit_and_log_from_environment_as_documented,
+    notes::documented_sam_status_commands_work,
+    notes::documentation_lists_every_variable,
+    notify::every_change_is_notified_to_service_manager,
+    notify::watchdog_notifications_stop_when_supervisor_is_stopped,
+    notify::watchdog_pid_of_other_process_disables_watchdog_notifications,
+    notify::nothing_is_notified_without_sam_notify,
+    notify::busy_or_absent_service_manager_does_not_delay_supervisor,
+    status::hundred_programs_are_listed_with_all_fields,
+    status::last_event_with_time_and_restart_count_are_shown,
+    status::heartbeat_age_follows_heartbeats,
+    status::hung_delayed_or_warned_program_is_not_well,
+    status::exit_code_distinguishes_found_not_found_and_error,
+    status::output_without_json_is_a_table,
+    status::watch_ends_when_its_reader_closes_the_pipe,
+    status::programs_that_start_and_end_during_listing_cause_no_error,
+    status::restarts_do_not_grow_memory_of_pages,
+    status::program_in_pid_namespace_is_listed_from_outside,
+    status::program_without_page_files_is_supervised_but_not_listed,
+    status::forged_status_page_is_not_listed,
+    status::other_user_sees_no_program,
+    signals::signals_during_restart_delay_reach_next_instance_once_it_is_started,
+    signals::signals_for_instance_that_ends_before_it_is_started_are_dropped_and_logged,
     signals::termination_signal_that_the_program_survives_is_logged_and_shown_by_sam_status,
     signals::sigterm_for_the_whole_group_reaches_the_instance_once_when_forwarding_is_off,
     signals::sigterm_for_the_supervisor_alone_makes_the_end_final_also_when_forwarding_is_off,
-    signals::sigterm_for_the_supervisor_alone_is_passed_on_by_default,
+    signals::sigterm_for_the_supervisor_alone_is_forwarded_by_default,
     signals::kill_that_is_refused_is_logged_once,
-    signals::daemon_of_a_helper_from_before_sam_register_outlives_an_instance_whose_orphans_are_ended,
+    signals::daemon_of_helper_forked_before_sam_register_outlives_kill_group,
     status::sam_status_opens_no_fifo,
     status::sam_status_opens_no_device,
     status::sam_status_opens_no_file_that_is_not_in_memory,
     status::sam_status_looks_into_few_files_of_one_process,
-    a_stream_socket_of_the_syslog_daemon_gets_every_line,
-    a_syslog_daemon_that_closes_its_stream_is_connected_again,
-    a_full_stream_of_the_syslog_daemon_never_holds_up_the_supervisor,
-    status::a_process_that_goes_on_in_the_place_of_an_instance_is_shown_with_its_page,
+    syslog_stream_socket_gets_every_line,
+    closed_syslog_stream_is_reconnected,
+    full_syslog_stream_does_not_delay_supervisor,
+    status::adopted_process_is_shown_with_its_control_page,
 ];

@@ -1,4 +1,4 @@
-//! The commands of docs/operations.md print what it shows.
+//! The commands of docs/operations.md print what the document shows.
 
 use std::{
     fs,
@@ -15,11 +15,12 @@ use crate::common::{
     tools::run,
 };
 
+/// Returns the text of docs/operations.md.
 fn notes() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap()
 }
 
-/// The blocks of a section: what kind they are of, and what is in them.
+/// Returns the code blocks of a section, each with its language.
 fn blocks<'a>(notes: &'a str, section: &str) -> Vec<(&'a str, &'a str)> {
     let start = format!("\n## {section}\n");
     let text = notes.split_once(&start).unwrap_or_else(|| panic!("no section {section:?}")).1;
@@ -28,8 +29,8 @@ fn blocks<'a>(notes: &'a str, section: &str) -> Vec<(&'a str, &'a str)> {
     inside.map(|block| block.split_once('\n').unwrap()).collect()
 }
 
-/// With pids and times that were measured taken out.
-fn same(line: &str) -> String {
+/// Returns a log line without its prefix, with pids and measured times replaced by N.
+fn normalized(line: &str) -> String {
     let mut words: Vec<String> = vec![];
     for word in line.split(' ') {
         let is_before = |text: &str| words.last().is_some_and(|last| last == text);
@@ -39,13 +40,13 @@ fn same(line: &str) -> String {
     words.join(" ").split_once("]: ").unwrap().1.to_owned()
 }
 
-pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alone() {
+pub fn unmodified_program_gets_limit_and_log_from_environment_as_documented() {
     let notes = notes();
     let [(_, commands), (_, log)] = blocks(&notes, "Limit the restarts of a program")[..] else {
-        panic!("other blocks")
+        panic!("the section must have two code blocks: commands and their log")
     };
     let folder = Folder::new("notes");
-    // By a name without a space.
+    // The prefix may contain a space, which the commands do not quote. So use a link to it.
     symlink(prefix(), folder.0.join("installed")).unwrap();
     let commands = commands.replace("/opt/libsam", "installed");
     let mut shell = Command::new("sh");
@@ -53,12 +54,12 @@ pub fn a_program_made_for_the_original_gets_a_limit_and_a_log_by_environment_alo
     forget_settings(&mut shell);
     let (status, errors) = run(shell);
     assert_eq!(status.code(), Some(3), "{errors}");
-    let said: Vec<String> = errors.lines().map(same).collect();
-    let shown: Vec<String> = log.lines().map(same).collect();
+    let said: Vec<String> = errors.lines().map(normalized).collect();
+    let shown: Vec<String> = log.lines().map(normalized).collect();
     assert_eq!(said, shown, "{errors}");
 }
 
-pub fn the_command_lines_of_sam_status_are_right() {
+pub fn documented_sam_status_commands_work() {
     require(&[Ability::Python]);
     let notes = notes();
     let (_, commands) =
@@ -68,14 +69,14 @@ pub fn the_command_lines_of_sam_status_are_right() {
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = text.lines().collect();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    // A table without counter, the complaint, and a list.
+    // The commands print a table without a program, a message that counter is missing, and a JSON list.
     assert!(
         lines[0].starts_with("PROGRAM") && lines[1] == "counter needs attention" && lines[2].starts_with('['),
         "{text}"
     );
 }
 
-pub fn every_variable_is_there() {
+pub fn documentation_lists_every_variable() {
     let notes = notes();
     let table: Vec<&str> = notes
         .lines()

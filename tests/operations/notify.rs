@@ -1,4 +1,4 @@
-//! What systemd is told: SAM_NOTIFY, against a socket like its own.
+//! SAM_NOTIFY: the notifications to systemd, received by a socket like systemd's.
 
 use std::{
     io::IoSliceMut,
@@ -31,7 +31,7 @@ impl Manager {
         Manager(socket)
     }
 
-    /// The next message and who sent it. None when none comes within `patience`.
+    /// Returns the next message and the pid of its sender, or `None` if no message arrives within `patience`.
     fn receive(&self, patience: Duration) -> Option<(String, i32)> {
         setsockopt(
             &self.0,
@@ -52,20 +52,25 @@ impl Manager {
         Some((String::from_utf8(buffer[..length].to_vec()).unwrap(), sender.unwrap()))
     }
 
-    /// The messages up to one that contains `text`, which `program` must send.
+    /// Returns the messages up to one that contains `text`. All must come from the supervisor.
     fn receive_until(&self, program: &Running, text: &str) -> Vec<String> {
         let mut messages = vec![];
         while !messages.last().is_some_and(|message: &String| message.contains(text)) {
             let received = self.receive(PATIENCE);
-            let (message, sender) = received.unwrap_or_else(|| panic!("no {text:?} in {messages:#?}"));
-            assert_eq!(sender, program.pid() as i32, "systemd takes it from nobody else: {message:?}");
+            let (message, sender) = received
+                .unwrap_or_else(|| panic!("no message contains {text:?} after {PATIENCE:?}: {messages:#?}"));
+            assert_eq!(
+                sender,
+                program.pid() as i32,
+                "the sender must be the supervisor, systemd ignores others: {message:?}"
+            );
             messages.push(message);
         }
         messages
     }
 }
 
-/// Sockets as systemd has them, with what NOTIFY_SOCKET says.
+/// Returns the two kinds of socket addresses that systemd uses, each with the value of NOTIFY_SOCKET.
 fn sockets(folder: &Folder) -> [(SocketAddr, String); 2] {
     let path = folder.0.join("notify");
     let name = format!("libsam-test-{}-{}", std::process::id(), path.parent().unwrap().display());
@@ -75,7 +80,7 @@ fn sockets(folder: &Folder) -> [(SocketAddr, String); 2] {
     ]
 }
 
-pub fn the_service_manager_is_told_at_every_change() {
+pub fn every_change_is_notified_to_service_manager() {
     let folder = Folder::new("notify");
     for (address, name) in sockets(&folder) {
         let manager = Manager::listen(&address);
@@ -83,7 +88,7 @@ pub fn the_service_manager_is_told_at_every_change() {
         let program = start(&["300", "exit=3", "hang", "stop"], &variables);
         let pids: Vec<String> = (1..=3).map(|id| program.wait_for(&format!("# pid of {id} "))).collect();
         let messages = manager.receive_until(&program, "exited 0");
-        let plain = |message: &String| {
+        let normalize = |message: &String| {
             let mut message = message.clone();
             for (id, pid) in (1..).zip(&pids) {
                 message = message.replace(&format!("(pid {pid})"), &format!("(pid P{id})"));
@@ -95,7 +100,7 @@ pub fn the_service_manager_is_told_at_every_change() {
                 None => message,
             }
         };
-        let messages: Vec<String> = messages.iter().map(plain).collect();
+        let messages: Vec<String> = messages.iter().map(normalize).collect();
         assert_eq!(
             messages,
             [
@@ -111,27 +116,31 @@ pub fn the_service_manager_is_told_at_every_change() {
     }
 }
 
-pub fn the_service_manager_watches_the_watcher() {
+pub fn watchdog_notifications_stop_when_supervisor_is_stopped() {
     let folder = Folder::new("watchdog");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
-    // Nothing else would wake the supervisor.
+    // Without an interval, nothing but the watchdog wakes the supervisor.
     let variables = [("SAM_NOTIFY", "1"), ("NOTIFY_SOCKET", &*name), ("WATCHDOG_USEC", "200000")];
     let program = start(&["0", "hang"], &variables);
     let begin = Instant::now();
-    let mut beats = 0;
-    while beats < 10 {
-        let (message, sender) = manager.receive(PATIENCE).expect("a sign of life");
+    let mut signs = 0;
+    while signs < 10 {
+        let (message, sender) = manager.receive(PATIENCE).expect("a watchdog notification");
         assert_eq!(sender, program.pid() as i32);
-        beats += u32::from(message == "WATCHDOG=1\n");
+        signs += u32::from(message == "WATCHDOG=1\n");
     }
-    assert!(begin.elapsed() >= 9 * Duration::from_millis(100), "10 within {:?}", begin.elapsed());
-    // A supervisor that does nothing gives no sign of life.
+    assert!(
+        begin.elapsed() >= 9 * Duration::from_millis(100),
+        "10 watchdog notifications within {:?}, expected one per 100 ms",
+        begin.elapsed()
+    );
+    // A stopped supervisor sends no notification.
     kill(Pid::from_raw(program.pid() as i32), Signal::SIGSTOP).unwrap();
     while manager.receive(Duration::from_millis(500)).is_some() {}
 }
 
-pub fn the_watchdog_of_another_process_is_left_alone() {
+pub fn watchdog_pid_of_other_process_disables_watchdog_notifications() {
     let folder = Folder::new("other");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -142,7 +151,7 @@ pub fn the_watchdog_of_another_process_is_left_alone() {
     assert!(messages.iter().all(|message| message.starts_with("STATUS=")), "{messages:#?}");
 }
 
-pub fn nothing_is_told_unless_that_is_asked_for() {
+pub fn nothing_is_notified_without_sam_notify() {
     let folder = Folder::new("silent");
     let [_, (address, name)] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -153,7 +162,7 @@ pub fn nothing_is_told_unless_that_is_asked_for() {
     assert_eq!(manager.receive(Duration::from_millis(1)), None);
 }
 
-pub fn a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor() {
+pub fn busy_or_absent_service_manager_does_not_delay_supervisor() {
     let folder = Folder::new("busy");
     let [(address, path), _] = sockets(&folder);
     let manager = Manager::listen(&address);
@@ -165,7 +174,7 @@ pub fn a_service_manager_that_is_busy_or_gone_never_holds_up_the_supervisor() {
         let outcome = run(&troubles, &variables);
         assert_eq!((outcome.ended, crate::instances(&outcome)), (Ended::Exit(0), 61), "{outcome}");
     }
-    // It read nothing so far, and has less than was to be said.
+    // The manager has not read until now, and its socket holds fewer messages than the supervisor sent.
     let received: Vec<_> = std::iter::from_fn(|| manager.receive(Duration::from_millis(1))).collect();
     assert!(!received.is_empty() && received.len() < 61, "{received:#?}");
 }

@@ -1,4 +1,4 @@
-//! Signals that the supervisor is sent, those that it may not send, and what the log says of both.
+//! Signals to the supervisor, signals that the supervisor may not send, and the log lines about both.
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
@@ -22,24 +22,24 @@ fn supervisor(program: &Running) -> Pid {
     Pid::from_raw(program.pid() as i32)
 }
 
-/// How many lines of the log end with `end`.
-fn lines(outcome: &Outcome, end: &str) -> usize {
+/// Returns the number of log lines that end with `end`.
+fn count_lines(outcome: &Outcome, end: &str) -> usize {
     outcome.errors().iter().filter(|line| line.ends_with(end)).count()
 }
 
-pub fn signals_that_arrive_in_a_restart_delay_reach_the_next_instance_once_it_is_started() {
+pub fn signals_during_restart_delay_reach_next_instance_once_it_is_started() {
     let outcome =
         start_program(&["held_signals", "start"], &[("SAM_RESTART_DELAY", "3000")]).finish(PATIENCE);
     outcome.expect(Ended::Exit(3), &["instance 1", "instance 2", "SIGUSR1: 1, values 10 20 30"]);
-    assert_eq!(lines(&outcome, "while there was no instance"), 0, "{outcome}");
+    assert_eq!(count_lines(&outcome, "while there was no instance"), 0, "{outcome}");
 }
 
-pub fn signals_for_an_instance_that_ends_before_it_is_started_are_dropped_and_logged() {
+pub fn signals_for_instance_that_ends_before_it_is_started_are_dropped_and_logged() {
     let outcome = start_program(&["held_signals", "end"], &[("SAM_RESTART_DELAY", "3000")]).finish(PATIENCE);
     outcome.expect(Ended::Exit(4), &["instance 1", "instance 2"]);
     let line = "SIGUSR1 for instance 2 dropped, it arrived while there was no instance";
-    assert_eq!(lines(&outcome, line), 1, "{outcome}");
-    assert_eq!(lines(&outcome, "while there was no instance"), 4, "{outcome}");
+    assert_eq!(count_lines(&outcome, line), 1, "{outcome}");
+    assert_eq!(count_lines(&outcome, "while there was no instance"), 4, "{outcome}");
 }
 
 pub fn termination_signal_that_the_program_survives_is_logged_and_shown_by_sam_status() {
@@ -58,14 +58,14 @@ pub fn termination_signal_that_the_program_survives_is_logged_and_shown_by_sam_s
     kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::By(Signal::SIGKILL), &["instance 1"]);
-    assert_eq!(lines(&outcome, "no restart will follow"), 1, "{outcome}");
+    assert_eq!(count_lines(&outcome, "no restart will follow"), 1, "{outcome}");
 }
 
 pub fn sigterm_for_the_whole_group_reaches_the_instance_once_when_forwarding_is_off() {
     let program = start_program(&["count_terms"], &[("SAM_FORWARD_SIGNALS", "0")]);
     program.wait_for("# ready ");
     killpg(supervisor(&program), Signal::SIGTERM).unwrap();
-    // The end is final all the same.
+    // The end is final also without forwarding.
     program.finish(PATIENCE).expect(Ended::Exit(3), &["SIGTERM: 1"]);
 }
 
@@ -79,7 +79,7 @@ pub fn sigterm_for_the_supervisor_alone_makes_the_end_final_also_when_forwarding
     program.finish(PATIENCE).expect(Ended::By(Signal::SIGKILL), &[]);
 }
 
-pub fn sigterm_for_the_supervisor_alone_is_passed_on_by_default() {
+pub fn sigterm_for_the_supervisor_alone_is_forwarded_by_default() {
     for variables in [&[][..], &[("SAM_FORWARD_SIGNALS", "1")]] {
         let program = start_program(&["count_terms"], variables);
         program.wait_for("# ready ");
@@ -92,10 +92,10 @@ pub fn kill_that_is_refused_is_logged_once() {
     require(&[Ability::OtherUser]);
     let outcome = start_program(&["kill_refused"], &[]).finish(PATIENCE);
     outcome.expect(Ended::Exit(3), &["instance 1", "lives", "instance 2"]);
-    assert_eq!(lines(&outcome, "Operation not permitted"), 1, "{outcome}");
+    assert_eq!(count_lines(&outcome, "Operation not permitted"), 1, "{outcome}");
 }
 
-pub fn daemon_of_a_helper_from_before_sam_register_outlives_an_instance_whose_orphans_are_ended() {
+pub fn daemon_of_helper_forked_before_sam_register_outlives_kill_group() {
     for standby in ["0", "1"] {
         let variables = [("SAM_KILL_GROUP", "1"), ("SAM_STANDBY", standby)];
         let outcome = start_program(&["helper_daemon"], &variables).finish(PATIENCE);

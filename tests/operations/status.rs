@@ -1,4 +1,4 @@
-//! What sam-status shows.
+//! The output of sam-status.
 
 use std::{
     collections::BTreeSet,
@@ -36,17 +36,19 @@ fn sam_status() -> PathBuf {
     prefix().join("bin/sam-status")
 }
 
-/// What `sam-status --json` says with these arguments, and its exit code.
+/// Returns the list that `sam-status --json` prints with these arguments, and its exit code.
 fn listed(arguments: &[&str]) -> (Vec<Value>, i32) {
     let output = Command::new(sam_status()).arg("--json").args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "{errors}");
-    let Ok(Value::Array(list)) = serde_json::from_str(&text) else { panic!("no list: {text:?}") };
+    let Ok(Value::Array(list)) = serde_json::from_str(&text) else {
+        panic!("the output is no JSON list: {text:?}")
+    };
     (list, output.status.code().unwrap())
 }
 
-/// What is listed of one program, once `wanted` is true of it, and the exit code.
+/// Waits until `wanted` is true of the entry of one program. Returns the entry and the exit code.
 pub(crate) fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) -> (Value, i32) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -56,26 +58,33 @@ pub(crate) fn listed_when(program: &Running, wanted: impl Fn(&Value) -> bool) ->
                 return (one.clone(), code);
             }
         }
-        assert!(Instant::now() < deadline, "{list:#?}");
+        assert!(
+            Instant::now() < deadline,
+            "the entry of the program is not as wanted after {PATIENCE:?}: {list:#?}"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-pub fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
+pub fn hundred_programs_are_listed_with_all_fields() {
     let programs: Vec<Running> =
         (0..100).map(|_| start(&["86400000", "hang"], &[("SAM_LOG", "off")])).collect();
     let pids: Vec<String> = programs.iter().map(|program| program.wait_for("# pid of 1 ")).collect();
     let supervisors: Vec<String> = programs.iter().map(|program| program.pid().to_string()).collect();
 
     let supervisors: Vec<&str> = supervisors.iter().map(String::as_str).collect();
-    // An instance may be ahead of its supervisor, which shows it when it has a processor again.
+    // The supervisor may show an instance a little after the instance has begun, when it gets the processor.
     let deadline = Instant::now() + PATIENCE;
     let list = loop {
         let (list, code) = listed(&supervisors);
         if (list.len(), code) == (100, 0) && list.iter().all(|one| one["state"] == "running") {
             break list;
         }
-        assert!(Instant::now() < deadline, "{} programs, exit code {code}: {list:#?}", list.len());
+        assert!(
+            Instant::now() < deadline,
+            "{} programs listed, exit code {code}, expected 100 running ones: {list:#?}",
+            list.len()
+        );
     };
     for (supervisor, pid) in supervisors.iter().zip(&pids) {
         let one = list.iter().find(|one| one["supervisor"].as_u64() == supervisor.parse().ok()).unwrap();
@@ -90,7 +99,7 @@ pub fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
         assert_eq!(*one, expected);
     }
 
-    // Without arguments they are all there, in order, beside whatever else runs.
+    // Without arguments all programs of this machine are listed, in the order of their supervisors' pids.
     let (all, _) = listed(&[]);
     let found: Vec<u64> = all.iter().map(|one| one["supervisor"].as_u64().unwrap()).collect();
     assert!(found.is_sorted(), "{found:?}");
@@ -100,7 +109,7 @@ pub fn a_hundred_programs_are_listed_with_all_there_is_to_know() {
     assert!(named.len() >= 100 && named.iter().all(|one| one["program"] == "troubled"), "{named:#?}");
 }
 
-pub fn what_happened_last_and_when_and_how_often_is_told() {
+pub fn last_event_with_time_and_restart_count_are_shown() {
     let program = start(&["0", "exit=3", "signal=9", "hang"], &[]);
     let pid = program.wait_for("# pid of 3 ");
     let (one, code) = listed_when(&program, |one| one["restarts"] == 2 && one["state"] == "running");
@@ -117,7 +126,7 @@ pub fn what_happened_last_and_when_and_how_often_is_told() {
     );
 }
 
-pub fn heartbeats_are_seen_as_they_come() {
+pub fn heartbeat_age_follows_heartbeats() {
     let silent = start(&["86400000", "hang"], &[]);
     let lively = start(&["1000", "wait"], &[]);
     let age = |program: &Running| {
@@ -133,18 +142,18 @@ pub fn heartbeats_are_seen_as_they_come() {
             break;
         }
         last = next;
-        assert!(Instant::now() < deadline, "no heartbeat, and the last {last} ms ago");
+        assert!(Instant::now() < deadline, "no heartbeat for {PATIENCE:?}, heartbeat_age_ms is {last}");
     }
     thread::sleep(Duration::from_millis(50));
     let second = age(&silent);
     let passed = begin.elapsed().as_millis() as u64;
     assert!(
         second >= first + 50 && second <= first + passed + 1,
-        "{first} ms, and {passed} ms later {second} ms"
+        "heartbeat_age_ms was {first}, and {second} after {passed} ms"
     );
 }
 
-pub fn what_needs_a_look_is_not_well() {
+pub fn hung_delayed_or_warned_program_is_not_well() {
     let day = "86400000";
     let hung = start(&["200", "deaf"], &[("SAM_HANG_SIGNAL", "ABRT"), ("SAM_HANG_GRACE", day)]);
     let (one, code) = listed_when(&hung, |one| one["state"] == "being killed");
@@ -163,7 +172,7 @@ pub fn what_needs_a_look_is_not_well() {
     assert!(left <= 3000 && one["heartbeat_age_ms"].as_u64() >= Some(3000) && code == 1, "{one}");
 }
 
-pub fn scripts_are_told_by_the_exit_code() {
+pub fn exit_code_distinguishes_found_not_found_and_error() {
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     let code = |arguments: &[&str]| {
@@ -178,14 +187,14 @@ pub fn scripts_are_told_by_the_exit_code() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(sam_status());
     let status = command.arg(&pid).stdout(full).stderr(Stdio::null()).status().unwrap();
-    assert_eq!(status.code(), Some(2), "what cannot be written");
+    assert_eq!(status.code(), Some(2), "exit code when the output cannot be written");
 
     kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
     drop(program);
-    assert_eq!(code(&[&pid]), Some(3), "it is over");
+    assert_eq!(code(&[&pid]), Some(3), "exit code after the program has ended");
 }
 
-pub fn people_get_a_table() {
+pub fn output_without_json_is_a_table() {
     let program = start(&["0", "exit=3", "hang"], &[]);
     let pid = program.wait_for("# pid of 2 ");
     let (one, _) = listed_when(&program, |one| one["state"] == "running");
@@ -204,7 +213,7 @@ pub fn people_get_a_table() {
     assert_eq!(lines.len(), 2, "{text}");
 }
 
-/// Ended when dropped.
+/// A child process that is killed when dropped.
 struct Watcher(Child);
 
 impl Drop for Watcher {
@@ -214,14 +223,14 @@ impl Drop for Watcher {
     }
 }
 
-pub fn watching_goes_on_until_nobody_reads_it() {
+pub fn watch_ends_when_its_reader_closes_the_pipe() {
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     let mut command = Command::new(sam_status());
     command.args(["--json", "--watch=0.1", &program.pid().to_string()]);
     let mut watcher = Watcher(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(watcher.0.stdout.take().unwrap()).lines();
-    // The supervisor writes its record when it has nothing more urgent to do.
+    // The list is empty until the supervisor has written its status page.
     let mut lists = lines
         .by_ref()
         .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
@@ -233,27 +242,30 @@ pub fn watching_goes_on_until_nobody_reads_it() {
     drop(lines);
     let deadline = Instant::now() + PATIENCE;
     while watcher.0.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it goes on");
+        assert!(
+            Instant::now() < deadline,
+            "sam-status --watch still runs {PATIENCE:?} after its reader closed the pipe"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-pub fn programs_that_come_and_go_meanwhile_break_nothing() {
+pub fn programs_that_start_and_end_during_listing_cause_no_error() {
     let storms: Vec<Running> = (0..4)
         .map(|_| start(&["0", "exit=3"], &[("SAM_LOG", "off"), ("SAM_RESTART_LIMIT", "3000/3600")]))
         .collect();
     for _ in 0..60 {
         let (list, code) = listed(&["troubled"]);
-        assert!([0, 1, 3].contains(&code), "{code}: {list:#?}");
+        assert!([0, 1, 3].contains(&code), "exit code {code}: {list:#?}");
         drop(start(&["0", "hang"], &[]));
     }
     drop(storms);
 }
 
-pub fn a_restart_leaves_no_memory_behind() {
+pub fn restarts_do_not_grow_memory_of_pages() {
     let huge = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled").unwrap_or_default();
     if ["[always]", "[within_size]", "[force]"].iter().any(|choice| huge.contains(choice)) {
-        skip("memory files have large pages here");
+        skip("transparent huge pages are enabled for memory files (shmem_enabled)");
     }
     let storm = storm();
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
@@ -267,27 +279,27 @@ pub fn a_restart_leaves_no_memory_behind() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| fs::read_link(path).is_ok_and(|link| names.contains(&link.to_str().unwrap())))
             .collect();
-        // One page for the supervisor, one for the instance, one for the next.
+        // The status page, the control page of the instance, and a control page for the next instance.
         if files.len() == 3 {
             break files;
         }
-        assert!(Instant::now() < deadline, "{files:?}: {one}");
+        assert!(Instant::now() < deadline, "expected 3 pages, got {files:?}: {one}");
         thread::sleep(Duration::from_millis(5));
     };
     let used: u64 = files.iter().map(|file| fs::metadata(file).unwrap().blocks() * 512).sum();
     let page = String::from_utf8(Command::new("getconf").arg("PAGESIZE").output().unwrap().stdout).unwrap();
     let page: u64 = page.trim().parse().unwrap();
-    assert!(used > 0 && used <= 3 * page, "{used} bytes");
+    assert!(used > 0 && used <= 3 * page, "the pages use {used} bytes, expected at most {}", 3 * page);
 }
 
-pub fn a_program_in_a_container_is_seen_from_outside() {
+pub fn program_in_pid_namespace_is_listed_from_outside() {
     require(&[Ability::PidNamespace]);
     let program = troubled(&["86400000", "exit=3", "hang"]);
     let others = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child"]].concat();
     let mut command = program.command_through(&others, Library::Ours);
     command.env("SAM_LOG", "off");
     let program = program.start_as(command);
-    // In there the first process is 1.
+    // The instances have pids 2 and 3 there, because the supervisor is process 1.
     program.wait_for("# pid of 2 3");
     let parent = |pid: &Value| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -313,7 +325,7 @@ pub fn a_program_in_a_container_is_seen_from_outside() {
     }
 }
 
-pub fn where_there_can_be_no_file_all_goes_on_unseen() {
+pub fn program_without_page_files_is_supervised_but_not_listed() {
     let program = troubled(&["200", "exit=3", "hang", "recover"]);
     let command = program.command_through(&["prlimit", "--fsize=0"], Library::Ours);
     let program = program.start_as(command);
@@ -323,7 +335,7 @@ pub fn where_there_can_be_no_file_all_goes_on_unseen() {
     program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
-pub fn the_files_of_others_are_not_believed() {
+pub fn forged_status_page_is_not_listed() {
     let fake = |words: &[u8]| -> OwnedFd {
         let fd = memfd_create(c"sam-status", MFdFlags::MFD_CLOEXEC).unwrap();
         File::from(fd.try_clone().unwrap()).write_all(words).unwrap();
@@ -345,7 +357,7 @@ pub fn the_files_of_others_are_not_believed() {
     assert_eq!(listed(&[&supervisor.pid().to_string()]).0.len(), 1);
 }
 
-pub fn other_users_see_nothing() {
+pub fn other_user_sees_no_program() {
     require(&[Ability::OtherUser]);
     let folder = Folder::new("nobody");
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
@@ -363,52 +375,57 @@ pub fn other_users_see_nothing() {
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"[]\n"[..]), "{output:?}");
 }
 
-/// How often sam-status opens what a process has in place of a status page.
+/// Starts a process that offers other files in place of a status page, and lists it. Returns how often sam-status
+/// opened one.
 fn opened(arguments: &[&str]) -> u32 {
     let mut command = Command::new(build(Built::WithOurs, "fake_status"));
     let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut fake = Watcher(child.expect("start a test program"));
     let mut lines = BufReader::new(fake.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let first = lines.next().expect("a line");
+    let first = lines.next().expect("a first line of fake_status");
     if let Some(why) = first.strip_prefix("left out: ") {
         skip(why);
     }
     assert_eq!(first, "ready");
     assert_eq!(listed(&[&fake.0.id().to_string()]), (vec![], 3), "{arguments:?}");
     drop(fake.0.stdin.take());
-    let last = lines.next().expect("a line");
+    let last = lines.next().expect("a last line of fake_status");
     let number = last.strip_prefix("opened ").and_then(|rest| rest.strip_suffix(" times"));
     number.unwrap_or_else(|| panic!("{last}")).parse().unwrap()
 }
 
-fn opened_in_a_folder_of_its_own(kind: &str) -> u32 {
+/// Returns how often sam-status opened a file of this kind.
+fn opened_of_kind(kind: &str) -> u32 {
     let folder = Folder::new(&format!("fake-{kind}"));
     opened(&[kind, folder.0.to_str().unwrap()])
 }
 
 pub fn sam_status_opens_no_fifo() {
-    assert_eq!(opened_in_a_folder_of_its_own("fifo"), 0);
+    assert_eq!(opened_of_kind("fifo"), 0);
 }
 
 pub fn sam_status_opens_no_device() {
-    assert_eq!(opened_in_a_folder_of_its_own("device"), 0);
+    assert_eq!(opened_of_kind("device"), 0);
 }
 
 pub fn sam_status_opens_no_file_that_is_not_in_memory() {
-    assert_eq!(opened_in_a_folder_of_its_own("file"), 0);
+    assert_eq!(opened_of_kind("file"), 0);
 }
 
 pub fn sam_status_looks_into_few_files_of_one_process() {
     let times = opened(&["many", "900"]);
-    assert!((1..=20).contains(&times), "opened {times} files");
+    assert!((1..=20).contains(&times), "sam-status opened {times} files, expected 1 to 20");
 }
 
-pub fn a_process_that_goes_on_in_the_place_of_an_instance_is_shown_with_its_page() {
+pub fn adopted_process_is_shown_with_its_control_page() {
     let program = Program::new(Built::WithOurs, &["goes_on", "shown"]).start(Library::Ours);
     let pid: u32 = program.wait_for("# goes on as ").parse().unwrap();
     let (shown, _) = listed_when(&program, |one| one["pid"] == pid);
     assert_eq!((&shown["state"], &shown["instance"]), (&"running".into(), &1.into()), "{shown}");
-    assert!(shown["heartbeat_age_ms"].is_u64(), "its page was not found: {shown}");
+    assert!(
+        shown["heartbeat_age_ms"].is_u64(),
+        "sam-status did not find the control page of the adopted process: {shown}"
+    );
     kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
     program.finish(PATIENCE).expect(Ended::Exit(6), &["instance 1", "SIGTERM"]);
 }

@@ -1,17 +1,17 @@
-/* A supervisor that is root, and an instance as nobody that forges the page: it names each process there is as the one
- * that goes on in its place, and exits with 0. No such process is to be signalled. */
+/* A root supervisor, and an instance as user nobody that forges the control page: it claims that a process of another
+ * user continues in its place, and exits with 0. The supervisor must not signal that process. */
 #include "observe.h"
 
 #include <inttypes.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 
-#define INTERVAL 100
+#define INTERVAL_MS 100
 #define NOBODY 65534
-/* Where src/board.rs has the word. */
+/* The index of the word Claimant, see src/shared/control_page/view.rs. */
 #define CLAIMANT 16
 
-/* Goes on until its parent ends, and says which signals it gets. */
+/* Stays until its parent ends, and prints the signals that it receives. */
 static void stand_by(void)
 {
 	struct timespec pause = {0, 50000000};
@@ -31,6 +31,7 @@ static void stand_by(void)
 	_exit(0);
 }
 
+/* Stores a pid as the claimant on all shared pages. */
 static void name_on_all_pages(uint64_t pid)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -50,7 +51,7 @@ static void name_on_all_pages(uint64_t pid)
 	}
 }
 
-/* Every child of the supervisor, except for this process. */
+/* Finds the children of the supervisor other than this process. */
 static int others(pid_t supervisor, pid_t *found, int room)
 {
 	char path[64];
@@ -76,7 +77,7 @@ int main(void)
 	pid_t supervisor = getpid();
 	pid_t found[8];
 	unsigned int instance;
-	long until = now_ms() + 20000;
+	long until_ms = now_ms() + 20000;
 	int count, expected = getenv("SAM_STANDBY") != NULL && strcmp(getenv("SAM_STANDBY"), "1") == 0 ? 2 : 1;
 
 	if (getuid() != 0) {
@@ -89,14 +90,14 @@ int main(void)
 	case 0:
 		stand_by();
 	}
-	MUST(sam_initialize(INTERVAL, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
-	while ((count = others(supervisor, found, 8)) < expected && now_ms() < until) {
+	while ((count = others(supervisor, found, 8)) < expected && now_ms() < until_ms) {
 		sleep_ms(10);
 	}
 	if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) {
-		leave_out("the rights of root cannot be dropped");
+		leave_out("cannot drop root's privileges");
 	}
 	MUST(sam_start());
 	switch (instance) {
@@ -120,6 +121,6 @@ int main(void)
 		_exit(0);
 	}
 	MUST(sam_stop());
-	sleep_ms(5 * INTERVAL / 2);
+	sleep_ms(5 * INTERVAL_MS / 2);
 	return 0;
 }
