@@ -49,6 +49,13 @@ const BATCH: usize = 100;
 /// not get yet, what effects answer, and the rest of one round.
 const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
 
+// Larger buffers would come from the heap of the application, which may be full.
+const _: () = assert!(size_of::<Event>() * MAX_EVENTS <= heap::HUGE);
+const _: () = assert!(size_of::<Effect>() * machine::MAX_EFFECTS <= heap::HUGE);
+
+/// The instances that end in one round at most, with one that ends while the supervisor looks for a process in its place.
+const MAX_ENDED: usize = 2;
+
 /// The log lines for which there is memory at any time. The supervisor writes the log earlier when there are as many.
 const MAX_PENDING_LOG: usize = 32;
 
@@ -254,7 +261,7 @@ impl Supervisor {
             _adopts,
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
-            ended: heap::reserve(MAX_EVENTS)?,
+            ended: heap::reserve(MAX_ENDED)?,
             effects: heap::reserve(machine::MAX_EFFECTS)?,
             events: heap::reserve(MAX_EVENTS)?.into(),
             spare: None,
