@@ -311,7 +311,7 @@ mod tests {
         assert!(!read_one("SAM_FORWARD_SIGNALS", "1").unwrap().withhold_signals);
     }
 
-    /// What no variable is ever set to.
+    /// Values that no variable accepts.
     const NEVER: [&str; 11] =
         ["", " ", "-1", "+1", "0x10", "1.5", "yes", "\u{661}", "1\n", "99999999999999999999999", "Syslog"];
 

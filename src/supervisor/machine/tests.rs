@@ -1,4 +1,4 @@
-//! The machine as a table, and against a model that looks at everything every millisecond.
+//! Single steps of the machine, and a comparison with a model that looks at everything every millisecond.
 
 use super::health::Health;
 use super::signals::MAX_HELD_REALTIME;
@@ -99,7 +99,7 @@ impl Machine {
     }
 }
 
-/// What is to be done, without what is to be said.
+/// Returns the effects that are not log events.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
     effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_))).collect()
 }
@@ -187,7 +187,7 @@ fn launch_that_fails_is_tried_again_with_growing_pauses() {
     assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
     assert_eq!(machine.wake_at(), Some(now + INTERVAL));
 
-    // After that the pauses begin anew.
+    // After a success the pauses begin with the first one again.
     machine.step(now, Event::Died(SEGV), &started(now));
     machine.step(now, Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(now + ms(10)));
@@ -386,6 +386,7 @@ fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
         assert_eq!(machine.step(now, refused(Signal::KILL), &seen), []);
         assert_eq!(machine.wake_at(), Some(now + ms(pause)));
+        assert_eq!(machine.activity(), (Activity::Ending, None), "it is killed already");
         assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &seen), [], "too early");
         now = now + ms(pause);
         assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Send(Signal::KILL)]);
@@ -906,7 +907,7 @@ fn spare_that_ends_before_it_takes_over_is_shown_as_stopped() {
     assert_eq!(machine.wake_at(), Some(at(1070)), "nothing is published meanwhile");
 }
 
-/// What the instance does, or is done to, in one millisecond.
+/// What happens to the instance in one millisecond of the model.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Nothing,
@@ -1421,6 +1422,14 @@ fn traced_instance_is_shown_as_held() {
     machine.rules.settings.debug_hold = true;
     let seen = started(at(1000));
     look(&mut machine, at(1300), true, &seen);
+    assert_eq!(machine.activity(), (Activity::Held, None));
+
+    // The callback returns "unhealthy" at the moment of the look.
+    let mut machine = machine_that_holds();
+    look(&mut machine, at(1025), true, &seen);
+    let unhealthy = View { unhealthy: Some(at(1050)), ..seen };
+    let effects = look(&mut machine, at(1050), true, &unhealthy);
+    assert_eq!(effects, [log(1, Some(PID), Kind::Unhealthy)]);
     assert_eq!(machine.activity(), (Activity::Held, None));
 }
 

@@ -52,7 +52,7 @@ fn quorum_loss_kills_instance_despite_heartbeats() {
             assert_eq!(deeds(effects), [Effect::Send(Signal::TERM)], "at once");
             assert_eq!(machine.wake_at(), Some(lost_at + limit));
             for now in [lost_at + ms(1), lost_at + limit / 2, before(lost_at + limit)] {
-                // Heartbeats, quorum back, corosync back: it was condemned.
+                // Neither heartbeats nor quorum save it now.
                 assert_eq!(deeds(machine.step(now, said(QuorumState::Yes), &started(now))), []);
                 assert_eq!(deeds(machine.step(now, Event::Tick, &started(now))), []);
             }
@@ -129,7 +129,7 @@ fn each_phase_is_published_and_acknowledged() {
         let seen = view(phase, at(1500), at(1400));
         let before = machine.cmap.published;
         assert_eq!(deeds(machine.step(at(1500), Event::Tick, &seen)), [published(state, last_updated)]);
-        // What was shown before is no answer to this.
+        // A report of the former state acknowledges nothing.
         assert_eq!(
             deeds(machine.step(at(1500), report(QuorumState::Unknown, before), &seen)),
             [],
@@ -168,7 +168,7 @@ fn heartbeats_are_published_four_times_per_interval_and_forged_ones_never() {
     }
 }
 
-/// How it ends -> what is shown, by policy, phase, and whether somebody told it to end.
+/// The state in cmap depends on policy, phase, sam_mark_failed, and whether the program was told to end.
 #[test]
 fn end_waits_for_cmap_for_a_second_at_most() {
     use Recovery::{Quit, Restart};
