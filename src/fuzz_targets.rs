@@ -1,5 +1,5 @@
-//! What an instance that is not trusted may leave for its supervisor and for the next instance, made from any
-//! bytes. Driven by the fuzzing targets in `fuzz/`, and by the tests below.
+//! Turns any bytes into what a hostile instance may leave for its supervisor and for the next instance, and checks the
+//! answer. Called by the fuzzing targets in `fuzz/`, and by the tests below.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ fn any_signal(byte: u8) -> Signal {
     Signal::from_number(i32::from(byte) % LAST_SIGNAL + 1).expect("a signal")
 }
 
-/// Bytes, taken one by one; zeros when there are no more.
+/// Bytes that are taken one by one. Zeros follow at the end.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -56,7 +56,7 @@ impl Input<'_> {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    /// Any number, more often one that has a meaning: small, or about `near`.
+    /// Returns any number, but more often one that is small or close to `near`.
     fn word(&mut self, near: u64) -> u64 {
         let (kind, byte) = (self.byte(), u64::from(self.byte()));
         match kind % 8 {
@@ -72,8 +72,8 @@ impl Input<'_> {
     }
 }
 
-/// Any words on the page at any moments, and a machine that looks at it: it is never led to do harm, and ends the
-/// instance soon after that has fallen silent.
+/// Writes any words to the control page at any times. Checks that the machine does no harm, and ends the instance soon
+/// after it has fallen silent.
 pub fn page(bytes: &[u8]) {
     let mut input = Input(bytes);
     let interval = [
@@ -146,7 +146,7 @@ pub fn page(bytes: &[u8]) {
     watched.falls_silent();
 }
 
-/// A machine, the page it looks at, and what may be expected of it.
+/// A machine, the control page that it reads, and what it may do.
 struct Watched {
     rules: Rules,
     machine: Machine,
@@ -155,7 +155,7 @@ struct Watched {
     now: MonotonicTime,
     id: u32,
     lives: bool,
-    /// The instance that lives is to be killed, and was.
+    /// The instance that lives is to be killed, and was killed.
     quorum_warned: bool,
     killed: bool,
     finished: bool,
@@ -163,7 +163,7 @@ struct Watched {
     arrived: Vec<Received>,
     /// Signals that were passed on.
     forwarded: Vec<Received>,
-    /// How often a process was looked for that goes on in the place of the instance.
+    /// The number of searches for a process that goes on in the place of the instance.
     sought: usize,
 }
 
@@ -252,7 +252,7 @@ impl Watched {
                     assert!(self.rules.cmap && record.last_updated <= Some(self.now), "publishes {record:?}");
                 }
                 Effect::Forward(received) => {
-                    // What is to end the program may have crossed with the end of the instance before.
+                    // A termination signal that may have come too late for the instance is passed on again.
                     let is_again =
                         matches!(event, Event::Adopted { .. }) && self.forwarded.contains(&received);
                     let place = self.arrived.iter().position(|arrived| *arrived == received);
@@ -278,7 +278,7 @@ impl Watched {
             }
         }
         if let Some(at) = self.machine.wake_at() {
-            // Other things than an instance that is checked may be waited for, each for a second at most.
+            // The machine waits for other things than the deadline of the instance for a second at most.
             let longest = self.rules.interval.unwrap_or_default().max(TIMEOUT);
             let checked = self.rules.interval.filter(|_| self.lives && !self.killed && !self.waits());
             let latest = self.now + checked.unwrap_or(longest);
@@ -292,12 +292,13 @@ impl Watched {
         }
     }
 
-    /// Whether something else than silence may be waited for.
+    /// Returns `true` if the machine may wait for something else than the deadline of the instance.
     fn waits(&self) -> bool {
         self.rules.quorum || self.rules.cmap || self.rules.settings.hang_signal.is_some()
     }
 
-    /// From now on nothing is written any more. Of the times to come on the page each can be true once.
+    /// Writes nothing more to the page, and waits until the instance is killed. A time in the future that is on the
+    /// page can become true once.
     fn falls_silent(&mut self) {
         self.step(Event::Tick);
         let from = self.now;
@@ -311,15 +312,15 @@ impl Watched {
     }
 }
 
-/// Any header, and memory files of any size and with holes: what is read is what was stored or nothing, and what
-/// is stored from then on is read.
+/// Writes any header, and makes memory files of any size and with holes. Checks that a restore returns what was stored
+/// or nothing, and that later stores work.
 pub fn store(bytes: &[u8]) {
     const ROOM: usize = 20_000;
     let mut input = Input(bytes);
     let mut store = DataStore::of(Slots::shared().expect("memory"));
-    // Something to be spoilt.
+    // Data that can be damaged.
     store.store([7; 5000][..].into()).expect("room for a little");
-    // What a mapping may have found at some time.
+    // The largest size that a mapping may have seen.
     let mut most = allocated(&mut store);
     while !input.is_empty() {
         let (header, files) = store.exposed();
@@ -371,7 +372,8 @@ fn control_page(warn_signal: Option<Signal>) -> (InstanceEnd, SupervisorEnd) {
     (instance_end, supervisor_end)
 }
 
-/// Any values in the environment: settings within their bounds, or a complaint of one short line.
+/// Reads any values of the environment. Checks that the settings are within their bounds, or that the complaint is one
+/// short line.
 pub fn settings(bytes: &[u8]) {
     const LEAST: Duration = Duration::from_millis(1);
     const DAY: Duration = Duration::from_secs(86_400);
@@ -387,7 +389,7 @@ pub fn settings(bytes: &[u8]) {
         "SAM_NOTIFY",
         "SAM_FORWARD_SIGNALS",
     ];
-    // One after the other; 0xff: the variable is not set.
+    // In the order of the names. 0xff: the variable is not set.
     let values: Vec<&[u8]> = bytes.split(|&byte| byte == 0).collect();
     let read = Settings::read(|name| {
         let place = NAMES.iter().position(|&known| known == name).expect("a variable that is known here");
@@ -419,8 +421,8 @@ mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
 
-    /// The same inputs in every run, as many as PROPTEST_CASES says and `most` at most: what `make fuzz` finds is added as
-    /// a test of its own.
+    /// The same inputs in every run, as many as PROPTEST_CASES says and `most` at most: what `make fuzz` finds is added
+    /// as a test of its own.
     fn same_each_time(most: u32) -> ProptestConfig {
         let config = ProptestConfig::default();
         let cases = config.cases.min(if cfg!(miri) { 20 } else { most });

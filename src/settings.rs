@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_syslog_and_no_limits() {
+    fn without_variables_the_log_is_syslog_and_there_are_no_limits() {
         let settings = read(&[]).unwrap();
         let expected = Settings {
             log: Route::Syslog,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_has_four_routes() {
+    fn sam_log_has_four_routes() {
         for (value, route) in [
             ("syslog", Route::Syslog),
             ("journal", Route::Journal),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_limit_is_a_number_in_a_time() {
+    fn restart_limit_is_a_number_in_a_time() {
         for (value, restarts, seconds) in
             [("5/60", 5, 60), ("1/1", 1, 1), ("100000/31536000", 100_000, 31_536_000), ("007/08", 7, 8)]
         {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_delay_is_a_time_or_a_range_of_times() {
+    fn restart_delay_is_a_time_or_a_range_of_times() {
         for (value, first, last) in [
             ("250", 250, 250),
             ("1..1", 1, 1),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hang_signal_has_a_name_or_a_number_and_a_grace() {
+    fn hang_signal_has_a_name_or_a_number_and_a_grace() {
         for (value, number) in
             [("ABRT", 6), ("SIGABRT", 6), ("6", 6), ("QUIT", 3), ("SIGSEGV", 11), ("64", 64)]
         {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_on_or_off() {
+    fn switch_is_on_or_off() {
         let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_NOTIFY", "SAM_STANDBY"];
         let switched = |variable, value| {
             let settings = read_one(variable, value).unwrap();
@@ -306,17 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_passed_on_unless_that_is_switched_off() {
+    fn forward_signals_0_withholds_signals() {
         assert!(read_one("SAM_FORWARD_SIGNALS", "0").unwrap().withhold_signals);
         assert!(!read_one("SAM_FORWARD_SIGNALS", "1").unwrap().withhold_signals);
     }
 
-    /// What no variable is ever set to.
+    /// Values that no variable accepts.
     const NEVER: [&str; 11] =
         ["", " ", "-1", "+1", "0x10", "1.5", "yes", "\u{661}", "1\n", "99999999999999999999999", "Syslog"];
 
     #[test]
-    fn a_value_that_is_not_understood_is_refused_with_what_is_allowed() {
+    fn value_that_is_not_understood_is_refused_with_what_is_allowed() {
         let not_switched = ["2", "01", "true", "1 ", "on"];
         let refused: [(&str, &str, &[&str]); 10] = [
             ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
@@ -393,13 +393,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_refused() {
+    fn value_that_is_not_utf8_is_refused() {
         let error = read(&[("SAM_LOG", b"off\xff")]).unwrap_err();
         assert_eq!(error.value, "off\u{fffd}");
     }
 
     #[test]
-    fn the_complaint_names_variable_value_and_what_is_allowed_on_one_short_line() {
+    fn complaint_names_variable_value_and_what_is_allowed_on_one_short_line() {
         let error = read(&[("SAM_RESTART_DELAY", b"1\n\x1b[2J")]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_goes_where_the_log_was_to_go() {
+    fn complaint_goes_to_the_route_of_the_log() {
         let error = read(&[("SAM_LOG", b"stderr"), ("SAM_RESTART_DELAY", b"")]).unwrap_err();
         assert_eq!(error.log, Route::Stderr);
         assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Syslog);

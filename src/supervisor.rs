@@ -1,7 +1,7 @@
-//! The supervisor: what stays behind in the process that called `sam_register`.
+//! The supervisor: the process that called `sam_register`, from then on.
 //!
-//! `event_loop` turns what the kernel says into events, `machine` answers each with effects, `event_loop` carries
-//! them out. Every decision is in the machine, every system call outside it.
+//! [`event_loop`] turns what the kernel reports into events, [`machine`] answers each event with effects, and
+//! `event_loop` carries the effects out. Every decision is in `machine`, and every system call is outside of it.
 
 pub mod backoff;
 pub mod cmap_requests;

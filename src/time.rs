@@ -7,8 +7,8 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// A time of CLOCK_MONOTONIC, with a resolution of 1 ns. This clock stands still while the machine is suspended, and ignores
-/// changes of the time of day.
+/// A time of CLOCK_MONOTONIC, with a resolution of 1 ns. This clock stands still while the machine is suspended, and
+/// ignores changes of the time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonotonicTime(u64);
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::time::MonotonicTime;
 
-/// The longest interval for which heartbeats are published. corosync's watchdog service looks at a process once per interval
-/// up to this limit, and every 6 s beyond it (measured with corosync 3.1.10). Then it would take a healthy process for failed.
+/// The longest interval for which heartbeats are published. corosync's watchdog service looks at a process once per
+/// interval up to this limit, and every 6 s beyond it (measured with corosync 3.1.10). Then it would take a healthy
+/// process for failed.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(120_000);
 
-/// The shortest pause between two heartbeats that are published. corosync's watchdog service looks twice per second at most,
-/// so four times as often is enough.
+/// The shortest pause between two heartbeats that are published. corosync's watchdog service looks twice per second at
+/// most, so four times as often is enough.
 const LEAST_PAUSE: Duration = Duration::from_millis(125);
 
 /// What the supervisor has requested of cmap, and what cmap shows.
@@ -43,8 +44,8 @@ impl CmapRequests {
         self.published.is_some() && self.published == self.requested.map(|requested| requested.state)
     }
 
-    /// Records that the process is in `state` and sent its last heartbeat at `last_heartbeat`. Returns the record that cmap
-    /// is to show from now on, if that is another one.
+    /// Records that the process is in `state` and sent its last heartbeat at `last_heartbeat`. Returns the record that
+    /// cmap is to show from now on, if that is another one.
     pub fn publish(
         &mut self,
         now: MonotonicTime,

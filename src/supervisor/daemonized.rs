@@ -19,7 +19,8 @@ use crate::sys::process;
 use crate::sys::signals;
 
 /// A process that was forked this short time before the end of the instance may be a daemon that goes on in its place.
-/// daemon(3) exits right after its fork. Two seconds are enough for that on a busy machine, and a worker is seldom so young.
+/// daemon(3) exits right after its fork. Two seconds are enough for that on a busy machine, and a worker is seldom so
+/// young.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// The processes that may go on in the place of an instance that exited with 0.
@@ -56,8 +57,8 @@ pub struct ExitedInstance {
     pub mark: Option<DescentMark>,
 }
 
-/// Looks for processes that may go on in the place of an instance. `others` are children of the supervisor that no instance
-/// left behind.
+/// Looks for processes that may go on in the place of an instance. `others` are children of the supervisor that no
+/// instance left behind.
 pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     if exited.was_apart {
         return if exited.has_forked { Candidates::OutOfReach(None) } else { Candidates::None };
@@ -79,9 +80,9 @@ pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     choose(exited, named, &found, signals::exists, is_marked)
 }
 
-/// Returns the living ones among the children that `read_children` lists. A child that ends after the list was read has left
-/// its own children to this process, and these are not in that list. So the list is read again until no child has ended
-/// in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
+/// Returns the living ones among the children that `read_children` lists. A child that ends after the list was read has
+/// left its own children to this process, and these are not in that list. So the list is read again until no child has
+/// ended in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
 fn living(read_children: impl Fn() -> Vec<Pid>, info: impl Fn(Pid) -> Option<ChildInfo>) -> Vec<ChildInfo> {
     /// A program that forks and exits without end does not hold the supervisor up: it is looked at again later.
     const MOST_READS: usize = 100;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_called_is_chosen_and_no_other() {
+    fn process_that_called_is_chosen() {
         let named = ExitedInstance { named: Some(pid(71)), ..LATE };
         assert_eq!(chosen(named, &[child(70), child(71), child(72)]), Candidates::Caller(pid(71)));
         let old = ChildInfo { started: Duration::from_secs(150), ..child(71) };
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_names_a_process_which_the_instance_could_not_signal_is_not_believed() {
+    fn named_process_that_the_instance_could_not_signal_is_refused() {
         let named = ExitedInstance { named: Some(pid(71)), user: 65534, ..LATE };
         assert_eq!(chosen(named, &[child(71)]), Candidates::OutOfReach(Some(pid(71))));
         for users in [[65534, 1], [1, 65534]] {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_like_daemons_are_waited_for_and_old_workers_are_not() {
+    fn processes_like_daemons_are_candidates_and_old_workers_are_not() {
         let worker = ChildInfo { started: Duration::from_secs(150), ..child(70) };
         assert_eq!(chosen(LATE, &[worker]), Candidates::None);
         let leader = ChildInfo { leads_session: true, ..worker };

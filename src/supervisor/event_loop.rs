@@ -1,5 +1,5 @@
-//! The event loop of the supervisor: what the kernel reports becomes events for the machine, and the effects that the machine
-//! returns become system calls.
+//! The event loop of the supervisor: what the kernel reports becomes events for the machine, and the effects that the
+//! machine returns become system calls.
 
 #![deny(unsafe_code)]
 
@@ -41,13 +41,20 @@ use crate::sys::signals::{self, ChildSignal, Received, Signal, SignalFd};
 use crate::sys::{clock, heap, program};
 use crate::time::{self, MonotonicTime};
 
-/// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster than the
-/// supervisor can handle them, and the deadlines are checked once per round.
+/// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster
+/// than the supervisor can handle them, and the deadlines are checked once per round.
 const BATCH: usize = 100;
 
-/// The events for which there is memory at any time: a batch of signals, one of children and one of signals that a spare did
-/// not get yet, what effects answer, and the rest of one round.
+/// The events for which there is memory at any time: a batch of signals, one of children and one of signals that a
+/// spare did not get yet, what effects answer, and the rest of one round.
 const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
+
+// Larger buffers would come from the heap of the application, which may be full.
+const _: () = assert!(size_of::<Event>() * MAX_EVENTS <= heap::HUGE);
+const _: () = assert!(size_of::<Effect>() * machine::MAX_EFFECTS <= heap::HUGE);
+
+/// The instances that end in one round at most, with one that ends while the supervisor looks for a process in its place.
+const MAX_ENDED: usize = 2;
 
 /// The log lines for which there is memory at any time. The supervisor writes the log earlier when there are as many.
 const MAX_PENDING_LOG: usize = 32;
@@ -55,21 +62,23 @@ const MAX_PENDING_LOG: usize = 32;
 /// The wait for a spare that takes over. It needs some 50 us, and a supervisor that sleeps leaves the processor to it.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// The pause between two looks whether a spare has taken over for which signals wait. The first is as long as the wait before.
+/// The pause between two looks whether a spare has taken over for which signals wait. The first is as long as the wait
+/// before.
 const TAKEOVER_BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(1));
 
-/// The pause between two looks at an instance that has no pidfd. A thread of the application may take the SIGCHLD that tells
-/// of its end. Four wake-ups per second cost no measurable time.
+/// The pause between two looks at an instance that has no pidfd. A thread of the application may take the SIGCHLD that
+/// tells of its end. Four wake-ups per second cost no measurable time.
 const NO_PIDFD_POLL: Duration = Duration::from_millis(250);
 
 /// The pause between two looks at everything while the kernel refuses ppoll(2).
 const NO_POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// The wait for the end of an instance that is exiting when a signal arrives that ends the program. Long enough to free the
-/// memory of most programs. A longer end is noticed later.
+/// The wait for the end of an instance that is exiting when a signal arrives that ends the program. Long enough to free
+/// the memory of most programs. A longer end is noticed later.
 const EXITING_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The wait, at the end of the supervisor, for the end of the spare that it has killed. A spare has nothing of its own to free.
+/// The wait, at the end of the supervisor, for the end of the spare that it has killed. A spare has nothing of its own
+/// to free.
 const SPARE_END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The role of the calling process when it leaves the event loop.
@@ -82,8 +91,8 @@ pub enum Role {
 }
 
 /// Makes the first instance, and supervises it and its successors. Returns in each process that was forked, and in the
-/// supervisor at its end. All signals are blocked by the caller. Calls `become_supervisor` in the supervisor when the first
-/// instance is made.
+/// supervisor at its end. All signals are blocked by the caller. Calls `become_supervisor` in the supervisor when the
+/// first instance is made.
 ///
 /// # Errors
 /// No instance was made, and the process is as it was.
@@ -139,8 +148,8 @@ impl Child {
         Child { pid, control_page, pidfd: None, was_spare, born }
     }
 
-    /// Sends the child a signal. With a pidfd no other process gets the signal, even if a thread of the application has reaped
-    /// the child and the kernel has given its pid to another process.
+    /// Sends the child a signal. With a pidfd no other process gets the signal, even if a thread of the application has
+    /// reaped the child and the kernel has given its pid to another process.
     fn send(&self, signal: Signal) -> nix::Result<()> {
         match &self.pidfd {
             Some(pidfd) => signals::kill_through(pidfd.as_fd(), self.pid, signal),
@@ -207,8 +216,8 @@ struct Supervisor {
     effects: Vec<Effect>,
     events: VecDeque<Event>,
     spare: Option<Child>,
-    /// The page of the next instance, made while there is memory. No instance can access it: it is made after the fork of the
-    /// one instance, and the next fork hands it over.
+    /// The page of the next instance, made while there is memory. No instance can access it: it is made after the fork
+    /// of the one instance, and the next fork hands it over.
     next_control_page: Option<ControlPage>,
     /// The cluster helper, if the policy needs quorum or cmap.
     helper: Option<HelperHandle>,
@@ -316,8 +325,8 @@ impl Supervisor {
         }
     }
 
-    /// Carries out what the machine asks for. An event that answers the effect goes to the front of `events`, because it happened
-    /// before the others are handled. Returns `Break` in a new child, and at the end of the supervisor.
+    /// Carries out what the machine asks for. An event that answers the effect goes to the front of `events`, because
+    /// it happened before the others are handled. Returns `Break` in a new child, and at the end of the supervisor.
     fn apply(&mut self, effect: Effect, events: &mut VecDeque<Event>) -> ControlFlow<Role> {
         let answer = match effect {
             Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
@@ -380,8 +389,8 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    /// Makes an instance: the spare takes over if there is one, else an instance is forked. Returns the event that tells the
-    /// machine, or `Break` in the new instance.
+    /// Makes an instance: the spare takes over if there is one, else an instance is forked. Returns the event that
+    /// tells the machine, or `Break` in the new instance.
     fn launch(&mut self, id: u32, warn_signal: Option<Signal>) -> nix::Result<ControlFlow<Role, Event>> {
         let born = clock::since_boot();
         let warn_number = warn_signal.map_or(0, Signal::number);
@@ -411,7 +420,8 @@ impl Supervisor {
         })
     }
 
-    /// Forks a spare, which waits until it is to take over. Returns the event that tells the machine, or `Break` in the spare.
+    /// Forks a spare, which waits until it is to take over. Returns the event that tells the machine, or `Break` in the
+    /// spare.
     fn make_spare(&mut self) -> nix::Result<ControlFlow<Role, Event>> {
         let supervisor = process::own_pid();
         let origin = Origin::current();
@@ -432,8 +442,8 @@ impl Supervisor {
     fn fork(&self, control_page: ControlPage) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
         // The child inherits the slack.
         self.slack.set();
-        // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator, which
-        // fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
+        // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator,
+        // which fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
         #[allow(unsafe_code)]
         match unsafe { process::fork() } {
             Ok(None) => {
@@ -546,8 +556,8 @@ impl Supervisor {
         self.status_writer.write(&self.status);
     }
 
-    /// Sends the instance a signal, or keeps the signal until the instance accepts signals. Returns an event if the kernel
-    /// refuses to send the signal.
+    /// Sends the instance a signal, or keeps the signal until the instance accepts signals. Returns an event if the
+    /// kernel refuses to send the signal.
     fn forward(&mut self, received: Received) -> Option<Event> {
         if self.child.as_mut().is_some_and(|child| !child.accepts_signals()) {
             // The kernel limits the number of pending signals too (RLIMIT_SIGPENDING in getrlimit(2)).
@@ -576,8 +586,8 @@ impl Supervisor {
         }
     }
 
-    /// Sleeps until the kernel reports something, or it is time to look at the instance. Returns `true` if the instance may
-    /// have ended.
+    /// Sleeps until the kernel reports something, or it is time to look at the instance. Returns `true` if the instance
+    /// may have ended.
     fn wait(&self) -> bool {
         let pidfd = self.child.as_ref().and_then(|child| child.pidfd.as_ref());
         let is_unseen = self.child.is_some() && pidfd.is_none();
@@ -607,8 +617,8 @@ impl Supervisor {
         iter::from_fn(|| self.signal_fd.take()).take(BATCH)
     }
 
-    /// Turns what the kernel reports into events. Signals come first: the machine has to know that the program was told to end
-    /// before it learns of the end.
+    /// Turns what the kernel reports into events. Signals come first: the machine has to know that the program was told
+    /// to end before it learns of the end.
     fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
         self.collect_signals(events);
         let has_ended = self.collect_children(events) || may_have_ended && self.find_reaped_instance(events);
@@ -678,8 +688,8 @@ impl Supervisor {
         instance_ended
     }
 
-    /// Returns `true` if another thread has reaped the instance. A thread that the application left in this process may reap any
-    /// child, and the kernel does not report the end of that child again.
+    /// Returns `true` if another thread has reaped the instance. A thread that the application left in this process may
+    /// reap any child, and the kernel does not report the end of that child again.
     fn find_reaped_instance(&mut self, events: &mut VecDeque<Event>) -> bool {
         let Some(child) = &mut self.child else { return false };
         let is_reaped = process::is_reaped_by_another(child.pid);
@@ -696,9 +706,9 @@ impl Supervisor {
         events.push_back(Event::SpareLost);
     }
 
-    /// Marks the signals that may not have reached the instance, which has ended: those among `events`, and those that were not
-    /// sent yet. A signal that ends the program counts as received, unless another process may go on in the place of the
-    /// instance: that process has to get the signal.
+    /// Marks the signals that may not have reached the instance, which has ended: those among `events`, and those that
+    /// were not sent yet. A signal that ends the program counts as received, unless another process may go on in the
+    /// place of the instance: that process has to get the signal.
     fn note_missed(&mut self, events: &mut VecDeque<Event>) {
         let goes_on = self.exited.is_some();
         let is_missed = |received: &Received| goes_on || !machine::ends_program(received.signal);
@@ -715,8 +725,8 @@ impl Supervisor {
         }
     }
 
-    /// Sets an instance aside that exited with 0. Returns `true` if the instance, a process of `user`, may go on in another
-    /// process.
+    /// Sets an instance aside that exited with 0. Returns `true` if the instance, a process of `user`, may go on in
+    /// another process.
     fn leave(&mut self, user: u32) -> bool {
         let Some(child) = self.child.take() else { return false };
         // A thread that the application left in this process may have reaped some of them.

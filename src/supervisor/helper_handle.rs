@@ -1,5 +1,5 @@
-//! The cluster helper as the supervisor sees it: starts the helper, and starts it again when it has ended or corosync blocks
-//! it. The supervisor never waits for the helper.
+//! The cluster helper as the supervisor sees it: starts the helper, and starts it again when it has ended or corosync
+//! blocks it. The supervisor never waits for the helper.
 
 #![deny(unsafe_code)]
 
@@ -22,8 +22,8 @@ use crate::sys::signals::{self, Signal};
 use crate::sys::{self, clock, hidden_process};
 use crate::time::MonotonicTime;
 
-/// The longest wait of `sam_initialize` and `sam_register` for corosync's first answer. A corosync that starts or that changes
-/// its membership answers within two seconds.
+/// The longest wait of `sam_initialize` and `sam_register` for corosync's first answer. A corosync that starts or that
+/// changes its membership answers within two seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest wait of a supervisor that could not make its first instance for the removal of its keys.
@@ -33,8 +33,8 @@ const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 /// corosync's membership take.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before a helper is started again. A helper that corosync blocks at once is started twelve times per minute in the
-/// end, which a machine does not notice.
+/// The pause before a helper is started again. A helper that corosync blocks at once is started twelve times per minute
+/// in the end, which a machine does not notice.
 const RESTART_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// What is known of the helper process.
@@ -58,8 +58,8 @@ pub struct HelperHandle {
     corosync_was_lost: bool,
 }
 
-/// Connects to corosync's quorum service once, for `sam_initialize`. A child process does so, and ends then. Its parent is a
-/// process that the application cannot see, so the application sees neither of them.
+/// Connects to corosync's quorum service once, for `sam_initialize`. A child process does so, and ends then. Its parent
+/// is a process that the application cannot see, so the application sees neither of them.
 ///
 /// # Errors
 /// The quorum service cannot be reached, or the library for it is not installed.
@@ -91,8 +91,9 @@ pub fn probe() -> Result<()> {
 fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<Pid> {
     let origin = Origin::current();
     channels.mailbox.supervisor_end().expect_new_helper();
-    // SAFETY: the child takes no lock of the application: it uses the allocator, which fork(3) keeps usable, its own copy of
-    // the library's memory, and corosync's libraries, which it opens itself. The caller has all signals blocked.
+    // SAFETY: the child takes no lock of the application: it uses the allocator, which fork(3) keeps usable, its own
+    // copy of the library's memory, and corosync's libraries, which it opens itself. The caller has all signals
+    // blocked.
     #[allow(unsafe_code)]
     match unsafe { process::fork() }? {
         Some(pid) => Ok(pid),
@@ -126,8 +127,8 @@ impl HelperHandle {
     /// Starts the helper. With CMAP, waits until cmap shows that the process is registered.
     ///
     /// # Errors
-    /// The kernel refused memory, descriptors or the process. With CMAP also: corosync cannot be reached, or the library for it
-    /// is not installed.
+    /// The kernel refused memory, descriptors or the process. With CMAP also: corosync cannot be reached, or the
+    /// library for it is not installed.
     pub fn new(rules: Rules) -> Result<HelperHandle> {
         let Rules { recovery, quorum, cmap, interval, .. } = rules;
         let policy = Policy { recovery, quorum, cmap };
@@ -156,8 +157,8 @@ impl HelperHandle {
         Ok(handle)
     }
 
-    /// Ends the helper, because the supervisor ends. A helper that has still to show in cmap how the supervisor ended goes on
-    /// until it has done so, or corosync has ended.
+    /// Ends the helper, because the supervisor ends. A helper that has still to show in cmap how the supervisor ended
+    /// goes on until it has done so, or corosync has ended.
     pub fn close(self) {
         if !self.channels.mailbox.owes_final_state() {
             self.end_helper();

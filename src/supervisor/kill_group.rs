@@ -18,8 +18,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tells the processes that instances left behind from the other children of the supervisor.
 ///
-/// The supervisor is a subreaper, so the kernel makes it the parent of orphans among its descendants. These are descendants of
-/// its instances, and of children from before `sam_register`, which it leaves alone.
+/// The supervisor is a subreaper, so the kernel makes it the parent of orphans among its descendants. These are
+/// descendants of its instances, and of children from before `sam_register`, which it leaves alone.
 #[derive(Debug)]
 pub struct KillGroup {
     /// The mark of every descendant of an instance.
@@ -39,8 +39,8 @@ impl KillGroup {
         self.spared.retain(|&spared| spared != pid);
     }
 
-    /// Kills all processes that an instance left behind, but not `others`. Returns how many have ended, and how many could not
-    /// be ended.
+    /// Kills all processes that an instance left behind, but not `others`. Returns how many have ended, and how many
+    /// could not be ended.
     pub fn end(&mut self, others: &[Pid]) -> (usize, usize) {
         let deadline = clock::now() + END_TIMEOUT;
         let (mut ended, mut left) = (0, 0);

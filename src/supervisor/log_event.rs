@@ -146,8 +146,8 @@ pub enum Kind {
         /// The pid of the instance that exited.
         before: Pid,
     },
-    /// The instance exited with 0, and the program goes on in a process that cannot be supervised. The pid of the event is
-    /// that of the process.
+    /// The instance exited with 0, and the program goes on in a process that cannot be supervised. The pid of the event
+    /// is that of the process.
     OutOfReach,
     /// The next instance cannot be made, because the first process of the PID namespace of the instances has ended.
     NoMoreProcesses,

@@ -1,19 +1,19 @@
-//! Every decision of the supervisor. Events come in, and effects go out. The machine makes no system call and reads no clock:
-//! the time comes with each event.
+//! Every decision of the supervisor. Events come in, and effects go out. The machine makes no system call and reads no
+//! clock: the time comes with each event.
 //!
-//! The machine is made of two tables. The first one, in `Machine::supervise`, is a match of the state of the supervisor and the
-//! event. The second one, in `health.rs`, is a match of the health of a living instance and what the supervisor finds out about
-//! it.
+//! The machine is made of two tables. The first one, in `Machine::supervise`, is a match of the state of the supervisor
+//! and the event. The second one, in `health.rs`, is a match of the health of a living instance and what the supervisor
+//! finds out about it.
 
 #![forbid(unsafe_code)]
 
-use std::collections::TryReserveError;
 mod cluster;
 mod daemon_search;
 mod health;
 mod signals;
 mod spare;
 
+use std::collections::TryReserveError;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -40,11 +40,12 @@ use crate::time::MonotonicTime;
 
 pub use self::signals::ends_program;
 
-/// The number of effects of one event for which the caller reserves room: two for each held signal, and a few others.
-pub const MAX_EFFECTS: usize = 2 * signals::MAX_HELD + 16;
+/// The number of effects that one event has at most: one for each held signal, two for each of the three that end the
+/// program, and a few others.
+pub const MAX_EFFECTS: usize = signals::MAX_HELD + 16;
 
-/// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user notices
-/// to a rate that does not load a machine which has no processes left.
+/// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user
+/// notices to a rate that does not load a machine which has no processes left.
 const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// The rules of one supervisor. They never change.
@@ -264,16 +265,17 @@ impl Machine {
         }
     }
 
-    /// Reserves the memory that the machine needs for its restarts.
+    /// Reserves all memory that the machine ever needs.
     ///
     /// # Errors
     /// There is not enough memory.
     pub fn reserve(&mut self) -> Result<(), TryReserveError> {
-        self.restarts.reserve()
+        self.restarts.reserve()?;
+        self.held.reserve()
     }
 
-    /// Handles an event that happened at `now`, and adds what is to be done to `effects`, in order. `view` is the control page of
-    /// the instance, read before `now`.
+    /// Handles an event that happened at `now`, and adds what is to be done to `effects`, in order. `view` is the
+    /// control page of the instance, read before `now`.
     pub fn handle(&mut self, now: MonotonicTime, event: Event, view: &View, effects: &mut Vec<Effect>) {
         self.supervise(now, event, view, effects);
         if let State::Watching(watch) = self.state {
@@ -413,8 +415,9 @@ impl Machine {
         }
     }
 
-    /// Answers the end of a spare that was to become the instance: the next try gets the same id. A hostile instance may pretend
-    /// that it has not taken over, and gets around neither the end of the program nor the restart limit by that.
+    /// Answers the end of a spare that was to become the instance: the next try gets the same id. A hostile instance
+    /// may pretend that it has not taken over, and gets around neither the end of the program nor the restart limit by
+    /// that.
     fn spare_died(&mut self, now: MonotonicTime, status: ExitStatus, effects: &mut Vec<Effect>) {
         self.kill_group(effects);
         if self.end_is_final {

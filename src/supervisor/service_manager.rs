@@ -1,5 +1,6 @@
-//! systemd's notification protocol (sd_notify(3)): tells the service manager what is supervised, and that the supervisor is
-//! alive. Never waits: a status that the service manager cannot take now is sent again with the next message.
+//! systemd's notification protocol (sd_notify(3)): tells the service manager what is supervised, and that the
+//! supervisor is alive. Never waits: a status that the service manager cannot take now is sent again with the next
+//! message.
 
 #![forbid(unsafe_code)]
 
@@ -35,8 +36,8 @@ struct Watchdog {
 }
 
 impl ServiceManager {
-    /// Opens the connection of the supervisor `own_pid`. Returns `None` if no service manager asks for notifications. `variable`
-    /// returns the value of an environment variable.
+    /// Opens the connection of the supervisor `own_pid`. Returns `None` if no service manager asks for notifications.
+    /// `variable` returns the value of an environment variable.
     pub fn open(variable: impl Fn(&str) -> Option<Vec<u8>>, own_pid: Pid) -> Option<ServiceManager> {
         let address = address(&variable("NOTIFY_SOCKET")?)?;
         let number = |name| String::from_utf8(variable(name)?).ok()?.parse::<u64>().ok();

@@ -1,5 +1,6 @@
-//! What sam-status sees of a supervisor: its status page and the boards of its instances, each a memory file of its
-//! own. Where there can be no such files, the boards are anonymous pages and nothing is seen.
+//! The supervisor's side of sam-status: writes the status page, and makes the control pages as memory files that
+//! sam-status can read. If the kernel refuses such files, the control pages are anonymous memory, and sam-status shows
+//! nothing.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,7 @@ use crate::shared::control_page::ControlPage;
 use crate::shared::status_page::{self, FIRST, SEQUENCE, Status, Words};
 use crate::sys::shared_page::SharedPage;
 
-/// The supervisor's end.
+/// The status page of the supervisor, if there is one.
 #[derive(Debug)]
 pub struct StatusWriter(Option<Open>);
 
@@ -21,18 +22,21 @@ struct Open {
 }
 
 impl StatusWriter {
-    /// An empty one.
+    /// Makes an empty status page. Without memory or descriptors there is none.
     pub fn open() -> StatusWriter {
         let open = || {
             let mut page = SharedPage::in_file(status_page::FILE)?;
-            // No instance may say how it stands with it.
+            // No instance may write to the page.
             page.keep_to_this_process()?;
             nix::Result::Ok(Open { page, written: None })
         };
         StatusWriter(open().ok())
     }
 
-    /// Makes a board for an instance.
+    /// Makes a control page for an instance.
+    ///
+    /// # Errors
+    /// The kernel refused the memory.
     pub fn control_page(&self) -> nix::Result<ControlPage> {
         match self.0.as_ref().and_then(|_| SharedPage::in_file(status_page::CONTROL_PAGE_FILE).ok()) {
             Some(page) => Ok(ControlPage::on(page)),
@@ -40,7 +44,7 @@ impl StatusWriter {
         }
     }
 
-    /// Shows it.
+    /// Writes the status to the page, if it has changed.
     pub fn write(&mut self, status: &Status) {
         let Some(open) = &mut self.0 else { return };
         if open.written.as_ref() != Some(status) {

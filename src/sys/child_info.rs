@@ -1,4 +1,4 @@
-//! What the kernel knows of a child that this process did not fork itself, read from /proc.
+//! Facts about a child that this process has not forked itself, from /proc.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -12,24 +12,24 @@ use crate::time;
 /// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 
-/// A living child.
+/// Facts about a living child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildInfo {
-    /// Its pid.
+    /// The pid of the child.
     pub pid: Pid,
-    /// It executed no program since it was forked, so it still has the library's memory.
+    /// The child has executed no program since it was forked, so it has the memory of the library.
     pub has_our_memory: bool,
-    /// It leads a session, as daemon(3) makes it.
+    /// The child leads a session, as daemon(3) makes it.
     pub leads_session: bool,
-    /// The time from the boot of the machine until it was forked, rounded down to the kernel's clock tick.
+    /// The time from the boot of the machine until the child was forked, rounded down to the kernel's clock tick.
     pub started: Duration,
-    /// Its real and its saved user id.
+    /// The real and the saved user id of the child.
     pub users: [u32; 2],
 }
 
 impl ChildInfo {
-    /// Returns what the kernel says of `pid`, a child of the calling process that is not reaped yet. `None` if that is
-    /// no living child, or where /proc cannot be read.
+    /// Reads the facts about `pid`, a child of the calling process that is not reaped yet. Returns `None` if that is no
+    /// living child, or if /proc cannot be read.
     pub fn of(pid: Pid) -> Option<ChildInfo> {
         let (mut stat, mut status) = ([0; 1024], [0; 4096]);
         let stat = read(pid, "stat", &mut stat)?;
@@ -60,7 +60,8 @@ impl ChildInfo {
 /// `PF_EXITING` of the kernel's process flags.
 const EXITING: u64 = 0x4;
 
-/// Returns `true` if `process` is on its way out: it runs no code of its own any more. `false` where /proc cannot be read.
+/// Returns `true` if `process` is exiting, so that it runs no code of its own any more. Returns `false` if /proc cannot
+/// be read.
 pub fn is_exiting(process: Pid) -> bool {
     let mut room = [0; 1024];
     read(process, "stat", &mut room).is_some_and(has_exiting_flag)
@@ -101,7 +102,7 @@ mod tests {
     const STATUS: &str = "Name:\tdaemon\nState:\tS (sleeping)\nUid:\t10\t11\t12\t13\nGid:\t1\t1\t1\t1\n";
 
     #[test]
-    fn stat_and_status_of_a_living_child_are_understood() {
+    fn stat_and_status_of_a_living_child_are_parsed() {
         let stat = |state: &str, session: i32, flags: u64| {
             format!(
                 "71 (a) b) {state} 70 71 {session} 0 -1 {flags} 9 0 0 0 1 2 0 0 20 0 1 0 4500 1000 50 18446744073709551615"
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_is_found_and_this_process_is_none() {
+    fn process_that_is_no_child_is_not_found() {
         assert_eq!(ChildInfo::of(process::own_pid()), None);
         assert_eq!(ChildInfo::of(Pid::from_raw(1 << 30)), None);
     }

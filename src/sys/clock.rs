@@ -4,16 +4,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::MonotonicTime;
 
-/// Returns the time that CLOCK_MONOTONIC shows. The C library reads it through the vDSO (vdso(7)), which is no system call
-/// on most machines.
+/// Returns the time that CLOCK_MONOTONIC shows. The C library reads it through the vDSO (vdso(7)), which is no system
+/// call on most machines.
 #[inline]
 pub fn now() -> MonotonicTime {
     // CLOCK_MONOTONIC exists on every Linux.
     MonotonicTime::from_ns(read(libc::CLOCK_MONOTONIC))
 }
 
-/// Returns the time since the machine was booted, suspended times included. /proc has the start times of processes on this
-/// clock.
+/// Returns the time since the machine was booted, suspended times included. /proc has the start times of processes on
+/// this clock.
 pub fn since_boot() -> Duration {
     // CLOCK_BOOTTIME exists since Linux 2.6.39.
     Duration::from_nanos(read(libc::CLOCK_BOOTTIME))

@@ -1,8 +1,8 @@
-//! A mark that a process hands down to all its descendants, and that others can see.
+//! A mark that all descendants of a process inherit, and that other processes can see.
 //!
-//! An orphan does not show whose child it was. The soft limit of the number of file locks (RLIMIT_LOCKS, see
-//! getrlimit(2)) survives fork, exec and a change of user, is shown in /proc/PID/limits, and has meant nothing to the
-//! kernel since Linux 2.4.25.
+//! The kernel does not show whose child an orphan was. The soft limit of the number of file locks (RLIMIT_LOCKS, see
+//! getrlimit(2)) survives fork, exec and a change of user, is shown in /proc/PID/limits, and has no effect since
+//! Linux 2.4.25.
 
 use std::path::Path;
 
@@ -12,25 +12,25 @@ use nix::unistd::Pid;
 /// The name of the limit in /proc/PID/limits.
 const NAME: &str = "Max file locks";
 
-/// A mark.
+/// A mark: a value of the soft limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DescentMark(u32);
 
 impl DescentMark {
-    /// Returns a mark that is unlike others as far as `seed` is.
+    /// Returns a mark that differs from others if `seed` does.
     pub fn new(seed: u64) -> DescentMark {
         // A limit that nobody would set, and that a 32-bit rlim_t holds.
         DescentMark((seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000)
     }
 
-    /// Puts it on the calling process. Where the hard limit is lower, the process stays without a mark.
+    /// Marks the calling process. If the hard limit is lower, the process stays without a mark.
     pub fn set(self) {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_LOCKS) {
             let _ = setrlimit(Resource::RLIMIT_LOCKS, self.0.into(), hard);
         }
     }
 
-    /// Returns `true` if the calling process and its descendants can have it.
+    /// Returns `true` if the calling process and its descendants can have the mark.
     pub fn can_be_set(self) -> bool {
         getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
     }

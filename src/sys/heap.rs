@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 const SMALL: usize = 128;
 /// Bytes of a block for a log line that is being built.
 const LARGE: usize = 2048;
-/// Bytes of a block for a list of signals or processes. Longer lists are in the heap of the process.
-const HUGE: usize = 8192;
+/// Bytes of a block for a list of events, signals or processes. Longer lists are in the heap of the process.
+pub const HUGE: usize = 16_384;
 /// Bytes of a block for the lists of events and effects, which the supervisor reserves before its first fork.
 const VAST: usize = 32768;
 /// The alignment of every block, in bytes.

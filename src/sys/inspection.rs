@@ -1,16 +1,16 @@
-//! A look at another process from outside, through /proc.
+//! Finds out whether a debugger traces a process and whether the kernel writes its core file, from /proc.
 
 use std::fmt::Write as _;
 use std::io::Read;
 
 use nix::unistd::Pid;
 
-/// What a process is being put through.
+/// Facts about a process that hold it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Inspection {
-    /// A debugger traces it.
+    /// A debugger traces the process.
     pub traced: bool,
-    /// The kernel writes its core file.
+    /// The kernel writes the core file of the process.
     pub dumping: bool,
 }
 
@@ -24,7 +24,7 @@ impl Inspection {
         Inspection::in_status(&text[..read.unwrap_or(0)])
     }
 
-    /// In the text of a status file, or the beginning of it.
+    /// Finds the facts in the text of a status file, or in the beginning of it.
     fn in_status(text: &[u8]) -> Inspection {
         let mut found = Inspection::default();
         for line in text.split(|&byte| byte == b'\n') {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_file_says_what_a_process_is_put_through() {
+    fn status_file_shows_tracer_and_core_dump() {
         let status = |state: &str, tracer: u32, dumping: u32| {
             let text = format!(
                 "Name:\tprog\nState:\t{state}\nPid:\t7\nTracerPid:\t{tracer}\nGroups:\t0 1 \nCoreDumping:\t{dumping}\n"
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_like_any_other_is_put_through_nothing() {
+    fn process_without_tracer_is_not_traced() {
         assert_eq!(Inspection::of(Pid::from_raw(1)), Inspection::default());
         assert_eq!(Inspection::of(Pid::from_raw(-1)), Inspection::default());
     }

@@ -1,4 +1,4 @@
-//! Processes: making them, watching them, ending with them.
+//! Processes: fork, wait, and the attributes of the calling process.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -17,13 +17,15 @@ use super::signals::Signal;
 use super::{clock, heap};
 use crate::time::MonotonicTime;
 
-/// Forks the calling process. The child has the calling thread alone. Returns the pid of the child, or `None` in the child.
+/// Forks the calling process. The child has the calling thread alone. Returns the pid of the child, or `None` in the
+/// child.
 ///
 /// # Safety
-/// The child has a copy of every lock that another thread holds at this moment, and no thread that unlocks it. So until it
-/// executes a program or ends, the child must take no lock that another thread of the caller may hold: the library's own are
-/// held by the calling thread or by none, and the C library (glibc 2.36, `fork(3)`) hands over its allocator and its streams
-/// unlocked. The calling thread has all signals blocked, so that no handler runs in the child before it is ready.
+/// The child has a copy of every lock that another thread holds at this moment, and no thread that unlocks it. So until
+/// it executes a program or ends, the child must take no lock that another thread of the caller may hold: the library's
+/// own are held by the calling thread or by none, and the C library (glibc 2.36, `fork(3)`) hands over its allocator
+/// and its streams unlocked. The calling thread has all signals blocked, so that no handler runs in the child before it
+/// is ready.
 ///
 /// # Errors
 /// The errors of fork(2).
@@ -41,28 +43,28 @@ pub fn pidfd(process: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// How a process ended.
+/// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitStatus {
-    /// With this exit code, 0 to 255.
+    /// The process exited with this code, 0 to 255.
     Exited(i32),
-    /// Killed by this signal.
+    /// A signal killed the process.
     Killed {
         /// The signal.
         signal: Signal,
         /// The kernel wrote a core file.
         core: bool,
     },
-    /// In a way that is not known: another thread of the calling process has waited for it.
+    /// The exit status is not known, because another thread of the calling process has reaped the process.
     Unknown,
 }
 
-/// News of a child.
+/// A change of the state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildChange {
-    /// It ended, and is reaped.
+    /// The child has ended, and is reaped.
     Ended(ExitStatus),
-    /// This signal stopped it.
+    /// This signal stopped the child.
     Stopped(Signal),
 }
 
@@ -146,7 +148,7 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
     loop {
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => {}
-            // Gone, or somebody else has reaped it.
+            // The child has ended, or another thread has reaped it.
             _ => return true,
         }
         let left = deadline.saturating_since(clock::now());
@@ -163,8 +165,8 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
     }
 }
 
-/// Returns the pids of the children of a process, which is given as its folder in /proc. Children that have ended and are not
-/// reaped are among them. Empty where /proc cannot be read, and incomplete where memory is short.
+/// Returns the pids of the children of a process, which is given as its folder in /proc. Children that have ended and
+/// are not reaped are among them. Empty where /proc cannot be read, and incomplete where memory is short.
 pub fn children(process: &Path) -> Vec<Pid> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
@@ -173,14 +175,15 @@ pub fn children(process: &Path) -> Vec<Pid> {
     heap::gather(lists.flat_map(pids))
 }
 
-/// While it is there the calling process inherits the orphans among its descendants; then it is as before.
+/// While a value exists, the calling process is the subreaper of its descendants: it becomes the parent of orphans
+/// among them (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping the value restores the former attribute.
 #[derive(Debug)]
 pub struct Subreaper {
     before: bool,
 }
 
 impl Subreaper {
-    /// From now on.
+    /// Makes the calling process a subreaper.
     pub fn become_one() -> nix::Result<Subreaper> {
         let before = prctl::get_child_subreaper()?;
         prctl::set_child_subreaper(true)?;
@@ -200,17 +203,17 @@ pub fn parent() -> Option<Pid> {
     Some(nix::unistd::getppid()).filter(|parent| parent.as_raw() != 0)
 }
 
-/// A process as the children that it forks know it: they can tell whether it has ended, also from another PID
+/// A process that is about to fork. Its children use this to find out whether it has ended, also from another PID
 /// namespace.
 #[derive(Debug)]
 pub struct Origin {
     pid: Pid,
-    /// `None` when no descriptor was left. Children in another PID namespace cannot tell then.
+    /// `None` if no descriptor was left. Then children in another PID namespace do not notice the end.
     pidfd: Option<OwnedFd>,
 }
 
 impl Origin {
-    /// The calling process, which is about to fork.
+    /// Returns the origin of the children that the calling process is about to fork.
     pub fn current() -> Origin {
         Origin { pid: own_pid(), pidfd: pidfd(own_pid()).ok() }
     }
@@ -251,16 +254,16 @@ pub fn own_pid() -> Pid {
 
 /// Has the kernel send `signal` to the calling process when the thread that forked it ends. `None`: no signal.
 ///
-/// Each thread has such a signal of its own, and the kernel sends all of them. The kernel forgets the signal of a thread that
-/// changes its credentials, and new threads do not inherit it (PR_SET_PDEATHSIG in prctl(2)).
+/// Each thread has such a signal of its own, and the kernel sends all of them. The kernel forgets the signal of a
+/// thread that changes its credentials, and new threads do not inherit it (PR_SET_PDEATHSIG in prctl(2)).
 pub fn signal_on_death_of_parent(signal: Option<Signal>) {
     let number = signal.map_or(0, Signal::number);
     // SAFETY: PR_SET_PDEATHSIG takes a number.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number as libc::c_ulong, 0, 0, 0) };
 }
 
-/// Returns the signal that the calling thread has last set by `signal_on_death_of_parent`. `None` if it has set none, or if
-/// its credentials have changed since.
+/// Returns the signal that the calling thread has last set by `signal_on_death_of_parent`. `None` if it has set none,
+/// or if its credentials have changed since.
 pub fn signal_on_death_of_parent_now() -> Option<Signal> {
     let mut signal = 0;
     // SAFETY: PR_GET_PDEATHSIG writes a number to a place that is ours.
@@ -268,15 +271,16 @@ pub fn signal_on_death_of_parent_now() -> Option<Signal> {
     Signal::from_number(signal)
 }
 
-/// The time by which the kernel may delay the timers of the calling thread. In ns, as PR_SET_TIMERSLACK takes it (prctl(2)).
+/// The time by which the kernel may delay the timers of the calling thread. In ns, as PR_SET_TIMERSLACK takes it
+/// (prctl(2)).
 #[derive(Debug, Clone, Copy)]
 pub struct TimerSlack(libc::c_ulong);
 
 impl TimerSlack {
-    /// As little as there is.
+    /// The smallest slack.
     pub const LEAST: TimerSlack = TimerSlack(1);
 
-    /// What the thread began with: that of the thread which made it.
+    /// The slack that the thread has inherited from the thread which made it.
     pub const INHERITED: TimerSlack = TimerSlack(0);
 
     /// Returns a slack of this length, of at least 1 ns.
@@ -284,14 +288,14 @@ impl TimerSlack {
         TimerSlack(libc::c_ulong::try_from(slack.as_nanos().max(1)).unwrap_or(libc::c_ulong::MAX))
     }
 
-    /// What is in force.
+    /// Returns the slack of the calling thread.
     pub fn current() -> TimerSlack {
         // SAFETY: PR_GET_TIMERSLACK takes no argument.
         let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0) };
         TimerSlack(libc::c_ulong::try_from(slack).unwrap_or(0))
     }
 
-    /// Puts it in force. Children inherit it.
+    /// Sets the slack of the calling thread. Children inherit it.
     pub fn set(self) {
         // SAFETY: PR_SET_TIMERSLACK takes a number.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, self.0, 0, 0, 0) };
@@ -305,13 +309,14 @@ pub fn children_are_apart() -> bool {
     of_children.is_some() && of_children != namespace("pid")
 }
 
-/// Puts the calling process into a group of its own, away from what is sent to the whole group.
+/// Moves the calling process to a process group of its own, so that it does not get the signals that are sent to its
+/// group.
 pub fn leave_group() {
     let this = Pid::from_raw(0);
     let _ = nix::unistd::setpgid(this, this);
 }
 
-/// Puts the calling process into the group of `process`.
+/// Moves the calling process to the process group of `process`.
 pub fn join_group_of(process: Pid) {
     if let Ok(group) = nix::unistd::getpgid(Some(process)) {
         let _ = nix::unistd::setpgid(Pid::from_raw(0), group);
@@ -324,7 +329,8 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Returns `true` if `process` is in the process group of the calling process, and so gets the same signals of a terminal.
+/// Returns `true` if `process` is in the process group of the calling process, and so gets the same signals of a
+/// terminal.
 pub fn shares_group_with(process: Pid) -> bool {
     nix::unistd::getpgid(Some(process)) == Ok(nix::unistd::getpgrp())
 }
@@ -334,13 +340,14 @@ pub fn leads_session() -> bool {
     nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
 }
 
-/// The name of the calling process, as ps and /proc show it.
+/// Sets the name of the calling process that ps(1) and /proc show.
 pub fn set_name(name: &CStr) {
     // SAFETY: PR_SET_NAME reads a string.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
-/// Ends the calling process when `body` is done, without a word to the application's exit handlers.
+/// Runs `body`, and ends the calling process without running the application's exit handlers. The exit code is 0, or 1
+/// if `body` panics.
 pub fn run_and_exit(body: impl FnOnce()) -> ! {
     let done = catch_unwind(AssertUnwindSafe(body));
     exit_now(done.is_err().into())

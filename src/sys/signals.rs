@@ -1,4 +1,4 @@
-//! Signals: blocked while the library must not be interrupted, taken and passed on by the supervisor.
+//! Signals: blocking them in the library, and receiving and sending them in the supervisor.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -88,7 +88,7 @@ impl fmt::Display for Signal {
 pub struct Mask(SigSet);
 
 impl Mask {
-    /// Puts the mask into force in the calling thread. Returns the one that was in force before.
+    /// Sets the mask of the calling thread. Returns the former one.
     pub fn set(self) -> Mask {
         let mut before = SigSet::empty();
         // Fails for a wrong first argument only.
@@ -97,11 +97,11 @@ impl Mask {
     }
 }
 
-/// All signals are blocked in the calling thread until this is dropped.
+/// A guard: all signals are blocked in the calling thread until it is dropped.
 #[derive(Debug)]
 pub struct Blocked {
     before: Mask,
-    /// Belongs to the thread that made it.
+    /// Makes the type neither `Send` nor `Sync`, because the mask is that of the thread that made it.
     _thread: PhantomData<*const ()>,
 }
 
@@ -111,7 +111,7 @@ impl Blocked {
         Blocked { before: Mask(SigSet::all()).set(), _thread: PhantomData }
     }
 
-    /// Returns the mask that was in force before, and will be again.
+    /// Returns the mask that the drop restores.
     pub fn mask_before(&self) -> Mask {
         self.before
     }
@@ -123,16 +123,16 @@ impl Drop for Blocked {
     }
 }
 
-/// Lets the calling thread take the signals that the hardware raises for what the thread itself does: they kill
-/// where they are blocked, without asking a handler.
+/// Unblocks the signals of hardware faults in the calling thread. Where they are blocked, the kernel kills the process
+/// and runs no handler (sigprocmask(2)).
 pub fn unblock_faults() {
     use signal::Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
     let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&faults), None);
 }
 
-/// Discards every signal that is pending for the calling process, or the first of so many that there is no end to
-/// them.
+/// Discards the signals that are pending for the calling process. Stops after a large number, because other processes
+/// may send them without end.
 pub fn discard_pending() {
     const MOST: usize = 1 << 20;
     // SAFETY: the set is initialised by sigfillset; the zero timeout makes the calls return at once.
@@ -152,7 +152,7 @@ pub fn disarm_timers() {
     }
 }
 
-/// Takes a blocked signal back that the calling thread caused by what it just did.
+/// Discards a pending signal that the calling thread has just caused and that is blocked.
 pub(super) fn forget_pending(signal: Signal) {
     // SAFETY: the set is initialised by sigemptyset; the zero timeout makes the call return at once.
     unsafe {
@@ -164,12 +164,12 @@ pub(super) fn forget_pending(signal: Signal) {
     }
 }
 
-/// The application's disposition of SIGCHLD, set aside until this is dropped: while it is ignored the kernel throws
-/// the status of dead children away. SIGCHLD is blocked all the time.
+/// A guard: SIGCHLD has its default disposition until it is dropped. While SIGCHLD is ignored, the kernel discards the
+/// exit status of children (wait(2)). The caller has SIGCHLD blocked all the time.
 #[derive(Debug)]
 pub struct ChildSignal {
     before: SigAction,
-    /// It was pending before, for a child of the application.
+    /// SIGCHLD was pending before, for a child of the application.
     was_pending: bool,
 }
 
@@ -226,19 +226,19 @@ impl Received {
     }
 }
 
-/// Where the blocked signals of this process arrive.
+/// A descriptor from which the blocked signals of this process are read (signalfd(2)).
 #[derive(Debug)]
 pub struct SignalFd(signalfd::SignalFd);
 
 impl SignalFd {
-    /// Takes all signals that are blocked.
+    /// Opens a descriptor for all signals.
     pub fn new() -> nix::Result<SignalFd> {
         signalfd::SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map(SignalFd)
     }
 
-    /// Returns the next signal that has arrived, if any. Leaves out what the kernel sends for the timers and limits of this
-    /// process.
+    /// Returns the next signal that has arrived, if any. Leaves out what the kernel sends for the timers and limits of
+    /// this process.
     pub fn take(&self) -> Option<Received> {
         loop {
             let info = self.0.read_signal().ok().flatten()?;
@@ -260,7 +260,7 @@ impl AsFd for SignalFd {
     }
 }
 
-/// Returns `true` for a signal of a timer that this process has made, or of a limit that it has reached.
+/// Returns `true` if the signal is about a timer or a resource limit of this process.
 fn concerns_receiver_alone(signal: Signal, code: i32) -> bool {
     let own = [Signal::ALRM, Signal::VTALRM, Signal::PROF, Signal::XCPU, Signal::XFSZ];
     let is_own = own.contains(&signal);

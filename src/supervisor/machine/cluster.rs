@@ -9,7 +9,8 @@ use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::supervisor::log_event::{Kind, LogEvent};
 use crate::time::MonotonicTime;
 
-/// The longest wait of the supervisor, at its end, for cmap. The same as that of `sam_stop` and `sam_finalize` in the instance.
+/// The longest wait of the supervisor, at its end, for cmap. The same as that of `sam_stop` and `sam_finalize` in the
+/// instance.
 pub(super) const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Machine {

@@ -18,20 +18,21 @@ use crate::time::MonotonicTime;
 /// The pause between two searches. The first is as short as the time that daemon(3) needs on a busy machine.
 const SEARCH_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
-/// The age at which a process is taken for the one that goes on, although it has not called the library. A younger one may have
-/// been forked to execute another program.
+/// The age at which a process is taken for the one that goes on, although it has not called the library. A younger one
+/// may have been forked to execute another program, which a shell does within a few ms.
 const DAEMON_SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// The time before the exit of an instance in which a signal may have come too late for the instance to pass it on to the process
-/// that goes on in its place.
+/// The time before the exit of an instance in which a signal may have come too late for the instance to pass it on to
+/// the process that goes on in its place. A handler runs much sooner on a machine that is not overloaded.
 const SIGNAL_CROSSING_TIME: Duration = Duration::from_millis(100);
 
-/// The longest search for a process that cannot be supervised, and after a termination signal.
+/// The longest search for a process that cannot be supervised, and after a termination signal. As long as the time that
+/// an instance may go on without quorum: a service manager waits much longer.
 const SEARCH_LIMIT: Duration = QUORUM_GRACE;
 
 impl Machine {
-    /// Answers the exit with 0 of an instance. It is the end of the instance if that was told to end, or had said that it would.
-    /// A signal that is still held, or was sent a moment before the exit, may not have reached the instance.
+    /// Answers the exit with 0 of an instance. It is the end of the instance if that was told to end, or had said that
+    /// it would. A signal that is still held, or was sent a moment before the exit, may not have reached the instance.
     pub(super) fn may_have_daemonized(
         &mut self,
         now: MonotonicTime,
@@ -62,9 +63,9 @@ impl Machine {
 
     /// Decides what follows from `found`.
     ///
-    /// A process that called the library is adopted. If no heartbeat is due, the only process that may call the library is adopted
-    /// as well, because no other process would pass signals on to it. If heartbeats are due, the machine waits for the first one,
-    /// an interval at most.
+    /// A process that called the library is adopted. If no heartbeat is due, the only process that may call the library
+    /// is adopted as well, because no other process would pass signals on to it. If heartbeats are due, the machine
+    /// waits for the first one, an interval at most.
     pub(super) fn daemon_searched(
         &mut self,
         now: MonotonicTime,
@@ -106,8 +107,8 @@ impl Machine {
         }
     }
 
-    /// Ends the supervisor, because the program goes on in a process that cannot be supervised. A restart would run the program
-    /// twice.
+    /// Ends the supervisor, because the program goes on in a process that cannot be supervised. A restart would run the
+    /// program twice.
     fn give_up_search(&mut self, now: MonotonicTime, pid: Option<Pid>, effects: &mut Vec<Effect>) {
         self.log(pid, Kind::OutOfReach, effects);
         self.kill_group(effects);

@@ -1,7 +1,7 @@
 //! The health of a living instance: silence, loss of quorum, warning and kill.
 //!
-//! `Machine::evaluate` finds out facts about the instance, and `Machine::react` is the table that answers each of them: a match of
-//! the health and the fact.
+//! `Machine::evaluate` finds out facts about the instance, and `Machine::react` is the table that answers each of them:
+//! a match of the health and the fact.
 
 use std::time::Duration;
 
@@ -17,17 +17,18 @@ use crate::sys::inspection::Inspection;
 use crate::sys::signals::Signal;
 use crate::time::MonotonicTime;
 
-/// The time that an instance may go on without quorum if there is no interval.
+/// The time that an instance may go on without quorum if there is no interval. sam_overview(3) documents it.
 pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 
-/// The bounds of the pause between two looks for a debugger, which is a quarter of the interval. A look reads a file of /proc, so
-/// the supervisor does not take more than a hundred per second. A person who attaches a debugger does not wait more than a second.
+/// The bounds of the pause between two looks for a debugger, which is a quarter of the interval. A look reads a file of
+/// /proc, so the supervisor does not take more than a hundred per second. A person who attaches a debugger does not
+/// wait more than a second.
 const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// What the supervisor does about a living instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Health {
-    /// Nothing is wrong.
+    /// The instance gives signs of life in time, or has not started health checking.
     Healthy,
     /// The instance was warned, or warned itself, at `at`. Its last sign of life before that was at `last_activity`.
     Warned { at: MonotonicTime, last_activity: MonotonicTime },
@@ -39,7 +40,7 @@ pub(super) enum Health {
     Killed { retry_at: Option<MonotonicTime> },
 }
 
-/// What the supervisor finds out about a living instance.
+/// A fact that the supervisor finds out about a living instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fact {
     /// A debugger traces the instance, with SAM_DEBUG_HOLD.
@@ -123,8 +124,8 @@ impl Watch {
         }
     }
 
-    /// Returns the phase that counts. A phase that the instance entered after the decision to end it does not: so a handler of the
-    /// signal for a hang cannot call the recovery off.
+    /// Returns the phase that counts. A phase that the instance entered after the decision to end it does not: so a
+    /// handler of the signal for a hang cannot call the recovery off.
     pub(super) fn phase(&self, view: &View) -> Phase {
         if self.end_decided_at.is_none_or(|at| view.since <= at) { view.phase } else { Phase::Started }
     }
@@ -177,8 +178,8 @@ impl Machine {
         }
     }
 
-    /// Returns when the health of the instance changes unless something happens. `if_healthy` is the deadline of an instance that
-    /// is healthy.
+    /// Returns when the health of the instance changes unless something happens. `if_healthy` is the deadline of an
+    /// instance that is healthy.
     fn deadline(&self, watch: &Watch, if_healthy: Option<MonotonicTime>) -> Option<MonotonicTime> {
         match watch.health {
             Health::Healthy => if_healthy.max(watch.not_before),
@@ -226,8 +227,8 @@ impl Machine {
         self.evaluate(now, watch, view, effects);
     }
 
-    /// Records that the kernel refused to send a signal. The instance has most likely become another user, and may become the
-    /// former one again, so a kill is tried again.
+    /// Records that the kernel refused to send a signal. The instance has most likely become another user, and may
+    /// become the former one again, so a kill is tried again.
     pub(super) fn refused(
         &mut self,
         now: MonotonicTime,
@@ -302,7 +303,8 @@ impl Machine {
                 Health::Killed { retry_at: self.wake }
             }
 
-            // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of quorum less.
+            // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of
+            // quorum less.
             (Health::HangSignalSent { .. }, Fact::TimeUp { .. }) => {
                 self.log(pid, Kind::KilledAfterHangSignal { dumping: watch.dumping }, effects);
                 effects.push(Effect::Send(Signal::KILL));
@@ -357,8 +359,8 @@ impl Machine {
             (health @ (Health::Healthy | Health::Warned { .. }), Fact::TimeUp { lateness, .. })
                 if !watch.extension_used && self.is_much(lateness) =>
             {
-                // Whatever delayed the supervisor may have delayed the instance as well, and the supervisor could not see its
-                // heartbeats. So the deadline is put off by that time, once per sign of life and health.
+                // Whatever delayed the supervisor may have delayed the instance as well, and the supervisor could not
+                // see its heartbeats. So the deadline is put off by that time, once per sign of life and health.
                 watch.extension_used = true;
                 watch.not_before = self.next_tick(now).map(|tick| tick.min(now + lateness));
                 health

@@ -1,5 +1,6 @@
 //! Signals that the supervisor receives, which are for the program.
 
+use std::collections::TryReserveError;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -13,37 +14,44 @@ use crate::sys::process::ExitStatus;
 use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
 
-/// The time after a SIGTSTP, SIGTTIN or SIGTTOU in which a SIGSTOP of the instance counts as the answer to it. Some programs
-/// save their terminal in a handler and then stop themselves by SIGSTOP.
+/// The time after a SIGTSTP, SIGTTIN or SIGTTOU in which a SIGSTOP of the instance counts as the answer to it. Some
+/// programs save their terminal in a handler and then stop themselves by SIGSTOP. A second is enough for that.
 const STOP_ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// The number of real-time signals that are held at most while there is no instance. The kernel limits them as well
 /// (RLIMIT_SIGPENDING in getrlimit(2)).
 pub(super) const MAX_HELD_REALTIME: usize = 64;
 
-/// The number of all signals that are held at most: those and one of each other signal.
+/// The number of all signals that are held at most: those, and one of each other signal.
 pub(super) const MAX_HELD: usize = MAX_HELD_REALTIME + 31;
 
-/// An instance of this age is new. Its handlers may not be installed yet, and a sender that signals every process of the program
-/// may have missed it.
+/// An instance below this age is new. Its handlers may not be installed yet, and a sender that signals every process of
+/// the program may have missed it. A second is enough for most programs to start, also on a busy machine.
 const NEW_INSTANCE_AGE: Duration = Duration::from_secs(1);
 
-/// Signals that arrived while there was no instance, or only one that was just made. The instance gets them when it is started,
-/// because its handlers are installed by then.
+/// Signals that arrived while there was no instance, or only one that was just made. The instance gets them when it is
+/// started, because its handlers are installed by then.
 #[derive(Debug, Clone, Hash)]
 pub(super) struct HeldSignals {
     signals: Vec<Received>,
     /// A real-time signal was dropped because too many are held.
     overflowed: bool,
-    /// When to look next whether the instance is started. `sam_start` does not wake the supervisor.
+    /// The time of the next look whether the instance is started. `sam_start` does not wake the supervisor.
     check_at: Option<MonotonicTime>,
     backoff: Backoff,
 }
 
 impl HeldSignals {
     pub(super) fn new() -> HeldSignals {
-        let signals = Vec::with_capacity(MAX_HELD);
-        HeldSignals { signals, overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
+        HeldSignals { signals: Vec::new(), overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
+    }
+
+    /// Reserves the memory for all signals that can be held.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.signals.try_reserve_exact(MAX_HELD)
     }
 
     /// Returns when to look whether the instance is started, if a signal waits for that.
@@ -102,8 +110,8 @@ impl Machine {
                 let interval =
                     self.rules.interval.filter(|_| signal == Signal::CONT && !watch.extension_used);
                 if let Some(interval) = interval {
-                    // The supervisor may have been stopped, and the instance with it. It may as well be a lie, because every
-                    // process of the session may send this signal, the instance too.
+                    // The supervisor may have been stopped, and the instance with it. It may as well be a lie, because
+                    // every process of the session may send this signal, the instance too.
                     watch.extension_used = true;
                     let not_before = now + interval;
                     watch.not_before = Some(not_before);
@@ -147,8 +155,8 @@ impl Machine {
 
     /// Returns how a signal that only the supervisor is known to have received gets to an instance of this age.
     fn delivery(&self, received: Received, age: Duration) -> Delivery {
-        // With SAM_FORWARD_SIGNALS=0 every sender signals the instance as well. The kernel does not, and a sender may have missed
-        // an instance that was just made.
+        // With SAM_FORWARD_SIGNALS=0 every sender signals the instance as well. The kernel does not, and a sender may
+        // have missed an instance that was just made.
         let withheld = self.rules.settings.withhold_signals && !received.by_kernel;
         let missed = ends_program(received.signal) && age < NEW_INSTANCE_AGE;
         if withheld && !missed { Delivery::Withheld } else { Delivery::Forwarded }
@@ -163,13 +171,14 @@ impl Machine {
 
     /// Discards all held signals, and logs each.
     pub(super) fn drop_held(&mut self, effects: &mut Vec<Effect>) {
-        for held in std::mem::take(&mut self.held.signals) {
+        for held in &self.held.signals {
             self.log(None, Kind::SignalDropped { signal: held.signal }, effects);
         }
+        self.held.signals.clear();
     }
 
-    /// Passes held signals on that end the program: they never wait. The others wait until the instance is started, which is
-    /// there from `now` on.
+    /// Passes held signals on that end the program: they never wait. The others wait until the instance is started,
+    /// which is there from `now` on.
     pub(super) fn forward_end_signals(&mut self, now: MonotonicTime, pid: Pid, effects: &mut Vec<Effect>) {
         self.held.backoff.reset();
         self.held.check_at = Some(now + self.held.backoff.advance());

@@ -1,10 +1,10 @@
-//! When to make a spare: the next instance, forked in advance.
+//! Decides when to make a spare, which is the next instance, forked in advance.
 
 use super::{Effect, Event, Machine, State};
 use crate::policy::Recovery;
 use crate::time::MonotonicTime;
 
-/// What is known of the spare.
+/// The state of the spare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Spare {
     /// There is none. The next is due at this time, once an instance lives.

@@ -1,4 +1,4 @@
-//! The machine as a table, and against a model that looks at everything every millisecond.
+//! Single steps of the machine, and a comparison with a model that looks at everything every millisecond.
 
 use super::health::Health;
 use super::signals::MAX_HELD_REALTIME;
@@ -99,7 +99,7 @@ impl Machine {
     }
 }
 
-/// What is to be done, without what is to be said.
+/// Returns the effects that are not log events.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
     effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_))).collect()
 }
@@ -109,7 +109,7 @@ fn launch(id: u32) -> Vec<Effect> {
 }
 
 #[test]
-fn what_follows_a_death() {
+fn end_of_instance_is_answered_by_policy_and_phase() {
     use Recovery::{Quit, Restart};
     let phases = [Phase::Registered, Phase::Started, Phase::Stopped, Phase::Finalized];
     for interval in [None, Some(INTERVAL)] {
@@ -131,7 +131,7 @@ fn what_follows_a_death() {
 }
 
 #[test]
-fn who_gave_up_or_was_told_to_end_is_not_started_again() {
+fn instance_that_gave_up_or_was_told_to_end_is_not_restarted() {
     let mut marked_failed = machine(Some(INTERVAL), Recovery::Restart);
     let seen = View { marked_failed: true, ..started(at(1001)) };
     let effects = deeds(marked_failed.step(at(1050), Event::Died(SEGV), &seen));
@@ -160,7 +160,7 @@ fn who_gave_up_or_was_told_to_end_is_not_started_again() {
 }
 
 #[test]
-fn ids_go_up_and_wrap_to_zero() {
+fn restart_adds_one_to_the_id_which_wraps_to_zero() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     machine.id = i32::MAX as u32 - 1;
     for id in [i32::MAX as u32, 0, 1, 2] {
@@ -171,7 +171,7 @@ fn ids_go_up_and_wrap_to_zero() {
 }
 
 #[test]
-fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
+fn launch_that_fails_is_tried_again_with_growing_pauses() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let mut now = at(1050);
     assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(at(1001)))), launch(2));
@@ -187,7 +187,7 @@ fn an_instance_that_cannot_be_made_is_tried_again_with_growing_pauses() {
     assert_eq!(deeds(machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE)), []);
     assert_eq!(machine.wake_at(), Some(now + INTERVAL));
 
-    // After that the pauses begin anew.
+    // After a success the pauses begin with the first one again.
     machine.step(now, Event::Died(SEGV), &started(now));
     machine.step(now, Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
     assert_eq!(machine.wake_at(), Some(now + ms(10)));
@@ -311,7 +311,7 @@ fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final(
 }
 
 #[test]
-fn real_time_signals_are_queued_with_their_values_up_to_a_limit() {
+fn held_real_time_signals_keep_values_and_order_up_to_a_limit() {
     let mut machine = machine_without_instance();
     let queued = |value| Received { signal: real_time(40), value: Some(value), by_kernel: false };
     let mut told = vec![];
@@ -386,6 +386,7 @@ fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
     for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
         assert_eq!(machine.step(now, refused(Signal::KILL), &seen), []);
         assert_eq!(machine.wake_at(), Some(now + ms(pause)));
+        assert_eq!(machine.activity(), (Activity::Ending, None), "it is killed already");
         assert_eq!(machine.step(before(now + ms(pause)), Event::Tick, &seen), [], "too early");
         now = now + ms(pause);
         assert_eq!(machine.step(now, Event::Tick, &seen), [Effect::Send(Signal::KILL)]);
@@ -394,7 +395,7 @@ fn kill_that_is_refused_is_tried_again_with_growing_pauses_and_logged_once() {
 }
 
 #[test]
-fn end_of_an_instance_that_another_thread_reaped_is_a_loss() {
+fn instance_that_another_thread_reaped_is_lost() {
     let seen = started(at(1001));
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     assert_eq!(deeds(machine.step(at(1050), Event::Died(ExitStatus::Unknown), &seen)), launch(2));
@@ -404,7 +405,7 @@ fn end_of_an_instance_that_another_thread_reaped_is_a_loss() {
 }
 
 #[test]
-fn the_warning_signal_is_the_last_one_that_makes_sense() {
+fn number_that_is_no_signal_leaves_the_warning_signal_as_it_is() {
     for (wanted, expected) in [
         (libc::SIGUSR1, vec![Effect::Send(Signal::USR1)]),
         (64, vec![Effect::Send(real_time(64))]),
@@ -420,7 +421,7 @@ fn the_warning_signal_is_the_last_one_that_makes_sense() {
 }
 
 #[test]
-fn the_next_instance_is_warned_as_the_last_one_was() {
+fn warning_signal_of_lost_instance_is_that_of_the_next() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = View { warn_signal: libc::SIGUSR2, ..started(at(1000)) };
     let effects = deeds(machine.step(at(1050), Event::Died(SEGV), &seen));
@@ -428,7 +429,7 @@ fn the_next_instance_is_warned_as_the_last_one_was() {
 }
 
 #[test]
-fn stamps_from_the_future_count_as_none() {
+fn times_in_the_future_on_the_page_are_ignored() {
     for seen in [
         view(Phase::Started, at(1000), FUTURE),
         view(Phase::Started, FUTURE, at(1000)),
@@ -444,7 +445,7 @@ fn stamps_from_the_future_count_as_none() {
 }
 
 #[test]
-fn stamps_from_before_the_instance_was_made_count_as_none() {
+fn times_before_the_launch_on_the_page_are_ignored() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = view(Phase::Started, MonotonicTime::from_ns(1), MonotonicTime::from_ns(2));
     assert_eq!(deeds(machine.step(at(1050), Event::Tick, &seen)), []);
@@ -453,7 +454,7 @@ fn stamps_from_before_the_instance_was_made_count_as_none() {
 }
 
 #[test]
-fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
+fn late_supervisor_extends_the_deadline_once() {
     let seen = started(at(1000));
     for (late, owed) in [(20, 0), (25, 0), (26, 26), (60, 60), (100, 100), (5000, 100)] {
         let mut machine = machine(Some(INTERVAL), Recovery::Restart);
@@ -473,7 +474,7 @@ fn a_supervisor_that_was_late_owes_the_instance_that_time_once() {
 }
 
 #[test]
-fn a_supervisor_that_is_late_again_owes_that_to_who_has_spoken_meanwhile() {
+fn late_supervisor_extends_the_deadline_again_after_a_heartbeat() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     assert_eq!(deeds(machine.step(at(1160), Event::Tick, &started(at(1000)))), []);
     let seen = started(at(1170));
@@ -485,7 +486,7 @@ fn a_supervisor_that_is_late_again_owes_that_to_who_has_spoken_meanwhile() {
 }
 
 #[test]
-fn who_was_killed_is_not_warned_again_whatever_its_page_says_until_it_is_gone() {
+fn killed_instance_is_not_warned_again_whatever_its_page_says() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     machine.step(at(1100), Event::Tick, &seen);
@@ -497,7 +498,7 @@ fn who_was_killed_is_not_warned_again_whatever_its_page_says_until_it_is_gone() 
 }
 
 #[test]
-fn a_supervisor_that_was_continued_gives_a_whole_interval() {
+fn sigcont_gives_the_instance_a_whole_interval() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     assert_eq!(
@@ -510,7 +511,7 @@ fn a_supervisor_that_was_continued_gives_a_whole_interval() {
 }
 
 #[test]
-fn who_continues_the_supervisor_over_and_over_saves_no_silent_instance() {
+fn repeated_sigcont_does_not_save_a_silent_instance() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     let mut sent = vec![];
@@ -524,7 +525,7 @@ fn who_continues_the_supervisor_over_and_over_saves_no_silent_instance() {
 }
 
 #[test]
-fn a_stop_by_job_control_stops_both_and_any_other_is_a_hang() {
+fn instance_stopped_by_a_terminal_stops_the_supervisor_and_one_stopped_otherwise_hangs() {
     for number in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
         for stopped_by in [number, Signal::STOP] {
             let mut machine = machine(Some(INTERVAL), Recovery::Restart);
@@ -551,7 +552,7 @@ fn sigstop_long_after_an_ignored_stop_signal_does_not_stop_the_supervisor() {
 }
 
 #[test]
-fn at_the_restart_limit_it_ends_as_the_last_instance_did() {
+fn restart_beyond_the_limit_ends_the_supervisor_as_the_instance_did() {
     let limit = RestartLimit { restarts: 2, window: ms(1000) };
     let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
     let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
@@ -567,7 +568,7 @@ fn at_the_restart_limit_it_ends_as_the_last_instance_did() {
 }
 
 #[test]
-fn an_end_that_is_final_anyway_is_none_of_the_restart_limit() {
+fn end_that_is_final_does_not_count_for_the_restart_limit() {
     let limit = RestartLimit { restarts: 1, window: ms(1000) };
     let settings = Settings { restart_limit: Some(limit), ..Settings::default() };
     let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
@@ -580,7 +581,7 @@ fn an_end_that_is_final_anyway_is_none_of_the_restart_limit() {
 }
 
 #[test]
-fn a_restart_with_a_delay_waits_and_can_be_called_off() {
+fn delayed_restart_waits_and_termination_signal_cancels_it() {
     let delay = RestartDelay { first: ms(50), last: ms(80) };
     let settings = Settings { restart_delay: Some(delay), ..Settings::default() };
     let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
@@ -615,7 +616,7 @@ fn a_restart_with_a_delay_waits_and_can_be_called_off() {
 }
 
 /// A machine that sends a hung instance SIGABRT first, and has just done so at 1.2 s.
-fn machine_that_struck() -> Machine {
+fn machine_after_hang_signal() -> Machine {
     let hang_signal = Some(HangSignal { signal: Signal::ABRT, timeout: ms(700) });
     let mut machine =
         machine_with(Some(INTERVAL), Recovery::Restart, Settings { hang_signal, ..Settings::default() });
@@ -630,7 +631,7 @@ fn machine_that_struck() -> Machine {
 }
 
 #[test]
-fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
+fn hung_instance_that_survives_the_hang_signal_gets_sigkill() {
     // Nothing that it does now saves it, and the look at it comes before the kill.
     for (ms, seen) in [
         (1250, started(at(1000))),
@@ -639,7 +640,7 @@ fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
         (1500, view(Phase::Finalized, at(1499), at(1299))),
     ] {
         for dumping in [false, true] {
-            let mut machine = machine_that_struck();
+            let mut machine = machine_after_hang_signal();
             assert_eq!(machine.step(at(ms), Event::Tick, &seen), []);
             assert_eq!(machine.wake_at(), Some(at(1900)));
             assert_eq!(machine.step(at(1900), Event::Tick, &seen), [Effect::Inspect]);
@@ -654,20 +655,20 @@ fn a_hung_instance_gets_its_signal_and_sigkill_when_that_does_not_end_it() {
 }
 
 #[test]
-fn an_instance_that_its_signal_ended_was_lost_for_its_silence() {
+fn instance_that_the_hang_signal_ended_was_lost_for_silence() {
     let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
-    let effects = machine_that_struck().step(at(1800), Event::Died(status), &started(at(1000)));
+    let effects = machine_after_hang_signal().step(at(1800), Event::Died(status), &started(at(1000)));
     let lost = log(1, Some(PID), Kind::Lost { status, reason: Some(Reason::Silent) });
     assert_eq!(effects, [lost, launch(2).remove(0)]);
 }
 
 #[test]
-fn what_an_instance_says_after_the_decision_to_end_it_does_not_count() {
+fn phase_entered_after_the_decision_to_end_the_instance_does_not_count() {
     let mut killed = machine(Some(INTERVAL), Recovery::Restart);
     let silent = started(at(1000));
     killed.step(at(1100), Event::Tick, &silent);
     killed.step(at(1200), Event::Tick, &silent);
-    for machine in [machine_that_struck(), killed] {
+    for machine in [machine_after_hang_signal(), killed] {
         for phase in [Phase::Stopped, Phase::Finalized, Phase::Waiting, Phase::Registered] {
             let after = view(phase, at(1201), at(1000));
             let effects = deeds(machine.clone().step(at(1300), Event::Died(EXITED), &after));
@@ -685,7 +686,7 @@ fn what_an_instance_says_after_the_decision_to_end_it_does_not_count() {
 }
 
 #[test]
-fn a_kill_at_once_is_not_looked_at() {
+fn kill_without_hang_signal_needs_no_inspection() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     machine.step(at(1100), Event::Tick, &seen);
@@ -720,7 +721,7 @@ fn told(traced: bool) -> Effect {
 }
 
 #[test]
-fn a_traced_instance_is_left_alone_and_its_silence_begins_when_the_tracer_leaves() {
+fn silence_of_traced_instance_begins_when_the_debugger_detaches() {
     let mut machine = machine_that_holds();
     let seen = started(at(1000));
     look(&mut machine, at(1000), false, &seen);
@@ -732,7 +733,7 @@ fn a_traced_instance_is_left_alone_and_its_silence_begins_when_the_tracer_leaves
 }
 
 #[test]
-fn a_tracer_that_comes_after_the_warning_calls_the_kill_off() {
+fn debugger_that_attaches_after_the_warning_cancels_the_kill() {
     let mut machine = machine_that_holds();
     let seen = started(at(1000));
     look(&mut machine, at(1000), false, &seen);
@@ -746,7 +747,7 @@ fn a_tracer_that_comes_after_the_warning_calls_the_kill_off() {
 }
 
 #[test]
-fn nobody_looks_for_a_debugger_unless_asked_to() {
+fn without_debug_hold_or_interval_instance_is_not_inspected() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     let traced = Event::Inspected(Inspection { traced: true, dumping: false });
@@ -760,7 +761,7 @@ fn nobody_looks_for_a_debugger_unless_asked_to() {
 }
 
 #[test]
-fn what_an_instance_left_behind_ends_before_the_next_begins_and_at_the_end() {
+fn orphans_are_killed_before_the_next_launch_and_before_the_end() {
     let settings = Settings { kill_group: true, ..Settings::default() };
     for (phase, next) in [
         (Phase::Started, Effect::Launch { id: 2, warn_signal: Some(Signal::TERM) }),
@@ -774,7 +775,7 @@ fn what_an_instance_left_behind_ends_before_the_next_begins_and_at_the_end() {
 }
 
 #[test]
-fn without_an_interval_nothing_is_waited_for_but_death() {
+fn without_an_interval_the_machine_never_wakes() {
     let mut machine = machine(None, Recovery::Restart);
     assert_eq!(machine.wake_at(), None);
     assert_eq!(machine.step(MonotonicTime::from_ns(1 << 60), Event::Tick, &started(at(1000))), []);
@@ -793,7 +794,7 @@ fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
 }
 
 #[test]
-fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
+fn launch_is_followed_by_a_spare_if_a_restart_is_possible() {
     let (mut machine, effects) = machine_with_spare(Recovery::Restart);
     assert_eq!(effects, [Effect::MakeSpare]);
     machine.step(at(1000), Event::SpareMade, &View::NO_INSTANCE);
@@ -808,7 +809,7 @@ fn a_spare_is_made_behind_each_instance_that_can_be_restarted() {
 }
 
 #[test]
-fn between_two_instances_no_spare_is_waited_for() {
+fn spare_that_is_due_between_two_instances_does_not_wake_the_machine() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(at(1000), Event::SpareLost, &View::NO_INSTANCE);
     let lost = at(1005);
@@ -821,7 +822,7 @@ fn between_two_instances_no_spare_is_waited_for() {
 }
 
 #[test]
-fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
+fn lost_spare_is_replaced_with_growing_pauses() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     let mut now = at(1000);
     let seen = View::NO_INSTANCE;
@@ -838,7 +839,7 @@ fn a_spare_that_is_lost_is_replaced_with_growing_pauses() {
 }
 
 #[test]
-fn no_spare_is_made_while_there_is_no_instance() {
+fn without_an_instance_no_spare_is_made() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(at(1010), Event::Died(SEGV), &started(at(1001)));
     machine.step(at(1010), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
@@ -852,7 +853,7 @@ fn no_spare_is_made_while_there_is_no_instance() {
 }
 
 #[test]
-fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
+fn spare_that_ends_before_it_takes_over_leaves_its_id_to_the_next() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(at(1010), Event::Died(SEGV), &started(at(1001)));
     machine.step(at(1010), Event::Launched { pid: PID }, &View::NO_INSTANCE);
@@ -865,7 +866,7 @@ fn a_spare_that_ends_before_it_takes_over_is_no_instance() {
 }
 
 #[test]
-fn a_spare_that_is_lost_between_two_instances_wakes_nobody() {
+fn spare_lost_during_a_restart_delay_does_not_wake_the_machine() {
     let delay = RestartDelay { first: ms(1000), last: ms(1000) };
     let settings = Settings { restart_delay: Some(delay), standby: true, ..Settings::default() };
     let mut machine = machine_with(Some(INTERVAL), Recovery::Restart, settings);
@@ -875,7 +876,7 @@ fn a_spare_that_is_lost_between_two_instances_wakes_nobody() {
 }
 
 #[test]
-fn who_claims_to_be_such_a_spare_gets_around_no_end() {
+fn instance_that_pretends_to_be_a_spare_evades_neither_end_nor_limit() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.step(at(1001), signal(Signal::TERM), &View::NO_INSTANCE);
     assert_eq!(machine.step(at(1002), Event::SpareDied(SEGV), &View::NO_INSTANCE), [Effect::Finish(SEGV)]);
@@ -893,7 +894,7 @@ fn who_claims_to_be_such_a_spare_gets_around_no_end() {
 }
 
 #[test]
-fn such_a_spare_is_not_shown_as_running() {
+fn spare_that_ends_before_it_takes_over_is_shown_as_stopped() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);
     machine.rules.cmap = true;
     machine.cmap = CmapRequests::new(Some(INTERVAL));
@@ -906,7 +907,7 @@ fn such_a_spare_is_not_shown_as_running() {
     assert_eq!(machine.wake_at(), Some(at(1070)), "nothing is published meanwhile");
 }
 
-/// What the instance does, or is done to, in one millisecond.
+/// What happens to the instance in one millisecond of the model.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Nothing,
@@ -1036,7 +1037,7 @@ fn write(seen: &mut View, now: MonotonicTime, act: Act) {
 proptest! {
     /// The machine, which sleeps until `wake_at`, does what the model does, which never sleeps.
     #[test]
-    fn waking_when_it_wants_to_it_misses_nothing(
+    fn machine_that_sleeps_until_wake_at_does_what_the_model_does(
         life in acts(),
         interval in prop_oneof![Just(0), 1..60_u64],
         restart in any::<bool>(),
@@ -1089,7 +1090,7 @@ proptest! {
     /// is not killed without two intervals between its last true word and the kill, and the machine never sleeps
     /// longer than an interval.
     #[test]
-    fn rubbish_on_the_page_neither_kills_the_innocent_nor_saves_the_silent(
+    fn random_page_leads_to_no_early_kill_and_no_long_sleep(
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..4_u8), 1..60),
         steps in proptest::collection::vec(1..120_u64, 60),
     ) {
@@ -1115,7 +1116,7 @@ proptest! {
 }
 
 /// A machine whose instance exited with 0 at 1050 ms.
-fn machine_that_seeks(interval: Option<Duration>, seen: &View) -> Machine {
+fn machine_that_searches(interval: Option<Duration>, seen: &View) -> Machine {
     let mut machine = machine(interval, Recovery::Restart);
     assert_eq!(machine.step(at(1050), Event::MayHaveDaemonized, seen), [Effect::FindDaemon]);
     assert!(machine.searches_daemon());
@@ -1131,7 +1132,7 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
         (None, Phase::Started),
     ] {
         let seen = view(phase, at(1001), at(1001));
-        let mut machine = machine_that_seeks(interval, &seen);
+        let mut machine = machine_that_searches(interval, &seen);
         assert_eq!(
             machine.step(at(1051), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen),
             [Effect::Adopt(DAEMON)],
@@ -1149,7 +1150,7 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
 }
 
 #[test]
-fn instance_that_was_to_end_goes_on_in_no_other_process() {
+fn exit_0_of_an_instance_that_was_to_end_is_final() {
     let expected = [Effect::Finish(ExitStatus::Exited(0))];
     for phase in [Phase::Stopped, Phase::Finalized] {
         let mut machine = machine(Some(INTERVAL), Recovery::Restart);
@@ -1170,11 +1171,11 @@ fn instance_that_was_to_end_goes_on_in_no_other_process() {
 }
 
 #[test]
-fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
+fn only_candidate_is_adopted_if_no_heartbeat_is_due() {
     for (interval, seen) in
         [(None, started(at(1001))), (Some(INTERVAL), view(Phase::Registered, at(0), at(0)))]
     {
-        let mut machine = machine_that_seeks(interval, &seen);
+        let mut machine = machine_that_searches(interval, &seen);
         assert_eq!(deeds(machine.step(at(1050), Event::DaemonSearched(Candidates::Only(DAEMON)), &seen)), []);
         assert_eq!(machine.wake_at(), Some(at(1060)));
         assert_eq!(machine.step(at(1060), Event::Tick, &seen), [Effect::FindDaemon]);
@@ -1185,7 +1186,7 @@ fn only_process_that_may_call_is_adopted_where_no_heartbeat_is_due() {
 }
 
 #[test]
-fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
+fn search_without_a_heartbeat_for_an_interval_ends_with_a_restart() {
     for found in [
         Candidates::Only(DAEMON),
         Candidates::Several,
@@ -1193,7 +1194,7 @@ fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
         Candidates::OutOfReach(Some(DAEMON)),
     ] {
         let seen = started(at(1040));
-        let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+        let mut machine = machine_that_searches(Some(INTERVAL), &seen);
         let mut now = at(1050);
         loop {
             let effects = deeds(machine.step(now, Event::DaemonSearched(found), &seen));
@@ -1206,7 +1207,7 @@ fn without_a_heartbeat_for_an_interval_the_next_instance_is_started() {
         }
     }
     let seen = started(at(1040));
-    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    let mut machine = machine_that_searches(Some(INTERVAL), &seen);
     assert_eq!(deeds(machine.step(at(1051), Event::DaemonSearched(Candidates::None), &seen)), launch(2));
 }
 
@@ -1218,7 +1219,7 @@ fn process_that_cannot_be_supervised_ends_the_supervisor() {
         (None, started(at(1001)), 2050),
         (Some(INTERVAL), view(Phase::Registered, at(0), at(0)), 2050),
     ] {
-        let mut machine = machine_that_seeks(interval, &seen);
+        let mut machine = machine_that_searches(interval, &seen);
         let found = Event::DaemonSearched(Candidates::OutOfReach(Some(DAEMON)));
         assert_eq!(deeds(machine.step(at(1051), found, &seen)), []);
         let told = log(1, Some(DAEMON), Kind::OutOfReach);
@@ -1228,9 +1229,9 @@ fn process_that_cannot_be_supervised_ends_the_supervisor() {
 }
 
 #[test]
-fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
+fn termination_signal_during_a_search_waits_for_a_second_at_most() {
     let seen = view(Phase::Registered, at(0), at(0));
-    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    let mut machine = machine_that_searches(Some(INTERVAL), &seen);
     assert_eq!(deeds(machine.step(at(1051), Event::DaemonSearched(Candidates::Several), &seen)), []);
     assert_eq!(machine.step(at(1052), signal(Signal::TERM), &seen), []);
     assert_eq!(deeds(machine.step(at(1053), Event::DaemonSearched(Candidates::Several), &seen)), []);
@@ -1250,9 +1251,9 @@ fn signals_wait_for_the_process_that_goes_on_and_a_deadly_one_for_a_second() {
 }
 
 #[test]
-fn signals_that_end_nothing_wait_until_the_process_that_goes_on_is_started() {
+fn other_signals_during_a_search_wait_until_the_adopted_process_is_started() {
     let registered = view(Phase::Registered, at(0), at(0));
-    let mut machine = machine_that_seeks(Some(INTERVAL), &registered);
+    let mut machine = machine_that_searches(Some(INTERVAL), &registered);
     for number in [Signal::HUP, Signal::TSTP, Signal::CONT, Signal::USR1] {
         assert_eq!(machine.step(at(1052), signal(number), &registered), []);
     }
@@ -1319,7 +1320,7 @@ fn termination_signal_that_crossed_with_the_exit_of_the_instance_is_passed_on_ag
 fn termination_signal_that_reaches_no_process_that_may_go_on_is_logged_as_dropped() {
     for found in [Candidates::Several, Candidates::OutOfReach(None)] {
         let seen = view(Phase::Registered, at(0), at(0));
-        let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+        let mut machine = machine_that_searches(Some(INTERVAL), &seen);
         machine.step(at(1051), signal(Signal::TERM), &seen);
         let effects = machine.step(at(2050), Event::DaemonSearched(found), &seen);
         assert!(effects.contains(&dropped(1, Signal::TERM)), "{effects:?}");
@@ -1344,18 +1345,18 @@ fn withheld_signals_are_not_held_for_a_process_that_was_there_when_they_were_sen
 }
 
 #[test]
-fn instance_that_the_supervisor_decided_to_end_goes_on_in_no_other_process() {
+fn exit_0_after_the_hang_signal_is_a_loss() {
     for phase in [Phase::Registered, Phase::Waiting, Phase::Started] {
         let after = view(phase, at(1201), at(1000));
-        let effects = deeds(machine_that_struck().step(at(1300), Event::MayHaveDaemonized, &after));
+        let effects = deeds(machine_after_hang_signal().step(at(1300), Event::MayHaveDaemonized, &after));
         assert_eq!(effects, launch(2), "{phase:?}");
     }
 }
 
 #[test]
-fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
+fn silent_adopted_process_is_warned_and_killed() {
     let seen = started(at(1040));
-    let mut machine = machine_that_seeks(Some(INTERVAL), &seen);
+    let mut machine = machine_that_searches(Some(INTERVAL), &seen);
     machine.step(at(1051), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
     machine.step(at(1051), Event::Adopted { pid: DAEMON }, &seen);
     assert_eq!(deeds(machine.step(at(1151), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
@@ -1371,7 +1372,7 @@ fn process_that_was_adopted_is_warned_and_killed_as_any_other() {
 }
 
 #[test]
-fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_told_to_end() {
+fn launch_that_is_impossible_after_a_termination_signal_is_no_failure() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     machine.rules.cmap = true;
     machine.cmap = CmapRequests::new(Some(INTERVAL));
@@ -1385,7 +1386,7 @@ fn next_process_of_a_namespace_that_ended_is_no_failure_of_a_program_that_was_to
 }
 
 #[test]
-fn supervisor_without_a_further_instance_ends_as_the_last_one() {
+fn launch_that_is_impossible_ends_the_supervisor_as_the_last_instance_did() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     assert_eq!(deeds(machine.step(at(1050), Event::Died(EXITED), &started(at(1001)))), launch(2));
     let effects = machine.step(at(1051), Event::LaunchImpossible, &View::NO_INSTANCE);
@@ -1393,7 +1394,7 @@ fn supervisor_without_a_further_instance_ends_as_the_last_one() {
 }
 
 #[test]
-fn id_and_stage_tell_what_happens_and_until_when() {
+fn each_event_changes_id_and_activity() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     assert_eq!((machine.id(), machine.activity()), (1, (Activity::Watched, None)));
@@ -1405,11 +1406,11 @@ fn id_and_stage_tell_what_happens_and_until_when() {
     assert_eq!((machine.id(), machine.activity()), (2, (Activity::Launching, None)));
     machine.step(at(1201), Event::LaunchFailed(Errno::EAGAIN), &View::NO_INSTANCE);
     assert_eq!((machine.id(), machine.activity()), (2, (Activity::Pausing, Some(at(1211)))));
-    assert_eq!(machine_that_struck().activity(), (Activity::Ending, Some(at(1900))));
+    assert_eq!(machine_after_hang_signal().activity(), (Activity::Ending, Some(at(1900))));
 }
 
 #[test]
-fn a_debugger_that_holds_the_silence_shows_as_held() {
+fn traced_instance_is_shown_as_held() {
     let mut machine = machine_that_holds();
     let seen = started(at(1000));
     look(&mut machine, at(1025), true, &seen);
@@ -1417,15 +1418,23 @@ fn a_debugger_that_holds_the_silence_shows_as_held() {
     look(&mut machine, at(1050), false, &seen);
     assert_eq!(machine.activity(), (Activity::Watched, None));
 
-    let mut machine = machine_that_struck();
+    let mut machine = machine_after_hang_signal();
     machine.rules.settings.debug_hold = true;
     let seen = started(at(1000));
     look(&mut machine, at(1300), true, &seen);
     assert_eq!(machine.activity(), (Activity::Held, None));
+
+    // The callback returns "unhealthy" at the moment of the look.
+    let mut machine = machine_that_holds();
+    look(&mut machine, at(1025), true, &seen);
+    let unhealthy = View { unhealthy: Some(at(1050)), ..seen };
+    let effects = look(&mut machine, at(1050), true, &unhealthy);
+    assert_eq!(effects, [log(1, Some(PID), Kind::Unhealthy)]);
+    assert_eq!(machine.activity(), (Activity::Held, None));
 }
 
 #[test]
-fn the_log_says_how_long_an_instance_was_silent_and_how_long_its_restart_took() {
+fn log_events_have_the_length_of_silence_and_restart() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
     let warned =

@@ -22,7 +22,7 @@ fn published(state: CmapState, last_updated: Option<MonotonicTime>) -> Effect {
 }
 
 #[test]
-fn who_waits_is_admitted_once_and_only_by_quorum() {
+fn waiting_instance_may_start_once_quorum_is_there() {
     for (before, after) in [
         (QuorumState::Unknown, QuorumState::Yes),
         (QuorumState::No, QuorumState::Yes),
@@ -42,7 +42,7 @@ fn who_waits_is_admitted_once_and_only_by_quorum() {
 }
 
 #[test]
-fn who_outlives_quorum_is_killed_whatever_it_sends() {
+fn quorum_loss_kills_instance_despite_heartbeats() {
     for lost in [QuorumState::No, QuorumState::Gone] {
         for (interval, limit) in [(Some(INTERVAL), INTERVAL), (None, ms(1000))] {
             let mut machine = clustered(interval, Recovery::Restart, true, false);
@@ -52,7 +52,7 @@ fn who_outlives_quorum_is_killed_whatever_it_sends() {
             assert_eq!(deeds(effects), [Effect::Send(Signal::TERM)], "at once");
             assert_eq!(machine.wake_at(), Some(lost_at + limit));
             for now in [lost_at + ms(1), lost_at + limit / 2, before(lost_at + limit)] {
-                // Heartbeats, quorum back, corosync back: it was condemned.
+                // Neither heartbeats nor quorum save it now.
                 assert_eq!(deeds(machine.step(now, said(QuorumState::Yes), &started(now))), []);
                 assert_eq!(deeds(machine.step(now, Event::Tick, &started(now))), []);
             }
@@ -71,7 +71,7 @@ fn who_outlives_quorum_is_killed_whatever_it_sends() {
 }
 
 #[test]
-fn a_late_supervisor_owes_nothing_to_who_outlives_quorum() {
+fn late_supervisor_does_not_extend_the_deadline_after_quorum_loss() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, true, false);
     machine.step(at(1001), said(QuorumState::Yes), &started(at(1001)));
     machine.step(at(1050), said(QuorumState::No), &started(at(1050)));
@@ -80,7 +80,7 @@ fn a_late_supervisor_owes_nothing_to_who_outlives_quorum() {
 }
 
 #[test]
-fn stopping_calls_it_off_and_who_is_not_started_is_left_alone() {
+fn quorum_loss_spares_an_instance_that_has_stopped() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, true, false);
     machine.step(at(1001), said(QuorumState::Yes), &started(at(1001)));
     machine.step(at(1050), said(QuorumState::No), &started(at(1050)));
@@ -95,7 +95,7 @@ fn stopping_calls_it_off_and_who_is_not_started_is_left_alone() {
 }
 
 #[test]
-fn who_was_warned_for_its_silence_is_warned_for_this_as_well() {
+fn quorum_loss_after_a_warning_for_silence_warns_again() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, true, false);
     let seen = started(at(1000));
     machine.step(at(1001), said(QuorumState::Yes), &seen);
@@ -107,7 +107,7 @@ fn who_was_warned_for_its_silence_is_warned_for_this_as_well() {
 }
 
 #[test]
-fn policies_without_quorum_do_not_care() {
+fn quorum_loss_without_the_policy_is_ignored() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, false, true);
     for quorum in [QuorumState::Yes, QuorumState::No, QuorumState::Gone] {
         let effects = deeds(machine.step(at(1050), said(quorum), &started(at(1050))));
@@ -116,7 +116,7 @@ fn policies_without_quorum_do_not_care() {
 }
 
 #[test]
-fn cmap_shows_each_phase_and_who_waits_for_that_is_told() {
+fn each_phase_is_published_and_acknowledged() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, true, true);
     for (phase, state, last_updated) in [
         (Phase::Registered, CmapState::Stopped, None),
@@ -129,7 +129,7 @@ fn cmap_shows_each_phase_and_who_waits_for_that_is_told() {
         let seen = view(phase, at(1500), at(1400));
         let before = machine.cmap.published;
         assert_eq!(deeds(machine.step(at(1500), Event::Tick, &seen)), [published(state, last_updated)]);
-        // What was shown before is no answer to this.
+        // A report of the former state acknowledges nothing.
         assert_eq!(
             deeds(machine.step(at(1500), report(QuorumState::Unknown, before), &seen)),
             [],
@@ -147,7 +147,7 @@ fn cmap_shows_each_phase_and_who_waits_for_that_is_told() {
 }
 
 #[test]
-fn the_machine_wakes_to_publish_heartbeats_and_only_true_ones() {
+fn heartbeats_are_published_four_times_per_interval_and_forged_ones_never() {
     let interval = ms(1000);
     let mut machine = clustered(Some(interval), Recovery::Restart, false, true);
     let begin = at(2000);
@@ -168,9 +168,9 @@ fn the_machine_wakes_to_publish_heartbeats_and_only_true_ones() {
     }
 }
 
-/// How it ends -> what is shown, by policy, phase, and whether somebody told it to end.
+/// The state in cmap depends on policy, phase, sam_mark_failed, and whether the program was told to end.
 #[test]
-fn the_end_waits_until_it_is_shown_for_a_second_at_most() {
+fn end_waits_for_cmap_for_a_second_at_most() {
     use Recovery::{Quit, Restart};
     for (recovery, phase, marked_failed, told, state) in [
         (Quit, Phase::Registered, false, false, CmapState::Gone),
@@ -209,7 +209,7 @@ fn the_end_waits_until_it_is_shown_for_a_second_at_most() {
 }
 
 #[test]
-fn a_hang_that_was_told_to_end_and_had_to_be_killed_has_failed() {
+fn hung_instance_that_was_told_to_end_is_shown_as_failed() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Quit, false, true);
     let seen = started(at(1000));
     machine.step(at(1010), signal(Signal::TERM), &seen);
@@ -221,7 +221,7 @@ fn a_hang_that_was_told_to_end_and_had_to_be_killed_has_failed() {
 }
 
 #[test]
-fn who_is_restarted_too_often_has_failed() {
+fn program_at_the_restart_limit_is_shown_as_failed() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, false, true);
     machine.restarts = Restarts::new(Some(RestartLimit { restarts: 0, window: ms(1000) }), None);
     let effects = deeds(machine.step(at(1050), Event::Died(SEGV), &started(at(1005))));
@@ -229,7 +229,7 @@ fn who_is_restarted_too_often_has_failed() {
 }
 
 #[test]
-fn between_two_instances_the_state_is_stopped() {
+fn lost_instance_is_shown_as_stopped() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, false, true);
     machine.step(at(1010), Event::Tick, &started(at(1005)));
     let effects = deeds(machine.step(at(1050), Event::Died(SEGV), &started(at(1005))));
@@ -241,7 +241,7 @@ proptest! {
     /// Whatever an instance writes: without quorum it is never let in, and from the moment it is seen started it is
     /// killed an interval later at the latest, unless it is seen not started.
     #[test]
-    fn no_rubbish_on_the_page_helps_to_outlive_quorum(
+    fn random_page_does_not_outlive_quorum(
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..5_u8), 1..60),
         steps in proptest::collection::vec(1..120_u64, 60),
     ) {
@@ -272,9 +272,9 @@ proptest! {
 }
 
 #[test]
-fn the_signal_for_a_hang_lets_nobody_outlive_quorum() {
+fn quorum_loss_after_the_hang_signal_shortens_the_time_to_end() {
     for traced in [false, true] {
-        let mut machine = machine_that_struck();
+        let mut machine = machine_after_hang_signal();
         machine.rules.quorum = true;
         machine.rules.settings.debug_hold = traced;
         let seen = started(at(1000));
@@ -288,7 +288,7 @@ fn the_signal_for_a_hang_lets_nobody_outlive_quorum() {
 }
 
 #[test]
-fn a_debugger_holds_no_quorum() {
+fn quorum_loss_kills_a_traced_instance() {
     let mut machine = machine_that_holds();
     machine.rules.quorum = true;
     let seen = started(at(1000));
@@ -299,7 +299,7 @@ fn a_debugger_holds_no_quorum() {
 }
 
 #[test]
-fn nobody_is_to_mind_the_age_of_what_a_debugger_holds() {
+fn heartbeat_of_a_traced_instance_is_published_without_age() {
     let mut machine = machine_that_holds();
     machine.rules.cmap = true;
     let seen = started(at(1000));
@@ -314,7 +314,7 @@ fn nobody_is_to_mind_the_age_of_what_a_debugger_holds() {
 }
 
 #[test]
-fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
+fn traced_instance_after_quorum_loss_is_not_shown_as_held() {
     let mut machine = machine_that_holds();
     machine.rules.quorum = true;
     let seen = started(at(1000));
@@ -325,7 +325,7 @@ fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
     look(&mut machine, at(1150), true, &seen);
     assert_eq!(machine.activity(), (Activity::Ending, None));
 
-    let mut machine = machine_that_struck();
+    let mut machine = machine_after_hang_signal();
     (machine.rules.quorum, machine.rules.settings.debug_hold) = (true, true);
     look(&mut machine, at(1300), true, &seen);
     assert_eq!(machine.activity(), (Activity::Held, None));
@@ -334,7 +334,7 @@ fn a_traced_instance_that_is_to_end_for_lack_of_quorum_is_not_shown_as_held() {
 }
 
 #[test]
-fn no_heartbeat_is_due_for_cmap_while_an_heir_is_sought() {
+fn search_for_a_daemon_publishes_no_heartbeats() {
     let mut machine = clustered(Some(INTERVAL), Recovery::Restart, false, true);
     let seen = started(at(1005));
     machine.step(at(1010), Event::Tick, &seen);
