@@ -156,11 +156,7 @@ fn unhealthy_callback_leads_to_warning_and_restart() {
 }
 
 fn hanging_callback_leads_to_warning_and_restart() {
-    both(
-        &["hanging_callback_leads_to_warning_and_restart"],
-        Exit(0),
-        &["instance 1", "checking", "warned", "instance 2"],
-    );
+    both(&["callback_hangs"], Exit(0), &["instance 1", "checking", "warned", "instance 2"]);
 }
 
 fn callback_that_ends_its_thread_leads_to_warning_and_restart() {
@@ -170,7 +166,7 @@ fn callback_that_ends_its_thread_leads_to_warning_and_restart() {
 }
 
 fn removed_callback_requires_heartbeats_again() {
-    let program = Program::new(Built::WithOurs, &["removed_callback_requires_heartbeats_again"]);
+    let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
     program.run(Library::Original).expect(Exit(0), &says);
     program.run(Library::Ours).expect(By(SIGKILL), &says); // tests/faults.rs explains the end

@@ -263,7 +263,7 @@ impl Supervisor {
             _adopts,
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
-            ended: Vec::new(),
+            ended: heap::reserve(MAX_ENDED)?,
             effects: heap::reserve(machine::MAX_EFFECTS)?,
             events: heap::reserve(MAX_EVENTS)?.into(),
             spare: None,

@@ -13,8 +13,6 @@ const SMALL: usize = 128;
 const LARGE: usize = 2048;
 /// Bytes of a block for a list of events, signals or processes. Longer lists are in the heap of the process.
 pub const HUGE: usize = 16_384;
-/// Bytes of a block for the lists of events and effects, which the supervisor reserves before its first fork.
-const VAST: usize = 32768;
 /// The alignment of every block, in bytes.
 const ALIGNMENT: usize = 64;
 
@@ -26,7 +24,6 @@ struct Heap {
     small: Blocks<SMALL, 64>,
     large: Blocks<LARGE, 32>,
     huge: Blocks<HUGE, 16>,
-    vast: Blocks<VAST, 4>,
 }
 
 /// Up to 64 blocks of equal size. An allocation takes a whole block.
@@ -45,7 +42,7 @@ unsafe impl<const SIZE: usize, const COUNT: usize> Sync for Blocks<SIZE, COUNT> 
 
 impl Heap {
     const fn new() -> Self {
-        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new(), vast: Blocks::new() }
+        Heap { small: Blocks::new(), large: Blocks::new(), huge: Blocks::new() }
     }
 }
 
@@ -87,7 +84,7 @@ impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let own = self.small.take(layout).or_else(|| self.large.take(layout));
-        match own.or_else(|| self.huge.take(layout)).or_else(|| self.vast.take(layout)) {
+        match own.or_else(|| self.huge.take(layout)) {
             Some(block) => block,
             // SAFETY: the caller's promises are the same.
             None => unsafe { System.alloc(layout) },
@@ -95,10 +92,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let is_own = self.small.take_back(block)
-            || self.large.take_back(block)
-            || self.huge.take_back(block)
-            || self.vast.take_back(block);
+        let is_own = self.small.take_back(block) || self.large.take_back(block) || self.huge.take_back(block);
         if !is_own {
             // SAFETY: as above.
             unsafe { System.dealloc(block, layout) };
@@ -160,33 +154,26 @@ mod tests {
             (LARGE, ALIGNMENT, Some(1)),
             (LARGE + 1, 1, Some(2)),
             (HUGE, ALIGNMENT, Some(2)),
-            (HUGE + 1, 1, Some(3)),
-            (VAST, ALIGNMENT, Some(3)),
-            (VAST + 1, 1, None),
+            (HUGE + 1, 1, None),
             (8, 2 * ALIGNMENT, None),
         ] {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the layout has a size; what was allocated is freed with the same layout.
             unsafe {
                 let block = heap.alloc(layout);
-                let numbers = [
-                    heap.small.number(block),
-                    heap.large.number(block),
-                    heap.huge.number(block),
-                    heap.vast.number(block),
-                ];
+                let numbers = [heap.small.number(block), heap.large.number(block), heap.huge.number(block)];
                 assert_eq!(numbers.iter().position(Option::is_some), expected, "{layout:?}");
                 assert_eq!(block as usize % align, 0, "{layout:?}");
                 heap.dealloc(block, layout);
             }
         }
-        let used = [&heap.small.used, &heap.large.used, &heap.huge.used, &heap.vast.used];
-        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0; 4]);
+        let used = [&heap.small.used, &heap.large.used, &heap.huge.used];
+        assert_eq!(used.map(|used| used.load(Ordering::Relaxed)), [0; 3]);
     }
 
     #[test]
     fn allocation_without_free_block_comes_from_the_heap() {
-        const MORE: usize = 64 + 32 + 16 + 4 + 1;
+        const MORE: usize = 64 + 32 + 16 + 1;
         let heap = Heap::new();
         let layout = Layout::new::<u64>();
         let mut blocks: Vec<_> = iter::repeat_with(|| {
