@@ -1,4 +1,4 @@
-//! What runs in the program before `sam_register`, and in every instance after it.
+//! The code that runs in the program before `sam_register`, and in every instance after it.
 
 pub mod callback_thread;
 pub mod forked_child;

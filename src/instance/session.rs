@@ -62,7 +62,7 @@ pub struct Session {
     call_state: AtomicU8,
     /// The control page. Set in an instance, when `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// The doorbell that wakes the supervisor. Set in an instance whose policy has QUORUM or CMAP.
+    /// The doorbell that wakes the supervisor. An instance has one if its policy has QUORUM or CMAP.
     doorbell: OnceCell<Doorbell>,
     /// The warning signal. Once there is a control page, the one there counts.
     warn_signal: AtomicI32,

@@ -1,4 +1,4 @@
-//! What cmap is to show, and when a heartbeat is worth publishing there.
+//! The state that cmap is to show, and the times at which a heartbeat is worth publishing there.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_millis(120_000);
 /// most, so four times as often is enough.
 const LEAST_PAUSE: Duration = Duration::from_millis(125);
 
-/// What the supervisor has requested of cmap, and what cmap shows.
+/// The state that the supervisor has requested of cmap, and the state that cmap shows.
 #[derive(Debug, Clone, Hash)]
 pub struct CmapRequests {
     /// The interval, if heartbeats are published.

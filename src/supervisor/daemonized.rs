@@ -51,9 +51,9 @@ pub struct ExitedInstance {
     pub named: Option<Pid>,
     /// Its control page says that it has forked.
     pub has_forked: bool,
-    /// It was in another PID namespace: its orphans do not become children of the supervisor.
+    /// The instance was in another PID namespace, so its orphans do not become children of the supervisor.
     pub was_apart: bool,
-    /// What its descendants have. `None` where no process can have it.
+    /// The mark of its descendants. `None` if no process can have the mark.
     pub mark: Option<DescentMark>,
 }
 

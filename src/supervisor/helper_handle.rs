@@ -37,7 +37,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// in the end, which a machine does not notice.
 const RESTART_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// What is known of the helper process.
+/// The state of the helper process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelperState {
     /// The helper runs. Its next sign of life is due at `check_at`.

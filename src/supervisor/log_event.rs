@@ -1,4 +1,4 @@
-//! What the supervisor tells the administrator: one line per recovery step.
+//! The log lines of the supervisor: one for each step of a recovery.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ pub enum Reason {
     NoQuorum,
 }
 
-/// How a signal that the supervisor received gets to the instance.
+/// The way of a signal from the supervisor, which received it, to the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The supervisor passed the signal on.
@@ -43,11 +43,11 @@ pub struct LogEvent {
     pub id: Option<u32>,
     /// The pid of that instance, where it is known.
     pub pid: Option<Pid>,
-    /// What happened.
+    /// The step.
     pub kind: Kind,
 }
 
-/// What happened in one step of a recovery.
+/// A step of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The instance was silent for too long and was sent the warning signal, if it has one.
@@ -96,7 +96,7 @@ pub enum Kind {
     ToldToEnd {
         /// The signal.
         signal: Signal,
-        /// How the signal gets to the instance.
+        /// The way of the signal to the instance.
         delivery: Delivery,
     },
     /// A signal that arrived while there was no instance was never passed on.
@@ -133,7 +133,7 @@ pub enum Kind {
     },
     /// The instance has ended.
     Lost {
-        /// How the instance ended.
+        /// The exit status of the instance.
         status: ExitStatus,
         /// The reason why the supervisor had warned or ended the instance.
         reason: Option<Reason>,

@@ -17,7 +17,7 @@ pub struct Summary {
     launches: u64,
     /// The last event that the summary names, and the time since 1970.
     last: Option<(String, Duration)>,
-    /// What the supervisor waits for while there is no instance.
+    /// The step that the supervisor waits for while there is no instance.
     awaited: Option<LogEvent>,
 }
 
