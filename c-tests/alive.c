@@ -13,11 +13,11 @@ int main(void)
 	int i;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(1000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(2500, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	MUST(sam_start());
 	for (i = 0; i < 30; i++) {
-		sleep_ms(100);
+		sleep_ms(250);
 		MUST(sam_hc_send());
 	}
 	observe("instance %u: alive after three intervals", instance);

@@ -1,7 +1,7 @@
 /* With a callback, the library sends the heartbeats, and calls the callback about once per interval. */
 #include "observe.h"
 
-#define INTERVAL_MS 1000
+#define INTERVAL_MS 2500
 
 static volatile sig_atomic_t calls;
 
