@@ -35,7 +35,7 @@ impl Doorbell {
         SharedPage::new().map(Doorbell)
     }
 
-    /// Returns the counter of notifications.
+    /// Returns the count of rings. The cluster helper waits until it changes, and then wakes the supervisor.
     pub fn rings(&self) -> EventCount<'_> {
         EventCount(&self.0.futexes()[0])
     }
@@ -48,9 +48,9 @@ pub struct Channels {
     pub mailbox: Mailbox,
     /// The counter by which instances notify the helper.
     pub doorbell: Doorbell,
-    /// Wakes the supervisor.
+    /// The event descriptor by which the cluster helper wakes the supervisor.
     pub supervisor_waker: EventFdWaker,
-    /// Wakes the cluster helper.
+    /// The event descriptor by which the supervisor wakes the cluster helper.
     pub helper_waker: EventFdWaker,
 }
 
@@ -72,10 +72,10 @@ impl Channels {
 /// The properties of a supervisor that cmap shows in addition to its state.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// The recovery policy.
+    /// The recovery policy of the program, of which the key `recovery` shows a part.
     pub policy: Policy,
-    /// The longest silence allowed. `None`: no limit.
+    /// The longest silence that the program allows its instances, for the key `poll_period`. `None`: no limit.
     pub interval: Option<Duration>,
-    /// The pid of the supervisor.
+    /// The pid of the supervisor, which is part of the names of the keys.
     pub pid: Pid,
 }

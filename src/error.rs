@@ -9,11 +9,11 @@ use std::fmt;
 pub enum Error {
     /// The session is in a state in which the call is not allowed.
     WrongState,
-    /// An argument is out of range.
+    /// The caller passed an argument that is out of its range.
     InvalidArgument,
     /// The data is larger than any object in memory can be.
     TooBig,
-    /// The machine has not enough free memory.
+    /// The machine has not enough free memory for the data.
     NoMemory,
     /// The recovery policy needs this client library of corosync, which cannot be loaded on this machine.
     NotInstalled(&'static str),
@@ -31,7 +31,7 @@ pub enum Error {
     Internal,
 }
 
-/// The result of the library's calls.
+/// The result of a call that can fail with an `Error` of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl fmt::Display for Error {

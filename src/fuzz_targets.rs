@@ -146,7 +146,7 @@ pub fn page(bytes: &[u8]) {
     watched.falls_silent();
 }
 
-/// A machine, the control page that it reads, and what it may do.
+/// The state machine under test, the control page of its instance, and the effects that are allowed next.
 struct Watched {
     rules: Rules,
     machine: Machine,

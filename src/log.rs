@@ -21,10 +21,10 @@ use crate::sys::{clock, process, program, stderr};
 
 /// The socket of the syslog daemon, as in syslog(3).
 const SYSLOG: &CStr = c"/dev/log";
-/// The socket of systemd-journald(8).
+/// The path of the socket on which systemd-journald(8) receives log entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// The syslog facility LOG_DAEMON.
+/// The number of the syslog facility LOG_DAEMON, see syslog(3).
 const DAEMON: u8 = 3;
 
 /// The severity of a line, with the numbers of syslog(3).
@@ -32,18 +32,18 @@ const DAEMON: u8 = 3;
 pub enum Priority {
     /// An error that the administrator should look at.
     Error = 3,
-    /// A condition that may become an error.
+    /// A condition that may lead to an error later.
     Warning = 4,
     /// A normal but significant event, syslog's "notice".
     Notice = 5,
-    /// Information that needs no action.
+    /// Information that asks nobody to act.
     Info = 6,
 }
 
 /// A log line, and its fields in the journal.
 #[derive(Debug)]
 pub struct Entry {
-    /// The severity of the line.
+    /// The severity with which the line is logged.
     pub priority: Priority,
     /// The text of the line, without a prefix.
     pub text: String,
@@ -51,7 +51,7 @@ pub struct Entry {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// An open log.
+/// A log that is open to the destination that SAM_LOG names.
 #[derive(Debug)]
 pub struct Log {
     route: Route,
@@ -76,7 +76,7 @@ impl Log {
         Log { route, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes a line without fields.
+    /// Writes one line to the log, without fields for the journal.
     pub fn say(&mut self, priority: Priority, text: impl Display) {
         self.write(&Entry { priority, text: text.to_string(), fields: vec![] });
     }

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-/// The bits of `sam_recovery_policy_t`.
+/// The bits of which C programs make a `sam_recovery_policy_t`.
 pub mod bits {
     /// SAM_RECOVERY_POLICY_QUIT: the supervisor ends when it has lost the instance.
     pub const QUIT: u32 = 0x01;
@@ -21,11 +21,11 @@ pub mod bits {
 pub enum Recovery {
     /// The supervisor ends with the exit status of the instance.
     Quit,
-    /// The supervisor starts the next instance.
+    /// The supervisor starts the next instance when one is lost.
     Restart,
 }
 
-/// A valid recovery policy.
+/// A recovery policy that was checked: QUIT or RESTART, each with or without QUORUM and CMAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// The reaction to the loss of an instance.
@@ -50,7 +50,7 @@ impl Policy {
         Ok(Policy { recovery, quorum: value & bits::QUORUM != 0, cmap: value & bits::CMAP != 0 })
     }
 
-    /// Returns the policy as a `sam_recovery_policy_t`.
+    /// Returns the policy as the number that C programs use for it, a `sam_recovery_policy_t`.
     pub fn bits(self) -> u32 {
         let recovery = match self.recovery {
             Recovery::Quit => bits::QUIT,

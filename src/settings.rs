@@ -8,42 +8,42 @@ use std::time::Duration;
 
 use crate::sys::signals::Signal;
 
-/// The destination of the log.
+/// The place to which SAM_LOG sends the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
-    /// To the syslog daemon.
+    /// The log goes to the syslog daemon.
     #[default]
     Syslog,
-    /// To the systemd journal, with fields.
+    /// The log goes to the systemd journal, with fields beside the text.
     Journal,
-    /// To the program's standard error.
+    /// The log goes to the standard error of the program.
     Stderr,
-    /// Nowhere.
+    /// No log is written.
     Off,
 }
 
 /// The number of restarts that are allowed within some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartLimit {
-    /// The number of restarts.
+    /// The largest number of restarts within `window`.
     pub restarts: usize,
-    /// The time.
+    /// The span of time in which the restarts are counted.
     pub window: Duration,
 }
 
 /// The pause before a restart. It doubles from restart to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartDelay {
-    /// The first and shortest pause.
+    /// The pause before the first restart. Each later pause is twice as long as the one before.
     pub first: Duration,
-    /// The longest pause.
+    /// The longest pause before a restart.
     pub last: Duration,
 }
 
 /// The signal that a hung instance gets before SIGKILL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HangSignal {
-    /// The signal.
+    /// The signal that the supervisor sends a hung instance in place of SIGKILL.
     pub signal: Signal,
     /// The time that the instance has to end before SIGKILL follows.
     pub timeout: Duration,
@@ -54,14 +54,14 @@ impl HangSignal {
     const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// The values of the environment variables.
+/// What an administrator has set in the environment of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
-    /// SAM_LOG.
+    /// SAM_LOG: the place to which the log goes.
     pub log: Route,
-    /// SAM_RESTART_LIMIT. `None`: no limit.
+    /// SAM_RESTART_LIMIT: the limit on restarts. `None`: no limit.
     pub restart_limit: Option<RestartLimit>,
-    /// SAM_RESTART_DELAY. `None`: no delay.
+    /// SAM_RESTART_DELAY: the pauses before restarts. `None`: no pause.
     pub restart_delay: Option<RestartDelay>,
     /// SAM_STANDBY: fork the next instance in advance, and let it wait.
     pub standby: bool,
@@ -77,14 +77,14 @@ pub struct Settings {
     pub withhold_signals: bool,
 }
 
-/// A variable whose value is not allowed.
+/// The error of an environment variable that has a value which is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The name of the variable.
+    /// The name of the environment variable.
     pub variable: &'static str,
     /// The value, at most 100 characters of it.
     pub value: String,
-    /// The values that are allowed.
+    /// A description of the values that are allowed.
     pub allowed: &'static str,
     /// The destination of the complaint: SAM_LOG if that is valid.
     pub log: Route,

@@ -16,7 +16,7 @@ use crate::sys::client_library::Refusal;
 use crate::sys::cmap::Cmap;
 use crate::time::MonotonicTime;
 
-/// The names of the keys.
+/// The names of the four keys of one supervisor.
 #[derive(Debug)]
 struct Names {
     recovery: CString,
@@ -105,7 +105,7 @@ impl CmapKeys {
         }
     }
 
-    /// Writes the keys that have changed.
+    /// Writes those keys to cmap that have changed since the last call.
     fn write(&mut self, cmap: &Cmap<'_>, requested: CmapRecord) -> Result<(), Refusal> {
         let Some(written) = self.written else { return Ok(()) };
         if requested.state == CmapState::Gone {
@@ -132,12 +132,12 @@ impl CmapKeys {
     }
 }
 
-/// Returns the value of the key `last_updated`.
+/// Returns the value of the key `last_updated` for a record.
 fn last_updated(record: CmapRecord) -> u64 {
     record.last_updated.map_or(0, MonotonicTime::as_ns)
 }
 
-/// Returns the value of the key `recovery`.
+/// Returns the value of the key `recovery` for a policy.
 fn recovery_name(recovery: Recovery) -> &'static CStr {
     match recovery {
         Recovery::Quit => c"quit",

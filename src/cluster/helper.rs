@@ -113,7 +113,7 @@ fn connected<C>(
     }
 }
 
-/// The connection to the quorum service.
+/// The connection by which the cluster helper learns whether the partition is quorate.
 struct QuorumWatch<'a> {
     library: &'a QuorumLibrary,
     connection: Option<quorum::QuorumConnection<'a>>,
@@ -175,7 +175,7 @@ impl CmapPublisher<'_> {
         }
     }
 
-    /// Forgets the connection. The keys end with the corosync that kept them.
+    /// Drops the connection to cmap, which corosync has ended, and forgets what the keys contained.
     fn lose(&mut self, mailbox: HelperEnd<'_>) {
         self.connection = None;
         self.keys.forget();

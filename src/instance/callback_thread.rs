@@ -28,7 +28,7 @@ const SLACK_DIVISOR: u32 = 8;
 /// A callback of the application.
 #[derive(Debug, Clone, Copy)]
 pub struct Callback {
-    /// The function.
+    /// The function that the thread calls.
     pub health_check: HealthCheck,
     /// The signal mask of the thread that registered it.
     pub mask: Mask,

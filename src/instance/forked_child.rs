@@ -12,7 +12,7 @@ use crate::sys::signals::{self, Signal};
 /// A process that the supervisor has forked, and that is not an instance yet.
 #[derive(Debug)]
 pub struct ForkedChild {
-    /// The supervisor's pid.
+    /// The pid of the supervisor that forked this process.
     supervisor: Pid,
     /// The instance id. `None` for a spare, which gets its id when the supervisor releases it.
     id: Option<u32>,
@@ -23,7 +23,7 @@ pub struct ForkedChild {
 /// An instance, with its links to the supervisor and the cluster helper.
 #[derive(Debug)]
 pub struct Instance {
-    /// The instance id.
+    /// The instance id, which `sam_register` returns.
     pub id: u32,
     /// The memory that the instance shares with its supervisor.
     pub control_page: InstanceEnd,

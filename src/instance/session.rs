@@ -56,7 +56,7 @@ impl CallState {
 pub struct Session {
     policy: Policy,
     settings: Settings,
-    /// The longest silence allowed. `None`: no limit.
+    /// The longest silence that is allowed between two heartbeats. `None`: no limit.
     interval: Option<Duration>,
     callbacks: Callbacks,
     call_state: AtomicU8,
@@ -76,19 +76,19 @@ pub struct Session {
 /// The use of callbacks, which depends on the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callbacks {
-    /// Calls them once per interval.
+    /// The session calls callbacks once per interval.
     Called,
-    /// Accepts them and never calls them: the interval is negative.
+    /// The session accepts callbacks and never calls them, because the interval is negative.
     Idle,
-    /// Refuses them: the interval is 0.
+    /// The session refuses callbacks, because the interval is 0.
     Refused,
 }
 
-/// The callback that is registered.
+/// The callback that the application has registered.
 #[derive(Debug, Default)]
 struct Registered {
     callback: Option<Callback>,
-    /// A callback was registered at some time.
+    /// `true` if the application has ever registered a callback.
     ever: bool,
 }
 
@@ -138,7 +138,7 @@ fn run_callback_thread() {
     }
 }
 
-/// Logs a fault of the library itself.
+/// Logs an error that is a fault of this library.
 pub fn complain(what: impl Display) {
     let route = current().map_or_else(Route::default, |session| session.settings.log);
     Log::open(route).say(Priority::Error, what);

@@ -11,13 +11,13 @@ use crate::time::MonotonicTime;
 pub enum CmapState {
     /// Registered, or stopped. The watchdog ignores its silence.
     Stopped = 1,
-    /// Health checking is started.
+    /// Health checking is started, and the watchdog expects heartbeats.
     Running = 2,
-    /// Waits in `sam_start` for quorum.
+    /// The instance waits in `sam_start` until the partition is quorate.
     Waiting = 3,
     /// Ended for good without having stopped health checking. The watchdog acts on this state.
     Failed = 4,
-    /// Ended. cmap has no keys.
+    /// The program has ended in order, and cmap has no keys of it.
     Gone = 5,
 }
 
@@ -45,7 +45,7 @@ impl CmapState {
 /// A state, and the time of the last heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CmapRecord {
-    /// The state.
+    /// The state that cmap shows.
     pub state: CmapState,
     /// The time of the last heartbeat. `None`: the watchdog is not to look at the time.
     pub last_updated: Option<MonotonicTime>,

@@ -38,7 +38,7 @@ pub struct ControlPage(SharedPage);
 #[derive(Debug)]
 pub struct InstanceEnd(SharedPage);
 
-/// The control page in the supervisor.
+/// The control page as the supervisor uses it.
 #[derive(Debug)]
 pub struct SupervisorEnd(SharedPage);
 

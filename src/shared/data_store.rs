@@ -25,7 +25,7 @@ use crate::sys::shared_page::SharedPage;
 /// The number of bytes of a store that are copied while signals are blocked. Copying them takes less than 0.1 ms.
 const PART: usize = 256 * 1024;
 
-/// The data of a session.
+/// The data that the application has stored for later instances.
 #[derive(Debug)]
 pub struct DataStore(Lock<Slots>);
 

@@ -25,13 +25,13 @@ enum Word {
 /// The quorum of the cluster partition of this machine, as far as the cluster helper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuorumState {
-    /// corosync has not answered yet.
+    /// The cluster helper does not know yet, because corosync has not answered.
     Unknown = 0,
-    /// The partition is quorate.
+    /// The partition of this machine is quorate.
     Yes = 1,
-    /// The partition is not quorate.
+    /// The partition of this machine is not quorate.
     No = 2,
-    /// corosync has ended, and quorum with it.
+    /// corosync has ended on this machine. That counts as a loss of quorum.
     Gone = 3,
 }
 
@@ -40,7 +40,7 @@ const PENDING: u32 = 0;
 const CONNECTED: u32 = 1;
 const LIBRARY_MISSING: u32 = u32::MAX;
 
-/// The page.
+/// The page through which the supervisor and its cluster helper exchange words.
 #[derive(Debug)]
 pub struct Mailbox(SharedPage);
 
@@ -52,10 +52,10 @@ pub struct SupervisorEnd<'a>(&'a Mailbox);
 #[derive(Debug, Clone, Copy)]
 pub struct HelperEnd<'a>(&'a Mailbox);
 
-/// The report of the cluster helper.
+/// A report of the cluster helper to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// The quorum of the partition.
+    /// The quorum of the cluster partition, as far as the helper knows.
     pub quorum: QuorumState,
     /// The state that cmap shows. `None` if that is not known.
     pub published: Option<CmapState>,
@@ -72,12 +72,12 @@ impl Mailbox {
         SharedPage::new().map(Mailbox)
     }
 
-    /// Returns the supervisor's end.
+    /// Returns the mailbox for use by the supervisor.
     pub fn supervisor_end(&self) -> SupervisorEnd<'_> {
         SupervisorEnd(self)
     }
 
-    /// Returns the cluster helper's end.
+    /// Returns the mailbox for use by the cluster helper.
     pub fn helper_end(&self) -> HelperEnd<'_> {
         HelperEnd(self)
     }
@@ -96,7 +96,7 @@ impl Mailbox {
         matches!(last, Some(CmapState::Failed | CmapState::Gone)) && last != self.report().published
     }
 
-    /// Returns what the cluster helper has stored.
+    /// Returns the latest report of the cluster helper.
     pub fn report(&self) -> ClusterReport {
         ClusterReport {
             quorum: match self.word(Word::Quorum).load(SeqCst) {
@@ -116,7 +116,7 @@ impl Mailbox {
 }
 
 impl SupervisorEnd<'_> {
-    /// Stores what cmap is to show.
+    /// Asks the cluster helper to show `record` in cmap, as soon as corosync allows it.
     pub fn request(self, record: CmapRecord) {
         self.0.word(Word::Requested).store(record.to_word(), SeqCst);
     }
@@ -150,7 +150,7 @@ impl SupervisorEnd<'_> {
 }
 
 impl HelperEnd<'_> {
-    /// Returns what cmap is to show.
+    /// Returns the record that the supervisor has asked to be shown in cmap.
     pub fn requested(self) -> Option<CmapRecord> {
         self.0.requested()
     }
@@ -165,7 +165,7 @@ impl HelperEnd<'_> {
         self.0.report()
     }
 
-    /// Stores what is known of the partition.
+    /// Tells the supervisor whether the partition is quorate.
     pub fn set_quorum(self, quorum: QuorumState) {
         self.0.word(Word::Quorum).store(quorum as u64, SeqCst);
     }

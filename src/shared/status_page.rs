@@ -49,13 +49,13 @@ impl Activity {
 /// The place of a page among the descriptors of a supervisor. Other processes open it there through /proc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLocation {
-    /// The number of the descriptor.
+    /// The number of the descriptor in the supervisor.
     pub descriptor: i32,
     /// The inode number of the file. It shows whether the descriptor still belongs to the same file.
     pub inode: u64,
 }
 
-/// The contents of a status page.
+/// The facts that a supervisor shows sam-status about itself and its instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The supervisor's pid in its own PID namespace.
@@ -72,17 +72,17 @@ pub struct Status {
     pub pid: i32,
     /// The number of instances after the first one.
     pub restarts: u64,
-    /// The state of the instance.
+    /// The activity of the supervisor: whether it watches the instance, has warned it, and so on.
     pub activity: Activity,
     /// The time of CLOCK_MONOTONIC, in ns, at which `activity` ends. 0 for no limit.
     pub until: u64,
     /// The time of the last logged event, in ns since 1970. 0 if there was none.
     pub last_at: u64,
-    /// The text of the last logged event.
+    /// The text of the last log line about the instance.
     pub last: String,
     /// `true` if the program got a termination signal, so that no restart follows the end of its instance.
     pub end_is_final: bool,
-    /// The program's name.
+    /// The file name of the supervised program.
     pub program: String,
 }
 
@@ -100,7 +100,7 @@ const PROGRAM_WORDS: usize = LAST - PROGRAM;
 /// The number of words for the last event.
 const LAST_WORDS: usize = 40;
 
-/// The words of a status page.
+/// A status page as the array of its 64-bit words.
 pub type Words = [u64; LAST + LAST_WORDS];
 
 impl Status {

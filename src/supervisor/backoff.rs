@@ -18,7 +18,7 @@ impl Backoff {
         Backoff { pause: first, first, last }
     }
 
-    /// Returns the pause before the next try.
+    /// Returns the pause to make before the next try.
     pub fn pause(&self) -> Duration {
         self.pause
     }

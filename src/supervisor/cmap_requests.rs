@@ -19,7 +19,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(125);
 /// The state that the supervisor has requested of cmap, and the state that cmap shows.
 #[derive(Debug, Clone, Hash)]
 pub struct CmapRequests {
-    /// The interval, if heartbeats are published.
+    /// The interval of the program, if heartbeats are published in cmap.
     interval: Option<Duration>,
     requested: Option<CmapRecord>,
     /// The state that cmap shows. `None` if that is not known.

@@ -32,22 +32,22 @@ pub enum Candidates {
     Caller(Pid),
     /// This process may call the library yet. No other can.
     Only(Pid),
-    /// Several processes may call the library yet.
+    /// Several processes are left that may call the library later.
     Several,
     /// A process may go on that cannot be supervised: this one, where its pid is known.
     OutOfReach(Option<Pid>),
 }
 
-/// An instance that exited with 0.
+/// An instance that exited with 0, for the search of the process that goes on in its place.
 #[derive(Debug, Clone, Copy)]
 pub struct ExitedInstance {
-    /// Its real user id.
+    /// The real user id of the instance.
     pub user: u32,
     /// The time from the boot of the machine until it was forked, or until shortly before.
     pub born: Duration,
     /// The time from the boot of the machine until it ended, or until shortly after.
     pub ended: Duration,
-    /// The pid that its control page names.
+    /// The pid of the process that asks on the control page to be adopted.
     pub named: Option<Pid>,
     /// Its control page says that it has forked.
     pub has_forked: bool,

@@ -123,7 +123,7 @@ pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &
     })
 }
 
-/// The instance, or the spare.
+/// A child of the supervisor that runs the application: the instance, or the spare.
 struct Child {
     pid: Pid,
     control_page: SupervisorEnd,
@@ -187,10 +187,10 @@ struct Supervisor {
     /// Events that are logged when nothing more urgent is left to do.
     pending_log: Vec<LogEvent>,
     summary: Summary,
-    /// The status that sam-status shows.
+    /// The contents of the status page, which sam-status shows.
     status: Status,
     status_writer: StatusWriter,
-    /// The connection to systemd, with SAM_NOTIFY.
+    /// The connection to systemd. `None` without SAM_NOTIFY=1.
     service_manager: Option<ServiceManager>,
     /// The processes that instances leave behind, with SAM_KILL_GROUP.
     group: Option<KillGroup>,
@@ -200,13 +200,13 @@ struct Supervisor {
     takeover: Backoff,
     /// While there is no `child`: the instance that was, as long as it may go on in another process.
     exited: Option<Exited>,
-    /// Children from before `sam_register`.
+    /// The pids of children that the application had before `sam_register`.
     earlier_children: Vec<Pid>,
     /// The mark of instances and their descendants. Descendants of other children do not have it.
     descent_mark: DescentMark,
     /// Processes that an instance leaves behind become children of the supervisor.
     _adopts: Subreaper,
-    /// Instances are in another PID namespace.
+    /// The instances are in another PID namespace than the supervisor.
     instances_in_other_pid_namespace: bool,
     /// The first child is process 1 of a new PID namespace.
     first_child_is_init: bool,

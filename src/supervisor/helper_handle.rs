@@ -37,7 +37,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// in the end, which a machine does not notice.
 const RESTART_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// The state of the helper process.
+/// The state of the helper process: it runs, was killed, or is to be started after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelperState {
     /// The helper runs. Its next sign of life is due at `check_at`.
@@ -48,7 +48,7 @@ enum HelperState {
     Pausing { until: MonotonicTime },
 }
 
-/// The cluster helper of a supervisor.
+/// The cluster helper as the supervisor sees it: starts it, asks it, and replaces it when it ends or stalls.
 #[derive(Debug)]
 pub struct HelperHandle {
     channels: Channels,
@@ -114,7 +114,7 @@ fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Resu
     }
 }
 
-/// Kills and reaps a child.
+/// Kills the child process `pid` and waits for its end.
 fn end(pid: Pid) {
     // If another thread of the application has reaped the child, the pid may be another process's by now.
     if process::is_alive(pid) {
@@ -177,7 +177,7 @@ impl HelperHandle {
         self.end_helper();
     }
 
-    /// Kills the helper.
+    /// Kills the cluster helper process.
     fn end_helper(self) {
         if let Some(pid) = self.pid() {
             end(pid);
@@ -200,7 +200,7 @@ impl HelperHandle {
         self.channels.helper_waker.wake();
     }
 
-    /// Returns the report of the helper.
+    /// Returns what the cluster helper has last reported about corosync.
     pub fn report(&self) -> ClusterReport {
         self.channels.supervisor_waker.drain();
         self.channels.mailbox.report()

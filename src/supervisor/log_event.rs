@@ -17,62 +17,62 @@ use crate::time::MonotonicTime;
 /// The reason why the supervisor warned or ended an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The instance was silent for too long.
+    /// The instance sent no heartbeat for longer than the interval.
     Silent,
     /// The health check of the instance returned "unhealthy".
     Unhealthy,
-    /// Quorum was lost.
+    /// The cluster partition lost quorum.
     NoQuorum,
 }
 
 /// The way of a signal from the supervisor, which received it, to the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// The supervisor passed the signal on.
+    /// The supervisor forwarded the signal to the instance.
     Forwarded,
-    /// The terminal sent the signal to both.
+    /// The terminal sent the signal to the supervisor and to the instance.
     ByTerminal,
     /// The supervisor did not pass the signal on, because SAM_FORWARD_SIGNALS is 0.
     Withheld,
 }
 
-/// One step of a recovery.
+/// One step of a recovery, which becomes one line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEvent {
     /// The id of the instance that the event is about, if there is one.
     pub id: Option<u32>,
     /// The pid of that instance, where it is known.
     pub pid: Option<Pid>,
-    /// The step.
+    /// The kind of step.
     pub kind: Kind,
 }
 
-/// A step of a recovery.
+/// The kinds of steps of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The instance was silent for too long and was sent the warning signal, if it has one.
     Warned {
-        /// The length of the silence.
+        /// The time since the last heartbeat.
         silent: Duration,
-        /// The longest silence allowed.
+        /// The longest silence that is allowed: the interval.
         limit: Duration,
-        /// The warning signal.
+        /// The warning signal that was sent. `None`: the program wants no warning.
         signal: Option<Signal>,
     },
     /// The callback of the instance returned "unhealthy", and the instance warned itself.
     Unhealthy,
-    /// A heartbeat came after the warning.
+    /// A heartbeat arrived after the warning, so the instance is not killed.
     Recovered {
-        /// The length of the silence.
+        /// The time between the last heartbeat before the warning and this one.
         silent: Duration,
-        /// The time of the warning.
+        /// The time at which the supervisor warned the instance.
         at: MonotonicTime,
     },
     /// No heartbeat came after the warning. The instance was sent SIGKILL, or the signal for a hang.
     Killed {
-        /// The length of the silence.
+        /// The time since the last heartbeat.
         silent: Duration,
-        /// The signal.
+        /// The signal that was sent: SIGKILL, or the signal of SAM_HANG_SIGNAL.
         signal: Signal,
     },
     /// The instance did not end in time after the signal for a hang, and was sent SIGKILL.
@@ -82,38 +82,38 @@ pub enum Kind {
     },
     /// A debugger began to trace the instance, or detached from it.
     Traced {
-        /// The debugger began to trace.
+        /// `true` if a debugger began to trace the instance, `false` if it detached.
         traced: bool,
     },
     /// The kernel refused to send the instance a signal.
     SignalRefused {
-        /// The signal.
+        /// The signal that the kernel refused to send.
         signal: Signal,
-        /// The error.
+        /// The error with which the kernel refused.
         errno: Errno,
     },
     /// The program was told to end by a signal: no restart follows the end of this instance.
     ToldToEnd {
-        /// The signal.
+        /// The signal by which the program was told to end.
         signal: Signal,
         /// The way of the signal to the instance.
         delivery: Delivery,
     },
     /// A signal that arrived while there was no instance was never passed on.
     SignalDropped {
-        /// The signal.
+        /// The signal that no instance received.
         signal: Signal,
     },
     /// Processes that a dead instance left behind were ended.
     GroupEnded {
-        /// The number of processes that have ended.
+        /// The number of processes that the supervisor has ended.
         ended: usize,
         /// The number of processes that could not be ended.
         left: usize,
     },
     /// Quorum was lost while the instance was started. The instance was sent the warning signal, if it has one.
     QuorumWarning {
-        /// The warning signal.
+        /// The warning signal that was sent. `None`: the program wants no warning.
         signal: Option<Signal>,
     },
     /// The instance neither stopped nor ended in time after the loss of quorum, and was sent SIGKILL.
@@ -131,7 +131,7 @@ pub enum Kind {
         /// The time since the last sign of life of the helper.
         silent: Duration,
     },
-    /// The instance has ended.
+    /// The instance has ended, for any reason.
     Lost {
         /// The exit status of the instance.
         status: ExitStatus,
@@ -151,26 +151,26 @@ pub enum Kind {
     OutOfReach,
     /// The next instance cannot be made, because the first process of the PID namespace of the instances has ended.
     NoMoreProcesses,
-    /// The next instance was made.
+    /// The supervisor has made the next instance.
     Restarted {
         /// The time since the supervisor noticed the loss.
         took: Duration,
     },
-    /// The next instance could not be made.
+    /// The kernel refused to make the next instance.
     LaunchFailed {
-        /// The error.
+        /// The error of fork(2).
         errno: Errno,
         /// The pause before the next try.
         pause: Duration,
     },
     /// The next instance is made after a pause.
     Delayed {
-        /// The pause.
+        /// The pause before the restart.
         pause: Duration,
     },
     /// The supervisor gives up, because there were too many restarts.
     LimitReached {
-        /// The limit.
+        /// The limit on restarts that was reached.
         limit: RestartLimit,
     },
 }
@@ -352,7 +352,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The warning signal in a log line.
+/// A warning signal, or the lack of one, as log lines print it.
 struct Warning(Option<Signal>);
 
 impl fmt::Display for Warning {

@@ -51,11 +51,11 @@ const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration:
 /// The rules of one supervisor. They never change.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct Rules {
-    /// The longest silence allowed. `None`: no limit.
+    /// The longest silence that is allowed between two heartbeats. `None`: no limit.
     pub interval: Option<Duration>,
     /// The answer to the loss of an instance.
     pub recovery: Recovery,
-    /// The settings of the administrator.
+    /// The settings that the administrator has made in the environment.
     pub settings: Settings,
     /// The instance may run only while the cluster partition is quorate.
     pub quorum: bool,
@@ -63,21 +63,21 @@ pub struct Rules {
     pub cmap: bool,
 }
 
-/// What has happened.
+/// Something that has happened, which the event loop tells the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The instance was made, as `Effect::Launch` asked for.
     Launched {
-        /// The pid of the instance.
+        /// The pid of the new instance.
         pid: Pid,
     },
-    /// The kernel refused to make the instance.
+    /// The kernel refused to make the instance, with this error of fork(2).
     LaunchFailed(Errno),
     /// No instance can ever be made again, see `Kind::NoMoreProcesses`.
     LaunchImpossible,
     /// Time has passed. Comes at the time that `wake_at` returned, and may come at any other time.
     Tick,
-    /// The instance has ended.
+    /// The instance has ended with this exit status.
     Died(ExitStatus),
     /// The instance exited with 0, and the supervisor has other children.
     MayHaveDaemonized,
@@ -85,7 +85,7 @@ pub enum Event {
     DaemonSearched(Candidates),
     /// The supervisor adopted this process: it is the instance from now on.
     Adopted {
-        /// The pid of the process.
+        /// The pid of the process that is the instance now.
         pid: Pid,
     },
     /// The instance was a spare, and has ended before it took over.
@@ -94,16 +94,16 @@ pub enum Event {
     SpareMade,
     /// The kernel refused to make the spare, or the spare has ended.
     SpareLost,
-    /// A signal has stopped the instance.
+    /// This signal has stopped the instance.
     Stopped(Signal),
     /// The kernel refused to send the instance a signal.
     Refused {
-        /// The signal.
+        /// The signal that the kernel refused to send to the instance.
         signal: Signal,
-        /// The error.
+        /// The error with which the kernel refused.
         errno: Errno,
     },
-    /// The cluster helper has reported.
+    /// The cluster helper has reported this about corosync.
     Corosync(ClusterReport),
     /// The inspection of the instance had this result.
     Inspected(Inspection),
@@ -111,30 +111,30 @@ pub enum Event {
     Missed(Received),
     /// The supervisor received a signal.
     Signal {
-        /// The signal.
+        /// The signal that arrived at the supervisor.
         received: Received,
         /// A terminal sent the signal to the instance as well.
         shared: bool,
     },
 }
 
-/// What is to be done.
+/// Something that the machine asks the event loop to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make an instance.
+    /// Make an instance: release the spare, or fork.
     Launch {
-        /// The id of the instance.
+        /// The id of the new instance.
         id: u32,
         /// The warning signal of the instance, if it has one.
         warn_signal: Option<Signal>,
     },
-    /// Make a spare.
+    /// Fork a spare, which waits until it is released as the next instance.
     MakeSpare,
     /// Look for a process that goes on in the place of the instance, which exited with 0.
     FindDaemon,
-    /// Adopt this process as the instance.
+    /// Make the process with this pid the instance.
     Adopt(Pid),
-    /// Send the instance this signal.
+    /// Send this signal to the instance.
     Send(Signal),
     /// Pass the signal that the supervisor received on to the instance.
     Forward(Received),
@@ -148,32 +148,32 @@ pub enum Effect {
     GrantStart(MonotonicTime),
     /// Tell the instance that cmap shows the phase which it entered at this time.
     AckPublished(MonotonicTime),
-    /// Let cmap show this record.
+    /// Ask the cluster helper to show this record in cmap.
     Publish(CmapRecord),
-    /// Log this event.
+    /// Write a log line about this step.
     Log(LogEvent),
-    /// End the supervisor as this status says.
+    /// End the supervisor with the exit status or signal that this says.
     Finish(ExitStatus),
 }
 
-/// The state of the supervisor.
+/// The state of the supervisor: one of the rows of the first table.
 #[derive(Debug, Clone, Copy, Hash)]
 enum State {
-    /// The machine has asked for an instance.
+    /// The machine has asked for an instance and waits for the answer.
     Launching,
     /// The machine asks for an instance at `Machine::wake`.
     Pausing,
-    /// The instance lives.
+    /// An instance lives, and the supervisor watches it.
     Watching(Watch),
     /// The instance exited with 0 at `since`. A process that it forked may go on in its place.
     AwaitingDaemon { watch: Watch, since: MonotonicTime, backoff: Backoff },
     /// The supervisor ends with `status` when cmap shows how it ends, or at `until`.
     Closing { status: ExitStatus, until: MonotonicTime },
-    /// The supervisor has ended.
+    /// The supervisor has nothing left to do and ends.
     Finished,
 }
 
-/// The state machine of a supervisor.
+/// The state machine that makes every decision of a supervisor.
 #[derive(Debug, Clone, Hash)]
 pub struct Machine {
     rules: Rules,
@@ -288,7 +288,7 @@ impl Machine {
         self.maintain_spare(now, event, effects);
     }
 
-    /// The first table.
+    /// The first table: what follows from each event in each state.
     fn supervise(&mut self, now: MonotonicTime, event: Event, view: &View, effects: &mut Vec<Effect>) {
         match (self.state, event) {
             (State::Finished, _) => {}

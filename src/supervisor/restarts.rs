@@ -13,19 +13,19 @@ use crate::time::MonotonicTime;
 /// SAM_RESTART_DELAY is documented so in sam_overview(3).
 const RECOVERED: u32 = 10;
 
-/// The restarts of a supervisor so far.
+/// The restarts that a supervisor has made, for the limit and the delay.
 #[derive(Debug, Clone, Hash)]
 pub struct Restarts {
     limit: Option<RestartLimit>,
     delay: Option<Backoff>,
     /// The times of the latest restarts, as many as the limit allows.
     latest: VecDeque<MonotonicTime>,
-    /// The delay before the last restart.
+    /// The pause that was made before the last restart.
     last_delay: Duration,
 }
 
 impl Restarts {
-    /// Returns a record of no restarts.
+    /// Returns the record of a supervisor that has not restarted anything yet.
     pub fn new(limit: Option<RestartLimit>, delay: Option<RestartDelay>) -> Restarts {
         Restarts {
             limit,

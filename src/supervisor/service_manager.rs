@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use crate::log;
 use crate::time::MonotonicTime;
 
-/// A connection to the service manager.
+/// A connection to the service manager, which usually is systemd.
 #[derive(Debug)]
 pub struct ServiceManager {
     address: SocketAddr,
@@ -29,7 +29,7 @@ pub struct ServiceManager {
 /// The service manager's watchdog (WATCHDOG_USEC in sd_watchdog_enabled(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Watchdog {
-    /// The time between two signs of life.
+    /// The time between two messages that the supervisor is alive.
     period: Duration,
     /// The time of the next sign of life. `None`: at once.
     due: Option<MonotonicTime>,

@@ -22,7 +22,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Records that an instance was made.
+    /// Records that the instance `id` was made.
     pub fn launched(&mut self, id: u32, pid: Pid) {
         self.instance = Some((id, pid));
         self.launches += 1;

@@ -71,7 +71,7 @@ pub fn is_forked() -> bool {
 /// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that process is
 /// in another PID namespace.
 pub fn await_end_of_parent(timeout: Duration) {
-    /// The time between two looks.
+    /// The time between two looks whether the parent has ended.
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = clock::now() + timeout;
     while process::parent().is_some() && !is_orphan() && clock::now() < deadline {

@@ -12,7 +12,7 @@ use crate::time;
 /// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 
-/// Facts about a living child.
+/// Facts from /proc about a living child of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildInfo {
     /// The pid of the child.

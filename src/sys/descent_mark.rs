@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-/// The name of the limit in /proc/PID/limits.
+/// The name that /proc/PID/limits uses for RLIMIT_LOCKS.
 const NAME: &str = "Max file locks";
 
 /// A mark: a value of the soft limit.
@@ -35,7 +35,7 @@ impl DescentMark {
         getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
     }
 
-    /// Returns `true` if `process` has this mark.
+    /// Returns `true` if `process` has inherited this mark.
     pub fn is_on(self, process: Pid) -> bool {
         let limits = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("limits"));
         limits.is_ok_and(|limits| DescentMark::in_limits(&limits) == Some(self))

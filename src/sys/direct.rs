@@ -23,7 +23,7 @@ use libc::{
     tm,
 };
 
-/// The size of the kernel's signal mask.
+/// The size of a signal mask in system calls, in bytes.
 const MASK: usize = if cfg!(target_arch = "mips64") { 16 } else { 8 };
 
 /// Functions that are a system call of the same arguments.
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn sam_direct_clock_nanosleep(
 /// The conditions of the C library's function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, value: sigval) -> c_int {
-    /// The beginning of siginfo_t, for SI_QUEUE.
+    /// The first members of siginfo_t in the form that SI_QUEUE has.
     #[repr(C)]
     struct Queued {
         signal: c_int,

@@ -138,7 +138,7 @@ impl<'a> From<&'a mut [u8]> for OutBuf<'a> {
     }
 }
 
-/// The application's health check.
+/// The function by which the application says whether it is healthy.
 #[derive(Debug, Clone, Copy)]
 pub struct HealthCheck(unsafe extern "C-unwind" fn() -> core::ffi::c_int);
 

@@ -15,7 +15,8 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Looks at `process`. Returns the default if /proc cannot be read.
+    /// Finds out whether a debugger traces `process`, and whether the kernel writes its core file. Returns "no" for both if
+    /// /proc cannot be read.
     pub fn of(process: Pid) -> Inspection {
         let mut path = String::with_capacity(32);
         let _ = write!(path, "/proc/{process}/status");

@@ -82,7 +82,7 @@ pub struct RobustList {
 }
 
 impl RobustList {
-    /// Returns the list of the calling thread.
+    /// Returns the list of robust futexes that the calling thread has registered.
     pub fn current() -> RobustList {
         let mut list = RobustList { head: ptr::null_mut(), size: 0 };
         // SAFETY: both pointers are valid during the call, and the kernel writes one word to each (get_robust_list(2)).

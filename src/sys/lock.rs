@@ -36,7 +36,7 @@ pub struct Locked<'a, T> {
 }
 
 impl<T> Lock<T> {
-    /// Returns a lock that is free.
+    /// Returns a lock that no thread holds.
     pub const fn new(value: T) -> Lock<T> {
         Lock { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
     }

@@ -43,14 +43,14 @@ pub fn pidfd(process: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// The exit status of a process.
+/// The way in which a process has ended: its exit status, or the signal that killed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitStatus {
     /// The process exited with this code, 0 to 255.
     Exited(i32),
     /// A signal killed the process.
     Killed {
-        /// The signal.
+        /// The signal that killed the process.
         signal: Signal,
         /// The kernel wrote a core file.
         core: bool,
@@ -62,7 +62,7 @@ pub enum ExitStatus {
 /// A change of the state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildChange {
-    /// The child has ended, and is reaped.
+    /// The child has ended, and this process has reaped it.
     Ended(ExitStatus),
     /// This signal stopped the child.
     Stopped(Signal),
@@ -142,7 +142,7 @@ pub fn await_end(child: Pid, timeout: Duration) {
 
 /// Waits until `child` has ended and reaps it. Returns `false` if it has not ended by `deadline`.
 pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
-    /// The pause between two looks where no descriptor was left to wait on.
+    /// The pause between two looks whether the child has ended. Used if the kernel has no pidfd left to wait on.
     const PAUSE: Duration = Duration::from_millis(1);
     let ending = pidfd(child).ok();
     loop {
@@ -183,7 +183,7 @@ pub struct Subreaper {
 }
 
 impl Subreaper {
-    /// Makes the calling process a subreaper.
+    /// Makes the calling process the reaper of its orphaned descendants (PR_SET_CHILD_SUBREAPER in prctl(2)).
     pub fn become_one() -> nix::Result<Subreaper> {
         let before = prctl::get_child_subreaper()?;
         prctl::set_child_subreaper(true)?;
@@ -277,7 +277,7 @@ pub fn signal_on_death_of_parent_now() -> Option<Signal> {
 pub struct TimerSlack(libc::c_ulong);
 
 impl TimerSlack {
-    /// The smallest slack.
+    /// The smallest slack that the kernel allows, 1 ns.
     pub const LEAST: TimerSlack = TimerSlack(1);
 
     /// The slack that the thread has inherited from the thread which made it.
@@ -288,7 +288,7 @@ impl TimerSlack {
         TimerSlack(libc::c_ulong::try_from(slack.as_nanos().max(1)).unwrap_or(libc::c_ulong::MAX))
     }
 
-    /// Returns the slack of the calling thread.
+    /// Returns the timer slack that the calling thread has now.
     pub fn current() -> TimerSlack {
         // SAFETY: PR_GET_TIMERSLACK takes no argument.
         let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0) };

@@ -151,7 +151,7 @@ impl SharedPage {
         unsafe { self.layout.as_ref() }
     }
 
-    /// Returns the 64-bit words.
+    /// Returns the 64-bit words of the page.
     #[inline]
     pub fn words(&self) -> &[AtomicU64; SharedPage::WORDS] {
         &self.layout().words

@@ -83,7 +83,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The signal mask of a thread.
+/// The signal mask of a thread: the signals that it blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask(SigSet);
 
@@ -106,12 +106,12 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Blocks all signals.
+    /// Blocks all signals in the calling thread until the result is dropped.
     pub fn all() -> Blocked {
         Blocked { before: Mask(SigSet::all()).set(), _thread: PhantomData }
     }
 
-    /// Returns the mask that the drop restores.
+    /// Returns the signal mask that was in force before, and is restored when this is dropped.
     pub fn mask_before(&self) -> Mask {
         self.before
     }
@@ -174,7 +174,7 @@ pub struct ChildSignal {
 }
 
 impl ChildSignal {
-    /// Sets SIGCHLD to its default.
+    /// Sets the action of SIGCHLD to its default. The application's own action is restored when the result is dropped.
     pub fn reset_to_default() -> nix::Result<ChildSignal> {
         let was_pending = is_pending(Signal::CHLD);
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -208,10 +208,10 @@ fn is_pending(signal: Signal) -> bool {
     }
 }
 
-/// A signal that the supervisor received.
+/// A signal that arrived at the supervisor, with what came along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Received {
-    /// The signal.
+    /// The signal that arrived.
     pub signal: Signal,
     /// The value that sigqueue(3) sent with the signal.
     pub value: Option<u64>,
@@ -231,7 +231,7 @@ impl Received {
 pub struct SignalFd(signalfd::SignalFd);
 
 impl SignalFd {
-    /// Opens a descriptor for all signals.
+    /// Opens a descriptor (signalfd(2)) on which all blocked signals arrive.
     pub fn new() -> nix::Result<SignalFd> {
         signalfd::SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map(SignalFd)

@@ -52,7 +52,7 @@ pub struct Uncancelled {
 }
 
 impl Uncancelled {
-    /// Disables cancellation of the calling thread.
+    /// Disables cancellation of the calling thread until `end` is called.
     pub fn begin() -> Uncancelled {
         // The C library cancels an asynchronously cancellable thread with a signal, which may arrive just after this
         // call. Its handler checks only the type and not the state (glibc 2.36), so the type changes first. glibc also

@@ -57,11 +57,11 @@ pub(super) enum Word {
 /// The contents of a control page that the instance stores. A hostile instance may store any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// The phase that the instance last entered.
+    /// The phase that the instance entered last.
     pub phase: Phase,
     /// The time at which the instance entered the phase. 0 ns on a fresh page.
     pub since: MonotonicTime,
-    /// The time of the last heartbeat.
+    /// The time of the last heartbeat of the instance. `None`: it has sent none.
     pub heartbeat: Option<MonotonicTime>,
     /// The time at which the instance's callback last returned "unhealthy".
     pub unhealthy: Option<MonotonicTime>,

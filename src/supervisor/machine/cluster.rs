@@ -1,4 +1,4 @@
-//! What corosync's quorum and cmap mean for the instance and the supervisor.
+//! The decisions that follow from the state of quorum and cmap in corosync.
 
 use std::time::Duration;
 

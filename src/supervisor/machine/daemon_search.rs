@@ -115,7 +115,7 @@ impl Machine {
         self.close(now, ExitStatus::Exited(0), CmapState::Gone, effects);
     }
 
-    /// Takes the process `pid` for the instance.
+    /// Goes on with the process `pid` as the instance, which the event loop has adopted.
     pub(super) fn adopted(
         &mut self,
         now: MonotonicTime,

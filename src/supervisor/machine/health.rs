@@ -25,7 +25,7 @@ pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 /// wait more than a second.
 const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// What the supervisor does about a living instance.
+/// The health of a living instance, as the supervisor sees it: one of the rows of the second table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Health {
     /// The instance gives signs of life in time, or has not started health checking.
@@ -43,13 +43,13 @@ pub(super) enum Health {
 /// A fact that the supervisor finds out about a living instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fact {
-    /// A debugger traces the instance, with SAM_DEBUG_HOLD.
+    /// A debugger traces the instance, and SAM_DEBUG_HOLD is set.
     Traced,
     /// The control page and the cluster helper were looked at.
     Seen {
-        /// The instance has started health checking.
+        /// `true` if the instance has started health checking.
         is_started: bool,
-        /// Quorum is there, or not asked for.
+        /// `true` if the partition is quorate, or the policy does not ask for quorum.
         is_quorate: bool,
     },
     /// The last sign of life of the instance, which has started health checking, was at this time.
@@ -58,11 +58,11 @@ enum Fact {
     Unhealthy { at: MonotonicTime, last_activity: MonotonicTime },
     /// The deadline of the health has passed. The supervisor woke up later than it had asked for by `lateness`.
     TimeUp { last_activity: MonotonicTime, lateness: Duration },
-    /// The kernel refused to send SIGKILL.
+    /// The kernel refused to send SIGKILL to the instance.
     KillRefused,
 }
 
-/// A living instance.
+/// An instance that lives, and what the supervisor knows of its health.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Watch {
     pub(super) pid: Pid,
@@ -134,7 +134,7 @@ impl Watch {
         self.end_decided_at.get_or_insert(now);
     }
 
-    /// Ends a warning.
+    /// Cancels a warning, because the instance sent a heartbeat.
     fn recover(&mut self) -> Health {
         self.reason = None;
         Health::Healthy

@@ -64,7 +64,7 @@ impl HeldSignals {
         self.signals.iter().any(|held| ends_program(held.signal))
     }
 
-    /// Discards the signals that end the program.
+    /// Discards held signals that would end the program.
     pub(super) fn forget_end_signals(&mut self) {
         self.signals.retain(|held| !ends_program(held.signal));
     }
@@ -169,7 +169,7 @@ impl Machine {
         }
     }
 
-    /// Discards all held signals, and logs each.
+    /// Discards all signals that are held for the next instance, and logs each.
     pub(super) fn drop_held(&mut self, effects: &mut Vec<Effect>) {
         for held in &self.held.signals {
             self.log(None, Kind::SignalDropped { signal: held.signal }, effects);

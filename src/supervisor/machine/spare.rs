@@ -4,12 +4,12 @@ use super::{Effect, Event, Machine, State};
 use crate::policy::Recovery;
 use crate::time::MonotonicTime;
 
-/// The state of the spare.
+/// The state of the spare, which is the next instance, forked in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Spare {
     /// There is none. The next is due at this time, once an instance lives.
     Due(Option<MonotonicTime>),
-    /// The spare waits, or is being made.
+    /// A spare waits, or is being made.
     Ready,
 }
 

@@ -940,7 +940,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     })
 }
 
-/// The contract, word for word, for a supervisor that looks at everything every millisecond.
+/// A simple second implementation of the rules, which looks at the instance every millisecond. The state machine has to decide
+/// the same.
 struct Model {
     interval: Option<Duration>,
     recovery: Recovery,
