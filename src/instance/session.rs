@@ -30,7 +30,7 @@ use crate::time::MonotonicTime;
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
-/// The state in which the calls of the application have left the session.
+/// The state of the session: which calls the application has made, and so which calls are legal next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum CallState {

@@ -43,7 +43,7 @@ pub enum Candidates {
 pub struct ExitedInstance {
     /// The real user id of the instance.
     pub user: u32,
-    /// The time from the boot of the machine until it was forked, or until shortly before.
+    /// The time at which the instance was forked, or shortly before, as the time since the machine was booted.
     pub born: Duration,
     /// The time from the boot of the machine until it ended, or until shortly after.
     pub ended: Duration,
@@ -57,8 +57,8 @@ pub struct ExitedInstance {
     pub mark: Option<DescentMark>,
 }
 
-/// Looks for processes that may go on in the place of an instance. `others` are children of the supervisor that no
-/// instance left behind.
+/// Looks for a process that goes on in place of an instance that has exited, as daemon(3) leaves one. `others` are the
+/// children of the supervisor that no instance left behind.
 pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     if exited.was_apart {
         return if exited.has_forked { Candidates::OutOfReach(None) } else { Candidates::None };

@@ -16,7 +16,7 @@ use crate::sys::{clock, heap};
 /// that does not answer, and may stay for ever.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells the processes that instances left behind from the other children of the supervisor.
+/// Finds and kills the child processes that dead instances left behind, for SAM_KILL_GROUP.
 ///
 /// The supervisor is a subreaper, so the kernel makes it the parent of orphans among its descendants. These are
 /// descendants of its instances, and of children from before `sam_register`, which it leaves alone.

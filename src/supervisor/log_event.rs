@@ -135,7 +135,7 @@ pub enum Kind {
     Lost {
         /// The exit status of the instance.
         status: ExitStatus,
-        /// The reason why the supervisor had warned or ended the instance.
+        /// The reason for which the supervisor had warned or killed the instance. `None` if it had done neither.
         reason: Option<Reason>,
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.

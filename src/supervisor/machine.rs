@@ -182,7 +182,7 @@ pub struct Machine {
     wake: Option<MonotonicTime>,
     spare: Spare,
     spare_retry: Backoff,
-    /// The id of the instance that lives, or is made next.
+    /// The id of the living instance. Between two instances, the id of the next one.
     id: u32,
     warn_signal: Option<Signal>,
     /// The program was told to end: no restart follows the end of the instance.
@@ -415,9 +415,9 @@ impl Machine {
         }
     }
 
-    /// Answers the end of a spare that was to become the instance: the next try gets the same id. A hostile instance
-    /// may pretend that it has not taken over, and gets around neither the end of the program nor the restart limit by
-    /// that.
+    /// Decides what follows when a spare ends that was released but had not taken over: another instance is made with
+    /// the same id. A hostile instance may pretend to be such a spare, so the restart limit and the end of the program
+    /// apply here as well.
     fn spare_died(&mut self, now: MonotonicTime, status: ExitStatus, effects: &mut Vec<Effect>) {
         self.kill_group(effects);
         if self.end_is_final {

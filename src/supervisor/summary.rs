@@ -54,7 +54,7 @@ impl Summary {
         self.instance.map(|(_, pid)| pid)
     }
 
-    /// Returns the last event that the summary names, and its time since 1970.
+    /// Returns the text of the last event, and its time since the beginning of 1970. `None` if there was no event yet.
     pub fn last(&self) -> Option<(&str, Duration)> {
         self.last.as_ref().map(|(last, time)| (last.as_str(), *time))
     }

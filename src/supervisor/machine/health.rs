@@ -396,7 +396,8 @@ impl Machine {
     }
 }
 
-/// Returns a time on the control page, unless it is in the future: then the instance forged it.
+/// Returns `time`, which the instance stored on its control page. Returns `None` if it is later than `now`, because the instance
+/// must have forged it.
 pub(super) fn past(now: MonotonicTime, time: Option<MonotonicTime>) -> Option<MonotonicTime> {
     time.filter(|&time| time <= now)
 }

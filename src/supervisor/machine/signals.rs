@@ -147,7 +147,7 @@ impl Machine {
         }
     }
 
-    /// Keeps a signal for the next instance that arrived when the instance was dead.
+    /// Keeps a signal that arrived after the instance had died, and passes it on to the next instance.
     pub(super) fn signal_missed(&mut self, received: Received, effects: &mut Vec<Effect>) {
         self.end_is_final |= ends_program(received.signal);
         self.hold(received, effects);

@@ -7,7 +7,7 @@ use crate::time::MonotonicTime;
 /// The state of the spare, which is the next instance, forked in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Spare {
-    /// There is none. The next is due at this time, once an instance lives.
+    /// There is no spare. One is to be made at this time, or, for `None`, as soon as an instance lives.
     Due(Option<MonotonicTime>),
     /// A spare waits, or is being made.
     Ready,
