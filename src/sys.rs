@@ -22,6 +22,7 @@ pub mod lifeline;
 pub mod lock;
 pub mod memory_file;
 mod package_note;
+mod proc_file;
 pub mod process;
 pub mod program;
 pub mod quorum;

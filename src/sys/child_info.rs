@@ -1,12 +1,10 @@
 //! Facts about a child that this process has not forked itself, from /proc.
 
-use std::fmt::Write as _;
-use std::io::Read;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::process;
+use super::{proc_file, process};
 use crate::time;
 
 /// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
@@ -38,13 +36,9 @@ impl ChildInfo {
     }
 
     fn in_text(pid: Pid, parent: Pid, stat: &str, status: &str) -> Option<ChildInfo> {
-        // The name may contain anything; what follows is numbers.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        // proc_pid_stat(5) counts from 1, and the state is the third.
-        let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3);
-        let number = |place| field(place)?.parse::<u64>().ok();
+        let number = |place| field(stat, place)?.parse::<u64>().ok();
         let is_living_child =
-            !matches!(field(3)?, "Z" | "X") && number(4)? == u64::try_from(parent.as_raw()).ok()?;
+            !matches!(field(stat, 3)?, "Z" | "X") && number(4)? == u64::try_from(parent.as_raw()).ok()?;
         let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         let user = |place| users.split_ascii_whitespace().nth(place)?.parse().ok();
         is_living_child.then_some(ChildInfo {
@@ -68,9 +62,14 @@ pub fn is_exiting(process: Pid) -> bool {
 }
 
 fn has_exiting_flag(stat: &str) -> bool {
-    // proc_pid_stat(5) counts from 1; the state, behind the name, is the third, and the flags are the ninth.
-    let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split_ascii_whitespace().nth(9 - 3));
-    flags.and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & EXITING != 0)
+    let flags = field(stat, 9).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
+/// Returns a field of a stat file by its number in proc_pid_stat(5), from 3 on: the second field, the name, may contain anything.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split_ascii_whitespace().nth(number - 3)
 }
 
 /// Returns the kernel's clock tick, which is the unit of times in /proc.
@@ -80,19 +79,17 @@ pub fn tick() -> Duration {
     Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(100).max(1)
 }
 
+/// Reads a file of the process. Returns `None` if it cannot be read.
 fn read<'a>(pid: Pid, name: &str, room: &'a mut [u8]) -> Option<&'a str> {
-    let mut path = String::with_capacity(32);
-    let _ = write!(path, "/proc/{pid}/{name}");
-    let length = std::fs::File::open(path).and_then(|mut file| file.read(room)).ok()?;
+    let text = proc_file::read(pid, name, room);
     // The name of a process may be cut in the middle of a character, or be none at all.
-    let text = &room[..length];
     let start = text.iter().rposition(|&byte| byte == b')').filter(|_| name == "stat").unwrap_or(0);
     let text = &text[start..];
     let end = match std::str::from_utf8(text) {
         Ok(_) => text.len(),
         Err(error) => error.valid_up_to(),
     };
-    std::str::from_utf8(&text[..end]).ok()
+    std::str::from_utf8(&text[..end]).ok().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Finds out whether a debugger traces a process and whether the kernel writes its core file, from /proc.
 
-use std::fmt::Write as _;
-use std::io::Read;
-
 use nix::unistd::Pid;
+
+use super::proc_file;
 
 /// Facts about a process that hold it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,11 +17,7 @@ impl Inspection {
     /// Finds out whether a debugger traces `process`, and whether the kernel writes its core file. Returns "no" for both if
     /// /proc cannot be read.
     pub fn of(process: Pid) -> Inspection {
-        let mut path = String::with_capacity(32);
-        let _ = write!(path, "/proc/{process}/status");
-        let mut text = [0; 4096];
-        let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut text));
-        Inspection::in_status(&text[..read.unwrap_or(0)])
+        Inspection::in_status(proc_file::read(process, "status", &mut [0; 4096]))
     }
 
     /// Finds the facts in the text of a status file, or in the beginning of it.

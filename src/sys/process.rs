@@ -91,46 +91,40 @@ pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     Some((Pid::from_raw(pid), user, change))
 }
 
-/// Returns `true` if the calling process has any child, dead ones that are not reaped among them.
-pub fn has_children() -> bool {
+/// Looks at one child of the calling process, or at all of them, and reaps none. Returns `true` if a child that is looked at has
+/// ended.
+///
+/// # Errors
+/// ECHILD if there is no such child.
+fn look_at_children(kind: libc::idtype_t, child: libc::id_t) -> nix::Result<bool> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: info is plain data that the kernel fills in.
+    // SAFETY: info is plain data that the kernel fills in; its pid stays 0 if no child has ended.
     unsafe {
         let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
+        Errno::result(libc::waitid(kind, child, &mut info, options))?;
+        Ok(info.si_pid() != 0)
     }
+}
+
+/// Returns `true` if the calling process has any child, dead ones that are not reaped among them.
+pub fn has_children() -> bool {
+    look_at_children(libc::P_ALL, 0).is_ok()
 }
 
 /// Returns `true` if `child`, which is not reaped yet, still lives.
 pub fn is_alive(child: Pid) -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
-    unsafe {
-        let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, options) == 0 && info.si_pid() == 0
-    }
+    look_at_children(libc::P_PID, child.as_raw() as libc::id_t) == Ok(false)
 }
 
 /// Returns `true` if a child has ended and is not reaped yet.
 pub fn has_dead_child() -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
-    unsafe {
-        let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0 && info.si_pid() != 0
-    }
+    look_at_children(libc::P_ALL, 0) == Ok(true)
 }
 
 /// Returns `true` if `child`, which the calling process has not reaped, is no child of it any more: another thread
 /// has reaped it.
 pub fn is_reaped_by_another(child: Pid) -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: info is plain data that the kernel fills in.
-    let done = unsafe {
-        let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut info, options)
-    };
-    Errno::result(done) == Err(Errno::ECHILD)
+    look_at_children(libc::P_PID, child.as_raw() as libc::id_t) == Err(Errno::ECHILD)
 }
 
 /// Waits until `child` has ended, for `timeout` at most. Does not reap it.
