@@ -70,26 +70,30 @@ pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
             .map_or(Candidates::None, |pid| Candidates::OutOfReach(Some(pid)));
     }
     let read_children = || process::children(Path::new("/proc/self"));
-    if exited.has_forked && read_children().is_empty() {
+    let children = read_children();
+    if exited.has_forked && children.is_empty() {
         // /proc cannot be read.
         return Candidates::OutOfReach(exited.named);
     }
-    let mut found = living(read_children, ChildInfo::of);
+    let mut found = living(children, read_children, ChildInfo::of);
     found.retain(|child| !others.contains(&child.pid));
     let is_marked = |pid| exited.mark.is_none_or(|mark| mark.is_on(pid));
     choose(exited, named, &found, signals::exists, is_marked)
 }
 
-/// Returns the living ones among the children that `read_children` lists. A child that ends after the list was read has
+/// Returns the living ones among the children of this process, which `children` lists. A child that ends after the list was read has
 /// left its own children to this process, and these are not in that list. So the list is read again until no child has
 /// ended in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
-fn living(read_children: impl Fn() -> Vec<Pid>, info: impl Fn(Pid) -> Option<ChildInfo>) -> Vec<ChildInfo> {
+fn living(
+    mut children: Vec<Pid>,
+    read_children: impl Fn() -> Vec<Pid>,
+    info: impl Fn(Pid) -> Option<ChildInfo>,
+) -> Vec<ChildInfo> {
     /// A program that forks and exits without end does not hold the supervisor up: it is looked at again later.
     const MOST_READS: usize = 100;
     let mut known_dead = Vec::new();
     let mut living = Vec::new();
     for _ in 0..MOST_READS {
-        let children = read_children();
         living = heap::gather(children.iter().copied().filter_map(&info));
         let is_alive = |pid: &Pid| living.iter().any(|child: &ChildInfo| child.pid == *pid);
         let dead = heap::gather(children.into_iter().filter(|pid| !is_alive(pid)));
@@ -97,6 +101,7 @@ fn living(read_children: impl Fn() -> Vec<Pid>, info: impl Fn(Pid) -> Option<Chi
             break;
         }
         known_dead = dead;
+        children = read_children();
     }
     living
 }
@@ -174,7 +179,8 @@ mod tests {
             // 70 ends after the first read, and leaves 71.
             if reads.get() == 1 { vec![pid(70)] } else { vec![pid(70), pid(71)] }
         };
-        let found = living(read_children, |pid| (pid.as_raw() != 70).then(|| child(pid.as_raw())));
+        let found =
+            living(read_children(), read_children, |pid| (pid.as_raw() != 70).then(|| child(pid.as_raw())));
         assert_eq!((found, reads.get()), (vec![child(71)], 2));
     }
 
@@ -182,7 +188,7 @@ mod tests {
     fn children_that_end_without_end_stop_the_search() {
         let next = std::cell::Cell::new(0);
         let read_children = || vec![pid(next.replace(next.get() + 1))];
-        assert_eq!(living(read_children, |_| None), []);
+        assert_eq!(living(read_children(), read_children, |_| None), []);
     }
 
     #[test]

@@ -158,10 +158,9 @@ impl Child {
     }
 
     fn forward(&self, received: Received) -> nix::Result<()> {
-        if received.value.is_some() {
-            signals::forward(self.pid, received)
-        } else {
-            self.send(received.signal)
+        match received.value {
+            Some(value) => signals::queue(self.pid, received.signal, value),
+            None => self.send(received.signal),
         }
     }
 
@@ -234,7 +233,7 @@ impl Supervisor {
         let earlier_children =
             if process::has_children() { process::children(Path::new("/proc/self")) } else { Vec::new() };
         let descent_mark = DescentMark::new(clock::now().as_ns() ^ process::own_pid().as_raw() as u64);
-        let group = settings.kill_group.then(|| KillGroup::new(descent_mark, &earlier_children));
+        let group = settings.kill_group.then(|| KillGroup::new(descent_mark));
         let first_child_is_init = process::next_child_is_init();
         let helper = match rules.quorum || rules.cmap {
             true => Some(HelperHandle::new(rules)?),
@@ -361,11 +360,15 @@ impl Supervisor {
                 None
             }
             Effect::GrantStart(since) => {
-                let _ = self.child.as_ref().map(|child| child.control_page.grant_start(since));
+                if let Some(child) = &self.child {
+                    child.control_page.grant_start(since);
+                }
                 None
             }
             Effect::AckPublished(since) => {
-                let _ = self.child.as_ref().map(|child| child.control_page.ack_published(since));
+                if let Some(child) = &self.child {
+                    child.control_page.ack_published(since);
+                }
                 None
             }
             Effect::Publish(record) => {
@@ -489,8 +492,7 @@ impl Supervisor {
 
     /// Kills the processes that the instance `id` left behind.
     fn kill_group(&mut self, id: u32) {
-        let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
-        let others = heap::gather(others.into_iter().flatten());
+        let others = self.other_children();
         let (ended, left) = self.group.as_mut().map_or((0, 0), |group| group.end(&others));
         if (ended, left) != (0, 0) {
             let kind = Kind::GroupEnded { ended, left };
@@ -498,8 +500,12 @@ impl Supervisor {
         }
     }
 
-    fn helper_pid(&self) -> Option<Pid> {
-        self.helper.as_ref().and_then(HelperHandle::pid)
+    /// Returns the pids of the children that no instance has left behind, and that are not the instance.
+    fn other_children(&self) -> Vec<Pid> {
+        let spare = self.spare.as_ref().map(|spare| spare.pid);
+        let helper = self.helper.as_ref().and_then(HelperHandle::pid);
+        let own = [spare, helper].into_iter().flatten();
+        heap::gather(own.chain(self.earlier_children.iter().copied()))
     }
 
     /// Ends the spare and the helper, at the end of the supervisor.
@@ -751,10 +757,7 @@ impl Supervisor {
             was_apart: self.instances_in_other_pid_namespace,
             mark: Some(self.descent_mark).filter(|mark| mark.can_be_set()),
         };
-        let others = [self.spare.as_ref().map(|spare| spare.pid), self.helper_pid()];
-        let others = others.into_iter().flatten().chain(self.earlier_children.iter().copied());
-        let others = heap::gather(others);
-        daemonized::find(&instance, &others)
+        daemonized::find(&instance, &self.other_children())
     }
 
     /// Returns `true` if a terminal that sends this signal sends it to the instance as well.

@@ -24,14 +24,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct KillGroup {
     /// The mark of every descendant of an instance.
     mark: DescentMark,
-    /// Children that no instance left behind, or that cannot be ended.
+    /// Children that cannot be ended.
     spared: Vec<Pid>,
 }
 
 impl KillGroup {
-    /// Returns the group of a supervisor that is about to make its first instance, and has `earlier_children`.
-    pub fn new(mark: DescentMark, earlier_children: &[Pid]) -> KillGroup {
-        KillGroup { mark, spared: heap::gather(earlier_children.iter().copied()) }
+    /// Returns the group of a supervisor that is about to make its first instance.
+    pub fn new(mark: DescentMark) -> KillGroup {
+        KillGroup { mark, spared: Vec::new() }
     }
 
     /// Records that the child `pid` is reaped. The kernel may give the pid to another process.
@@ -39,7 +39,8 @@ impl KillGroup {
         self.spared.retain(|&spared| spared != pid);
     }
 
-    /// Kills all processes that an instance left behind, but not `others`. Returns how many have ended, and how many
+    /// Kills all processes that an instance left behind. `others` are children of the supervisor that no instance left
+    /// behind. Returns how many have ended, and how many
     /// could not be ended.
     pub fn end(&mut self, others: &[Pid]) -> (usize, usize) {
         let deadline = clock::now() + END_TIMEOUT;

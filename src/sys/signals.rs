@@ -300,26 +300,17 @@ pub fn kill_through(pidfd: BorrowedFd<'_>, process: Pid, signal: Signal) -> nix:
 
 /// Sends a signal to the calling process.
 pub fn send_to_self(signal: Signal) {
-    let _ = kill(Pid::this(), signal);
+    let _ = kill(super::process::own_pid(), signal);
 }
 
-/// Passes a received signal on to `process`, with the value that came with it.
+/// Sends a signal to a process, with a value.
 ///
 /// # Errors
-/// The errors of kill(2) and sigqueue(3): the signal did not arrive.
-pub fn forward(process: Pid, received: Received) -> nix::Result<()> {
-    let Some(value) = received.value else {
-        return kill(process, received.signal);
-    };
-    // SAFETY: sigqueue touches no memory of ours; the value is passed as the number it came as.
-    let sent = unsafe {
-        libc::sigqueue(
-            process.as_raw(),
-            received.signal.0,
-            libc::sigval { sival_ptr: ptr::without_provenance_mut(value as usize) },
-        )
-    };
-    Errno::result(sent).map(drop)
+/// The errors of sigqueue(3): the signal did not arrive.
+pub fn queue(process: Pid, signal: Signal, value: u64) -> nix::Result<()> {
+    let value = libc::sigval { sival_ptr: ptr::without_provenance_mut(value as usize) };
+    // SAFETY: sigqueue touches no memory of ours; the value is passed as the number that it came as.
+    Errno::result(unsafe { libc::sigqueue(process.as_raw(), signal.0, value) }).map(drop)
 }
 
 #[cfg(test)]
