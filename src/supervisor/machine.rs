@@ -400,18 +400,12 @@ impl Machine {
             let state = if failed || view.marked_failed { CmapState::Failed } else { CmapState::Gone };
             return self.close(now, status, state, effects);
         }
-        match self.restarts.next(now, now.saturating_since(watch.born)) {
-            Ok(delay) => {
-                self.publish(now, CmapState::Stopped, None, effects);
-                self.lost_at = Some(now);
-                // An id is an int in C.
-                self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
-                self.launch_after(now, delay, effects);
-            }
-            Err(limit) => {
-                self.log(None, Kind::LimitReached { limit }, effects);
-                self.close(now, status, CmapState::Failed, effects);
-            }
+        let ran = now.saturating_since(watch.born);
+        if let Some(delay) = self.record_restart(now, ran, status, effects) {
+            self.lost_at = Some(now);
+            // An id is an int in C.
+            self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
+            self.launch_after(now, delay, effects);
         }
     }
 
@@ -423,14 +417,29 @@ impl Machine {
         if self.end_is_final {
             return self.close(now, status, CmapState::Gone, effects);
         }
-        match self.restarts.next(now, Duration::ZERO) {
-            Ok(_) => {
+        if self.record_restart(now, Duration::ZERO, status, effects).is_some() {
+            self.retry_launch(now, Errno::ECHILD, effects);
+        }
+    }
+
+    /// Records a restart after an instance that ran for the time `ran` and ended with `status`. Returns the delay before the
+    /// restart. Returns `None` and ends the supervisor if the restart would exceed the limit.
+    fn record_restart(
+        &mut self,
+        now: MonotonicTime,
+        ran: Duration,
+        status: ExitStatus,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Duration> {
+        match self.restarts.next(now, ran) {
+            Ok(delay) => {
                 self.publish(now, CmapState::Stopped, None, effects);
-                self.retry_launch(now, Errno::ECHILD, effects);
+                Some(delay)
             }
             Err(limit) => {
                 self.log(None, Kind::LimitReached { limit }, effects);
                 self.close(now, status, CmapState::Failed, effects);
+                None
             }
         }
     }
