@@ -197,11 +197,9 @@ fn text(words: &[u64]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn status() -> Status {
+impl Status {
+    /// Returns a status for tests, with another value in each field.
+    pub(crate) fn example() -> Status {
         Status {
             supervisor: 123,
             policy: 0x12,
@@ -218,24 +216,31 @@ mod tests {
             program: "daemon".to_owned(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn status_is_read_as_it_was_written() {
         for activity in Activity::ALL {
-            for control_page in [None, Some(PageLocation { descriptor: 0, inode: 0 }), status().control_page]
+            for control_page in
+                [None, Some(PageLocation { descriptor: 0, inode: 0 }), Status::example().control_page]
             {
-                let status = Status { activity, control_page, ..status() };
+                let status = Status { activity, control_page, ..Status::example() };
                 assert_eq!(Status::read(&status.words()), Some(status));
             }
         }
-        let long = Status { program: "p".repeat(500), last: "l".repeat(500), ..status() };
+        let long = Status { program: "p".repeat(500), last: "l".repeat(500), ..Status::example() };
         let read = Status::read(&long.words()).unwrap();
         assert_eq!((read.program.len(), read.last.len()), (120, 312));
     }
 
     #[test]
     fn control_characters_are_replaced_when_text_is_read() {
-        let odd = Status { program: "a\x1b[2Jb\nc\u{85}".to_owned(), ..status() };
+        let odd = Status { program: "a\x1b[2Jb\nc\u{85}".to_owned(), ..Status::example() };
         assert_eq!(Status::read(&odd.words()).unwrap().program, "a?[2Jb?c?");
     }
 

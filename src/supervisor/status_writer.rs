@@ -71,26 +71,11 @@ fn store(status: &Status, page: &SharedPage) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::status_page::Activity;
 
     #[test]
     fn status_is_complete_when_sequence_is_even() {
         let page = SharedPage::new().unwrap();
-        let status = Status {
-            supervisor: 123,
-            policy: 0x12,
-            interval: 2_000_000_000,
-            control_page: None,
-            id: 4,
-            pid: 456,
-            restarts: 3,
-            activity: Activity::Warned,
-            until: 77,
-            last_at: 88,
-            end_is_final: true,
-            last: "instance 3 (pid 455) exited 3".to_owned(),
-            program: "daemon".to_owned(),
-        };
+        let status = Status::example();
         for sequence in [2, 4] {
             store(&status, &page);
             let words: Vec<u64> = page.words().iter().map(|word| word.load(Relaxed)).collect();
