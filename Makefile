@@ -50,7 +50,7 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage FORCE
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage
 
 # For cargo, a variable that is empty differs from one that is not set.
 ifeq ($(LDFLAGS),)
@@ -66,7 +66,7 @@ tools/check-library $(library)
 @touch $(stamp)
 endef
 
-all: FORCE
+all:
 	$(build)
 
 # For `make install`, which runs without cargo once everything is built.
@@ -118,10 +118,10 @@ uninstall:
 header:
 	$(CARGO) run --quiet --package headers
 
-# Where the tests find what a user would have installed.
+# Where the tests find what a user would have installed. No package owns a file there.
 stage: all
 	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' bindir='$(stage)/bin' libdir='$(stage)/lib' \
-	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes
+	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes FORCE=1
 
 # Supervises a small daemon while it is crashed and hung.
 demo: stage
