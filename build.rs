@@ -1,8 +1,8 @@
 //! Links the shared library `libsam.so.4`: its soname, its symbol version, its flags.
 //!
 //! rustc passes the linker a version script without a version name, and no linker combines such a script with another
-//! one. So the compiler driver, which rustc links with, is told to use a linker from OUT_DIR. That is a shell script: it
-//! puts our version script in place of rustc's and runs the real linker.
+//! one. So the compiler driver, which rustc links with, is told to use a linker from OUT_DIR. That is a shell script:
+//! it puts our version script in place of rustc's and runs the real linker.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,5 @@
-/* Signal handlers on a small alternate stack store data of growing size, restore it and forget it. A page without
- * access lies below the stack. Prints how many bytes of the stack the calls use. */
+/* Signal handlers on a small alternate stack store data of growing size, restore it and forget it. There is a
+ * page without access below the stack. Prints how many bytes of the stack the calls use. */
 #include "observe.h"
 
 #include <stdint.h>

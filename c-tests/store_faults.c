@@ -1,4 +1,4 @@
-/* The data lies in pages that a SIGSEGV handler makes accessible on the first access. The handler also stores data.
+/* The data is in pages that a SIGSEGV handler makes accessible on the first access. The handler also stores data.
  * Faults in the application's memory inside sam_data_store and sam_data_restore must reach the handler. */
 #include "observe.h"
 

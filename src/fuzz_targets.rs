@@ -25,8 +25,8 @@ use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
 
 const LAST_SIGNAL: i32 = 64;
-/// The time that an instance has after the signal for a hang, which is also the longest wait of the supervisor for other
-/// things.
+/// The time that an instance has after the signal for a hang, which is also the longest wait of the supervisor for
+/// other things.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const INSTANCE: Pid = Pid::from_raw(1);

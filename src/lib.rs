@@ -13,8 +13,8 @@
 //! | [`sys`] | all of them: system calls as small safe functions |
 //! | [`error`], [`policy`], [`settings`], [`log`], [`time`] | all of them: types and values |
 //!
-//! `unsafe` is in [`capi`] and [`sys`], and at the two calls of [`sys::process::fork`]. C types end at [`capi`]. [`policy`], [`error`] and
-//! [`supervisor::machine`] make no system call and read no clock.
+//! `unsafe` is in [`capi`] and [`sys`], and at the two calls of [`sys::process::fork`]. C types end at [`capi`].
+//! [`policy`], [`error`] and [`supervisor::machine`] make no system call and read no clock.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

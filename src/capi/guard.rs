@@ -9,12 +9,12 @@ use crate::instance::session;
 use crate::sys;
 use crate::sys::thread::Uncancelled;
 
-/// Runs the body of a C function. After an error of the system, errno says which. The calling thread cannot be cancelled
-/// meanwhile: the C library would unwind frames of Rust.
+/// Runs the body of a C function. After an error of the system, errno says which. The calling thread cannot be
+/// cancelled meanwhile: the C library would unwind frames of Rust.
 #[inline(always)]
 pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
-    // The thread may still be cancelled, at any instruction, where its type of cancellation is asynchronous. Frames that
-    // catch or drop something cannot be unwound from everywhere, so they are those of another function.
+    // The thread may still be cancelled, at any instruction, where its type of cancellation is asynchronous. Frames
+    // that catch or drop something cannot be unwound from everywhere, so they are those of another function.
     #[inline(never)]
     fn caught(body: impl FnOnce() -> Result<()>) -> cs_error_t {
         guarded_store(body)
@@ -40,8 +40,8 @@ pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     }
 }
 
-/// Sends the message of a panic to the log. std's own hook would write to the standard error of the application. The hook
-/// belongs to the copy of std in this library: panics of an application in Rust do not reach it.
+/// Sends the message of a panic to the log. std's own hook would write to the standard error of the application. The
+/// hook belongs to the copy of std in this library: panics of an application in Rust do not reach it.
 pub(super) fn log_panics() {
     static IS_SET: AtomicBool = AtomicBool::new(false);
     static LOGGED: AtomicBool = AtomicBool::new(false);

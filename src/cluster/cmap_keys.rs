@@ -1,8 +1,8 @@
 //! The keys of a supervisor in cmap.
 //!
 //! corosync's watchdog service watches a process from the moment when its key `state` is created. So the helper writes
-//! `state` last and deletes it first. The watchdog takes every state but "stopped" for running, and may reset the machine if
-//! `last_updated` is missing or old.
+//! `state` last and deletes it first. The watchdog takes every state but "stopped" for running, and may reset the
+//! machine if `last_updated` is missing or old.
 
 #![forbid(unsafe_code)]
 
@@ -55,8 +55,8 @@ impl CmapKeys {
         self.written = None;
     }
 
-    /// Writes what the supervisor has requested. Returns `true` if that changed the state in the mailbox, even if back to
-    /// the same.
+    /// Writes what the supervisor has requested. Returns `true` if that changed the state in the mailbox, even if back
+    /// to the same.
     ///
     /// # Errors
     /// The answer of corosync's library. Then some keys may be written and others not.

@@ -1,8 +1,8 @@
 //! The cluster helper: the process that calls corosync's libraries, which may block it for any time. No other process
 //! waits for the helper.
 //!
-//! The helper ends when its supervisor has ended, and when cmap shows how the supervisor ended or corosync has ended and
-//! the keys with it. While corosync blocks a call, the helper cannot notice either.
+//! The helper ends when its supervisor has ended, and when cmap shows how the supervisor ended or corosync has ended
+//! and the keys with it. While corosync blocks a call, the helper cannot notice either.
 
 #![forbid(unsafe_code)]
 
@@ -55,8 +55,8 @@ fn listen(channels: &Channels) {
     }
 }
 
-/// Keeps the mailbox and cmap up to date. Returns when the helper has nothing left to do, or if a library that the policy
-/// needs is missing.
+/// Keeps the mailbox and cmap up to date. Returns when the helper has nothing left to do, or if a library that the
+/// policy needs is missing.
 fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()> {
     let mailbox = channels.mailbox.helper_end();
     let missing = |refusal| mailbox.set_connection_result(Err(refusal));

@@ -1,15 +1,15 @@
 //! Event driven health checks: a thread in the instance that sends a heartbeat four times per interval, and asks the
 //! application's callback before every fourth.
 //!
-//! The session makes the thread when the first callback is registered. The thread sleeps on a futex unless health checking
-//! is started, so `sam_start` and `sam_stop` are safe in signal handlers. A process that the instance forks, and that goes
-//! on in its place, makes a thread of its own in `sam_start`.
+//! The session makes the thread when the first callback is registered. The thread sleeps on a futex unless health
+//! checking is started, so `sam_start` and `sam_stop` are safe in signal handlers. A process that the instance forks,
+//! and that goes on in its place, makes a thread of its own in `sam_start`.
 //!
-//! The callback runs with the signal mask of the thread that registered it, and can be cancelled as any thread. Between two
-//! calls the thread blocks all signals but those of hardware faults, so that no handler of the application runs in it
-//! unexpectedly, and cannot be cancelled. A callback that ends the thread (pthread_exit(3)) counts as one that does not
-//! return: the heartbeats stop. The C library unwinds the thread's frames then, so these have nothing to drop where the
-//! callback is called.
+//! The callback runs with the signal mask of the thread that registered it, and can be cancelled as any thread. Between
+//! two calls the thread blocks all signals but those of hardware faults, so that no handler of the application runs in
+//! it unexpectedly, and cannot be cancelled. A callback that ends the thread (pthread_exit(3)) counts as one that does
+//! not return: the heartbeats stop. The C library unwinds the thread's frames then, so these have nothing to drop where
+//! the callback is called.
 
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub trait Host {
     /// Returns `true` if this process is the instance: it returned from `sam_register`, or was adopted.
     fn is_instance(&self) -> bool;
 
-    /// Returns `true` if the end of the parent of this process is the end of its supervisor. That is not so in a process
-    /// that the instance forked, while the instance lives.
+    /// Returns `true` if the end of the parent of this process is the end of its supervisor. That is not so in a
+    /// process that the instance forked, while the instance lives.
     fn is_child_of_supervisor(&self) -> bool;
 
     /// Returns `true` if the supervisor of this instance has ended.
@@ -88,8 +88,8 @@ pub fn run(host: &dyn Host) {
     }
 }
 
-/// Sends heartbeats and asks the callback until something changes. Returns `false` if the callback returned "unhealthy".
-/// The callback has the timer slack of the application.
+/// Sends heartbeats and asks the callback until something changes. Returns `false` if the callback returned
+/// "unhealthy". The callback has the timer slack of the application.
 fn run_checks(host: &dyn Host, callback: Callback, seen: u32, death_signal: &mut ParentDeathSignal) -> bool {
     let pause = (host.interval() / HEARTBEATS_PER_INTERVAL).max(Duration::from_nanos(1));
     let slack = TimerSlack::of(host.interval() / SLACK_DIVISOR);
@@ -120,8 +120,8 @@ fn run_checks(host: &dyn Host, callback: Callback, seen: u32, death_signal: &mut
 /// The SIGTERM that tells the application of the end of its supervisor. The application gets it once.
 ///
 /// The kernel sends the parent-death signal of each thread, and takes it away from a thread whose credentials change
-/// (PR_SET_PDEATHSIG in prctl(2)). So this thread alone has one, and arms it again whenever it wakes. If the supervisor has
-/// ended while none was armed, the thread sends the signal itself.
+/// (PR_SET_PDEATHSIG in prctl(2)). So this thread alone has one, and arms it again whenever it wakes. If the supervisor
+/// has ended while none was armed, the thread sends the signal itself.
 struct ParentDeathSignal {
     was_delivered: bool,
 }
@@ -139,13 +139,13 @@ impl ParentDeathSignal {
         let mut is_lost = host.supervisor_is_gone();
         if !is_lost {
             process::signal_on_death_of_parent(Some(Signal::TERM));
-            // The kernel marks the control page some time before it gives the child another parent, and sends the signal
-            // when it does the latter. If that has happened meanwhile, it was most likely before the signal was armed. A
-            // parent in another PID namespace is `None` before and after.
+            // The kernel marks the control page some time before it gives the child another parent, and sends the
+            // signal when it does the latter. If that has happened meanwhile, it was most likely before the signal was
+            // armed. A parent in another PID namespace is `None` before and after.
             is_lost = host.supervisor_is_gone() && (parent.is_none() || process::parent() != parent);
         }
-        // The supervisor closes the control page of an instance that has ended. Processes that such an instance left behind
-        // are not told.
+        // The supervisor closes the control page of an instance that has ended. Processes that such an instance left
+        // behind are not told.
         if is_lost && host.is_instance() {
             self.was_delivered = true;
             signals::send_to_self(Signal::TERM);

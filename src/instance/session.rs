@@ -1,7 +1,7 @@
 //! The session of this process: which call is legal when, and what each call does.
 //!
-//! A call that changes more than one word holds the session's lock and blocks all signals. So a signal handler may call any
-//! function, whatever it interrupts. A heartbeat takes no lock, and the data store has a lock of its own.
+//! A call that changes more than one word holds the session's lock and blocks all signals. So a signal handler may call
+//! any function, whatever it interrupts. A heartbeat takes no lock, and the data store has a lock of its own.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
@@ -62,7 +62,7 @@ pub struct Session {
     call_state: AtomicU8,
     /// The control page. Set in an instance, when `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// The doorbell that wakes the supervisor. An instance has one if its policy has QUORUM or CMAP.
+    /// The doorbell that wakes the supervisor. Instances without QUORUM and CMAP have none.
     doorbell: OnceCell<Doorbell>,
     /// The warning signal. Once there is a control page, the one there counts.
     warn_signal: AtomicI32,
@@ -121,8 +121,8 @@ pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     SESSION.set(session).map_err(|_| Error::Internal)
 }
 
-/// Marks a forked process. The C library calls it in the new process before fork(3) returns there, also if a signal handler
-/// has forked.
+/// Marks a forked process. The C library calls it in the new process before fork(3) returns there, also if a signal
+/// handler has forked.
 fn note_fork() {
     let Some(session) = current() else { return };
     session.has_thread.store(false, Ordering::Relaxed);
@@ -151,8 +151,8 @@ fn tell(settings: &Settings, error: Error) {
     }
 }
 
-/// Clears the parent-death signal of the calling thread, because the callback thread, which is made next, arms its own. With
-/// both the kernel would send two signals. Returns `true` if the calling thread had one.
+/// Clears the parent-death signal of the calling thread, because the callback thread, which is made next, arms its own.
+/// With both the kernel would send two signals. Returns `true` if the calling thread had one.
 fn hand_over_lifeline() -> bool {
     let had_one = process::signal_on_death_of_parent_now() == Some(Signal::TERM);
     if had_one {
@@ -193,8 +193,8 @@ impl Session {
     /// Takes the session's lock and blocks all signals. Waits for other threads.
     ///
     /// # Errors
-    /// `WrongState` once the session is over. In a supervisor the session is over and the lock is closed, so a thread that
-    /// the application started before `sam_register` does not wait there.
+    /// `WrongState` once the session is over. In a supervisor the session is over and the lock is closed, so a thread
+    /// that the application started before `sam_register` does not wait there.
     fn lock(&self) -> Result<Locked<'_, Registered>> {
         let locked = self.registered.lock().ok_or(Error::WrongState)?;
         if self.is_over() { Err(Error::WrongState) } else { Ok(locked) }
@@ -300,8 +300,8 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the control page for a call that starts health checking. A process that the instance forked asks for adoption
-    /// here.
+    /// Returns the control page for a call that starts health checking. A process that the instance forked asks for
+    /// adoption here.
     ///
     /// # Errors
     /// `WrongState` if health checking cannot be started now, `SupervisorLost` if the supervisor has ended.
@@ -310,8 +310,8 @@ impl Session {
         /// The longest wait for the exit of a parent that called daemon(3).
         const DAEMON_EXIT_TIMEOUT: Duration = Duration::from_millis(100);
         if after_fork::is_forked() {
-            // Only an orphan gets the SIGTERM that tells of the end of the supervisor, see claim(). The program may call no
-            // further function at which that could be made up for.
+            // Only an orphan gets the SIGTERM that tells of the end of the supervisor, see claim(). The program may
+            // call no further function at which that could be made up for.
             after_fork::await_end_of_parent(DAEMON_EXIT_TIMEOUT);
             self.claim(control_page);
         } else {
@@ -345,8 +345,8 @@ impl Session {
         }
     }
 
-    /// Waits until the supervisor lets the instance start. Holds no lock and blocks no signal while it waits, so a signal
-    /// handler may call any function.
+    /// Waits until the supervisor lets the instance start. Holds no lock and blocks no signal while it waits, so a
+    /// signal handler may call any function.
     fn wait_for_quorum(&self) -> Result<()> {
         let since = clock::now();
         {
@@ -371,8 +371,9 @@ impl Session {
         self.notify_thread();
     }
 
-    /// Waits until cmap shows the phase that was entered at `since`, or a later one. Waits for a second at most, because
-    /// corosync may not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a hang.
+    /// Waits until cmap shows the phase that was entered at `since`, or a later one. Waits for a second at most,
+    /// because corosync may not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a
+    /// hang.
     fn wait_until_published(&self, since: MonotonicTime) {
         const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
         let Some(control_page) = self.control_page.get().filter(|_| self.policy.cmap) else { return };

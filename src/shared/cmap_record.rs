@@ -35,7 +35,8 @@ impl CmapState {
 
     const BITS: u32 = 3;
 
-    /// Returns the state that the number `word` of the mailbox stands for. Returns `None` if the number stands for no state.
+    /// Returns the state that the number `word` of the mailbox stands for. Returns `None` if the number stands for no
+    /// state.
     pub fn from_word(word: u64) -> Option<CmapState> {
         use CmapState::{Failed, Gone, Running, Stopped, Waiting};
         [Stopped, Running, Waiting, Failed, Gone].into_iter().find(|&state| state as u64 == word)

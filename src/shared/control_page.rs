@@ -1,8 +1,8 @@
 //! The page that one instance and its supervisor share. It is the only protocol between the two.
 //!
-//! The instance stores single words, and the supervisor reads them when the kernel wakes it. The supervisor always finds a
-//! valid state, but does not trust it: a hostile instance may store anything. Each instance has a page of its own, so a
-//! process that an earlier instance left running cannot speak for a later one.
+//! The instance stores single words, and the supervisor reads them when the kernel wakes it. The supervisor always
+//! finds a valid state, but does not trust it: a hostile instance may store anything. Each instance has a page of its
+//! own, so a process that an earlier instance left running cannot speak for a later one.
 //!
 //! The supervisor makes a [`ControlPage`] before it forks. After the fork the new process turns it into an
 //! [`InstanceEnd`], and the supervisor turns it into a [`SupervisorEnd`].
@@ -83,8 +83,8 @@ impl ControlPage {
         InstanceEnd(self.0)
     }
 
-    /// Turns the page into the supervisor's end. To be called after the fork, in the process that forked. Processes that
-    /// are forked later do not inherit the page.
+    /// Turns the page into the supervisor's end. To be called after the fork, in the process that forked. Processes
+    /// that are forked later do not inherit the page.
     pub fn into_supervisor_end(mut self) -> SupervisorEnd {
         // Where the kernel refuses, later children have a page that they never read.
         let _ = self.0.keep_to_this_process();
@@ -167,8 +167,8 @@ impl InstanceEnd {
     }
 
     /// Waits until cmap shows the phase that was entered at `since`, for `timeout` at most and until a signal arrives
-    /// at most. Returns `true` if cmap shows that phase or a later one, which another thread or a signal handler may have
-    /// entered.
+    /// at most. Returns `true` if cmap shows that phase or a later one, which another thread or a signal handler may
+    /// have entered.
     pub fn wait_until_published(&self, since: MonotonicTime, timeout: Duration) -> bool {
         self.wait_for_answer(Word::Published, timeout, |published| published >= since.as_ns())
     }

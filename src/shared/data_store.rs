@@ -5,9 +5,9 @@
 //! Until `sam_register` the slots are private memory, so that a process which the program forks has data of its own.
 //! Then they become memory files, which the supervisor and all its instances share.
 //!
-//! All signals are blocked while a slot is written or read. Large data is stored in parts, and signals arrive between two
-//! parts, so that handlers can send heartbeats. If a handler or another thread stores meanwhile, the interrupted store
-//! begins again and copies everything at once.
+//! All signals are blocked while a slot is written or read. Large data is stored in parts, and signals arrive between
+//! two parts, so that handlers can send heartbeats. If a handler or another thread stores meanwhile, the interrupted
+//! store begins again and copies everything at once.
 //!
 //! Memory is given back when the data becomes much smaller, so that large data that was forgotten takes none.
 
@@ -71,8 +71,8 @@ impl DataStore {
     /// Stores `data` in place of what was stored. With no bytes, what was stored is forgotten.
     ///
     /// # Errors
-    /// `TooBig` for more than a process can hold, `WrongState` in a supervisor, and the errors of `MemoryFile::reserve`.
-    /// What was stored before is intact.
+    /// `TooBig` for more than a process can hold, `WrongState` in a supervisor, and the errors of
+    /// `MemoryFile::reserve`. What was stored before is intact.
     pub fn store(&self, data: InBuf<'_>) -> Result<()> {
         if data.len() >= isize::MAX as usize {
             return Err(Error::TooBig);
@@ -109,8 +109,8 @@ impl DataStore {
         Ok(true)
     }
 
-    /// Copies what is stored to the start of `room`; nothing when nothing is stored. This is not done in parts: data of a
-    /// handler's store in between may be smaller, and the room behind it would no longer be as it was.
+    /// Copies what is stored to the start of `room`; nothing when nothing is stored. This is not done in parts: data of
+    /// a handler's store in between may be smaller, and the room behind it would no longer be as it was.
     ///
     /// # Errors
     /// `InvalidArgument` if the data is larger than the room, and the errors of `size`. Nothing was copied then.

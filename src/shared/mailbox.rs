@@ -1,5 +1,5 @@
-//! The page that supervisor and cluster helper share. The supervisor stores what cmap is to show, the helper stores what it
-//! knows of quorum and what cmap shows. Neither of them ever waits for the other. No instance has the page.
+//! The page that supervisor and cluster helper share. The supervisor stores what cmap is to show, the helper stores
+//! what it knows of quorum and what cmap shows. Neither of them ever waits for the other. No instance has the page.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! Finds the process that goes on in the place of an instance that exited with 0, as daemon(3) makes it.
 //!
-//! The supervisor is the subreaper of its instances, so what an instance leaves behind becomes a child of the supervisor.
-//! The control page may name the process that goes on. That word is not trusted: only a child of the supervisor is
-//! accepted, that was forked while the instance lived, executed no other program, and that the instance's user could
-//! signal. Never the spare, the cluster helper, or a child from before `sam_register`.
+//! The supervisor is the subreaper of its instances, so what an instance leaves behind becomes a child of the
+//! supervisor. The control page may name the process that goes on. That word is not trusted: only a child of the
+//! supervisor is accepted, that was forked while the instance lived, executed no other program, and that the instance's
+//! user could signal. Never the spare, the cluster helper, or a child from before `sam_register`.
 
 #![forbid(unsafe_code)]
 
@@ -81,9 +81,10 @@ pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     choose(exited, named, &found, signals::exists, is_marked)
 }
 
-/// Returns the living ones among the children of this process, which `children` lists. A child that ends after the list was read has
-/// left its own children to this process, and these are not in that list. So the list is read again until no child has
-/// ended in between. The kernel hands children over before it shows the end of their parent (exit_notify() of Linux).
+/// Returns the living ones among the children of this process, which `children` lists. A child that ends after the list
+/// was read has left its own children to this process, and these are not in that list. So the list is read again until
+/// no child has ended in between. The kernel hands children over before it shows the end of their parent (exit_notify()
+/// of Linux).
 fn living(
     mut children: Vec<Pid>,
     read_children: impl Fn() -> Vec<Pid>,

@@ -53,7 +53,8 @@ const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
 const _: () = assert!(size_of::<Event>() * MAX_EVENTS <= heap::HUGE);
 const _: () = assert!(size_of::<Effect>() * machine::MAX_EFFECTS <= heap::HUGE);
 
-/// The instances that end in one round at most, with one that ends while the supervisor looks for a process in its place.
+/// The instances that end in one round at most, with one that ends while the supervisor looks for a process in its
+/// place.
 const MAX_ENDED: usize = 2;
 
 /// The log lines for which there is memory at any time. The supervisor writes the log earlier when there are as many.
@@ -127,7 +128,8 @@ pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &
 struct Child {
     pid: Pid,
     control_page: SupervisorEnd,
-    /// Reports the end of the child even if a thread of the application takes SIGCHLD. `None` if no descriptor was left.
+    /// Reports the end of the child even if a thread of the application takes SIGCHLD. `None` if no descriptor was
+    /// left.
     pidfd: Option<OwnedFd>,
     /// The child was forked as a spare, and is not known to have taken over. A spare discards signals.
     was_spare: bool,

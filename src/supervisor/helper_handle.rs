@@ -29,8 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait of a supervisor that could not make its first instance for the removal of its keys.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A helper without a sign of life for this time is killed. It is several times as long as a busy machine and a change of
-/// corosync's membership take.
+/// A helper without a sign of life for this time is killed. It is several times as long as a busy machine and a change
+/// of corosync's membership take.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause before a helper is started again. A helper that corosync blocks at once is started twelve times per minute
@@ -87,7 +87,8 @@ pub fn probe() -> Result<()> {
     }
 }
 
-/// Runs `body` in a child process that shares nothing with the application but its memory. Returns the pid of the child.
+/// Runs `body` in a child process that shares nothing with the application but its memory. Returns the pid of the
+/// child.
 fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<Pid> {
     let origin = Origin::current();
     channels.mailbox.supervisor_end().expect_new_helper();
@@ -165,7 +166,8 @@ impl HelperHandle {
         }
     }
 
-    /// Ends the helper, because there will be no supervisor. Removes the keys from cmap before, if that is possible soon.
+    /// Ends the helper, because there will be no supervisor. Removes the keys from cmap before, if that is possible
+    /// soon.
     pub fn withdraw(self) {
         if self.subject.policy.cmap {
             self.publish(CmapRecord { state: CmapState::Gone, last_updated: None });

@@ -12,8 +12,8 @@ use crate::sys::process;
 use crate::sys::signals::{self, Signal};
 use crate::sys::{clock, heap};
 
-/// The longest wait for processes that were killed. A process that takes longer is held by the kernel, such as by a disk
-/// that does not answer, and may stay for ever.
+/// The longest wait for processes that were killed. A process that takes longer is held by the kernel, such as by a
+/// disk that does not answer, and may stay for ever.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Finds and kills the child processes that dead instances left behind, for SAM_KILL_GROUP.

@@ -140,8 +140,8 @@ pub enum Kind {
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.
     MayHaveDaemonized,
-    /// The instance exited with 0, and a process that it forked is the instance from now on. The pid of the event is that
-    /// of the process.
+    /// The instance exited with 0, and a process that it forked is the instance from now on. The pid of the event is
+    /// that of the process.
     Adopted {
         /// The pid of the instance that exited.
         before: Pid,

@@ -422,8 +422,8 @@ impl Machine {
         }
     }
 
-    /// Records a restart after an instance that ran for the time `ran` and ended with `status`. Returns the delay before the
-    /// restart. Returns `None` and ends the supervisor if the restart would exceed the limit.
+    /// Records a restart after an instance that ran for the time `ran` and ended with `status`. Returns the delay
+    /// before the restart. Returns `None` and ends the supervisor if the restart would exceed the limit.
     fn record_restart(
         &mut self,
         now: MonotonicTime,

@@ -68,8 +68,8 @@ pub fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that process is
-/// in another PID namespace.
+/// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that
+/// process is in another PID namespace.
 pub fn await_end_of_parent(timeout: Duration) {
     /// The time between two looks whether the parent has ended.
     const PAUSE: Duration = Duration::from_millis(1);
@@ -79,8 +79,8 @@ pub fn await_end_of_parent(timeout: Duration) {
     }
 }
 
-/// Returns `true` if the process that forked the calling one has ended, and `false` if the parent of the calling process is
-/// in another PID namespace.
+/// Returns `true` if the process that forked the calling one has ended, and `false` if the parent of the calling
+/// process is in another PID namespace.
 pub fn is_orphan() -> bool {
     process::parent().is_some_and(|parent| parent.as_raw() != PARENT.load(Ordering::Relaxed))
 }

@@ -66,7 +66,8 @@ fn has_exiting_flag(stat: &str) -> bool {
     flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
-/// Returns a field of a stat file by its number in proc_pid_stat(5), from 3 on: the second field, the name, may contain anything.
+/// Returns a field of a stat file by its number in proc_pid_stat(5), from 3 on: the second field, the name, may contain
+/// anything.
 fn field(stat: &str, number: usize) -> Option<&str> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split_ascii_whitespace().nth(number - 3)

@@ -6,9 +6,9 @@
 //! System calls are made directly, and so are no cancellation points (see pthreads(7)): no call of this library is left
 //! by a cancellation.
 //!
-//! Left out are the names that ISO C reserves, those that replacements of the allocator and sanitizers must see (`mmap`,
-//! `fork`, `sigaction`, `pthread_create` ..), `clock_gettime`, which is a call through the vDSO, and
-//! names that the C library itself begins with an underscore. tests/elf.rs has the list.
+//! Left out are the names that ISO C reserves, those that replacements of the allocator and sanitizers must see
+//! (`mmap`, `fork`, `sigaction`, `pthread_create` ..), `clock_gettime`, which is a call through the vDSO, and names
+//! that the C library itself begins with an underscore. tests/elf.rs has the list.
 
 #![cfg(target_pointer_width = "64")]
 

@@ -49,7 +49,8 @@ impl InBuf<'_> {
         InBuf { start: self.start.wrapping_add(start), length, _lent: PhantomData }
     }
 
-    /// Reads from each page, so that a signal handler of the application that makes pages accessible on a fault runs now.
+    /// Reads from each page, so that a signal handler of the application that makes pages accessible on a fault runs
+    /// now.
     pub fn touch(&self) {
         for place in (0..self.length).step_by(PAGE).chain(self.length.checked_sub(1)) {
             // SAFETY: new() was promised readable bytes.

@@ -1,5 +1,5 @@
-//! The allocator of the library: blocks of its own first, then the heap of the process. So a supervisor lives on if the heap
-//! that it has inherited from the program is full or damaged.
+//! The allocator of the library: blocks of its own first, then the heap of the process. So a supervisor lives on if the
+//! heap that it has inherited from the program is full or damaged.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -79,8 +79,8 @@ impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
     }
 }
 
-// SAFETY: alloc() returns a block that no other allocation has, and that is large enough and aligned, or memory of the system's
-// allocator. dealloc() gives memory back to where it came from, which the address tells.
+// SAFETY: alloc() returns a block that no other allocation has, and that is large enough and aligned, or memory of the
+// system's allocator. dealloc() gives memory back to where it came from, which the address tells.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let own = self.small.take(layout).or_else(|| self.large.take(layout));

@@ -14,8 +14,8 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Finds out whether a debugger traces `process`, and whether the kernel writes its core file. Returns "no" for both if
-    /// /proc cannot be read.
+    /// Finds out whether a debugger traces `process`, and whether the kernel writes its core file. Returns "no" for
+    /// both if /proc cannot be read.
     pub fn of(process: Pid) -> Inspection {
         Inspection::in_status(proc_file::read(process, "status", &mut [0; 4096]))
     }

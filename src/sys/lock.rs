@@ -24,8 +24,8 @@ pub struct Lock<T> {
 const FREE: u32 = 0;
 const CLOSED: u32 = u32::MAX;
 
-// SAFETY: the value is reached through lock() alone, which lets in one thread at a time. A new process has a value of its
-// own, and one thread.
+// SAFETY: the value is reached through lock() alone, which lets in one thread at a time. A new process has a value of
+// its own, and one thread.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 /// The calling thread's turn with the value of a lock, until this is dropped.
@@ -79,7 +79,8 @@ impl<T> fmt::Debug for Lock<T> {
 }
 
 impl<T> Locked<'_, T> {
-    /// Closes the lock until the end of this turn: `lock()` returns `None` to the threads that wait, and to later callers.
+    /// Closes the lock until the end of this turn: `lock()` returns `None` to the threads that wait, and to later
+    /// callers.
     pub fn close(&self) {
         self.lock.state.store(CLOSED, Ordering::Release);
     }

@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 /// A file in memory, or private memory in its place. The descriptor is close-on-exec and kept open for the life of the
 /// process. The application may close it all the same, so it is checked before each use.
 ///
-/// The caller uses it in one thread at a time, with all signals blocked. Another thread may fork meanwhile: at any moment
-/// the fields describe memory that is there.
+/// The caller uses it in one thread at a time, with all signals blocked. Another thread may fork meanwhile: at any
+/// moment the fields describe memory that is there.
 #[derive(Debug)]
 pub struct MemoryFile {
     /// `None` for private memory.
@@ -88,8 +88,8 @@ impl MemoryFile {
     /// `Internal` if the memory does not reach to the end of the data: see `reserve`.
     pub fn write(&self, start: usize, data: InBuf<'_>) -> Result<()> {
         let place = self.place(start, data.len())?;
-        // SAFETY: the mapping has room for the data at that place, and its pages are reserved. The data cannot lie in the
-        // mapping: copy_to() alone hands it out, for another file.
+        // SAFETY: the mapping has room for the data at that place, and its pages are reserved. The data cannot lie in
+        // the mapping: copy_to() alone hands it out, for another file.
         unsafe { data.copy_to(place) };
         Ok(())
     }
@@ -149,8 +149,8 @@ impl MemoryFile {
     /// grow, the earlier content of private memory is lost.
     ///
     /// # Errors
-    /// `NoMemory` if the machine or a limit of the process has no room for that. `DescriptorLost` if the application has
-    /// closed the descriptor. The error of fallocate(2) or mmap(2).
+    /// `NoMemory` if the machine or a limit of the process has no room for that. `DescriptorLost` if the application
+    /// has closed the descriptor. The error of fallocate(2) or mmap(2).
     pub fn reserve(&self, length: usize) -> Result<()> {
         if self.reaches(length) {
             return Ok(());

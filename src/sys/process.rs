@@ -68,7 +68,8 @@ pub enum ChildChange {
     Stopped(Signal),
 }
 
-/// Returns the pid and the real user id of a child that has changed, and how, if there is one. Reaps a child that ended.
+/// Returns the pid and the real user id of a child that has changed, and how, if there is one. Reaps a child that
+/// ended.
 pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
@@ -91,8 +92,8 @@ pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     Some((Pid::from_raw(pid), user, change))
 }
 
-/// Looks at one child of the calling process, or at all of them, and reaps none. Returns `true` if a child that is looked at has
-/// ended.
+/// Looks at one child of the calling process, or at all of them, and reaps none. Returns `true` if a child that is
+/// looked at has ended.
 ///
 /// # Errors
 /// ECHILD if there is no such child.
@@ -241,8 +242,8 @@ pub fn next_child_is_init() -> bool {
 
 /// Returns the pid of the calling process.
 pub fn own_pid() -> Pid {
-    // Pid::this() is not inlined, so the compiler would expect a panic. Then sam_hc_send would catch panics, and could not be
-    // unwound when its thread is cancelled asynchronously.
+    // Pid::this() is not inlined, so the compiler would expect a panic. Then sam_hc_send would catch panics, and could
+    // not be unwound when its thread is cancelled asynchronously.
     nix::unistd::getpid()
 }
 

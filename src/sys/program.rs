@@ -7,12 +7,12 @@ unsafe extern "C" {
     fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
-/// The bytes of a name or a value that are read. The user who starts the program chooses how long these are, and memory may
-/// be short.
+/// The bytes of a name or a value that are read. The user who starts the program chooses how long these are, and memory
+/// may be short.
 const MAX_BYTES: usize = 1024;
 
-/// Returns the file name of the program, without directories, and its first 1024 bytes at most. Control characters are replaced by `?`, so that the name
-/// fits in one line of text.
+/// Returns the file name of the program, without directories, and its first 1024 bytes at most. Control characters are
+/// replaced by `?`, so that the name fits in one line of text.
 pub fn name() -> String {
     // SAFETY: the C library sets the pointer to a C string before main (program_invocation_name(3)). A program that
     // changes the pointer must set it to a C string as well, because error(3) and others print it.
@@ -26,8 +26,8 @@ pub fn name() -> String {
 }
 
 /// Returns the value of an environment variable, or `None` if it is not set. Always `None` in a program that runs with
-/// more privileges than the user who started it, see secure_getenv(3). A value is cut off after 1024 bytes: no setting has a
-/// valid value as long as that.
+/// more privileges than the user who started it, see secure_getenv(3). A value is cut off after 1024 bytes: no setting
+/// has a valid value as long as that.
 pub fn variable(name: &str) -> Option<Vec<u8>> {
     let name = CString::new(name).ok()?;
     // SAFETY: `name` is a C string, and so is the value that the C library returns. It is valid until another thread

@@ -396,8 +396,8 @@ impl Machine {
     }
 }
 
-/// Returns `time`, which the instance stored on its control page. Returns `None` if it is later than `now`, because the instance
-/// must have forged it.
+/// Returns `time`, which the instance stored on its control page. Returns `None` if it is later than `now`, because the
+/// instance must have forged it.
 pub(super) fn past(now: MonotonicTime, time: Option<MonotonicTime>) -> Option<MonotonicTime> {
     time.filter(|&time| time <= now)
 }

@@ -139,7 +139,8 @@ impl Machine {
             State::Pausing if self.end_is_final => {
                 self.close(now, ExitStatus::Killed { signal, core: false }, CmapState::Gone, effects);
             }
-            // With SAM_FORWARD_SIGNALS=0 every sender signals every process, so the process that goes on has the signal.
+            // With SAM_FORWARD_SIGNALS=0 every sender signals every process, so the process that goes on has the
+            // signal.
             State::AwaitingDaemon { .. }
                 if !shared && self.delivery(received, Duration::ZERO) == Delivery::Withheld => {}
             State::Launching | State::Pausing | State::AwaitingDaemon { .. } => self.hold(received, effects),

@@ -907,7 +907,7 @@ fn spare_that_ends_before_it_takes_over_is_shown_as_stopped() {
     assert_eq!(machine.wake_at(), Some(at(1070)), "nothing is published meanwhile");
 }
 
-/// What happens to the instance in one millisecond of the model.
+/// An act of the instance in one millisecond of the model.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Nothing,
@@ -940,8 +940,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     })
 }
 
-/// A simple second implementation of the rules, which looks at the instance every millisecond. The state machine has to decide
-/// the same.
+/// A simple second implementation of the rules, which looks at the instance every millisecond. The state machine has to
+/// decide the same.
 struct Model {
     interval: Option<Duration>,
     recovery: Recovery,
