@@ -28,7 +28,7 @@ use common::{
 };
 use nix::{
     sys::{
-        resource::{Resource, setrlimit},
+        resource::{Resource, getrlimit, setrlimit},
         signal::{
             Signal,
             Signal::{
@@ -585,6 +585,15 @@ fn run_slot(soak: &Soak, mut random: Random) {
     }
 }
 
+/// Raises this process's limit of open files to what `slots` programs need, if the hard limit allows it. Login sessions
+/// start with 1024, see systemd-system.conf(5).
+fn allow_open_files(slots: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("read RLIMIT_NOFILE");
+    // For each program a pipe, a pidfd and the files of /proc that its check reads; 256 for the rest of this process.
+    let needed = 8 * slots + 256;
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(needed)), hard).expect("set RLIMIT_NOFILE");
+}
+
 /// Runs all slots. Returns `true` if no check failed.
 fn chaos(seed: u64) -> bool {
     let seconds = number_from("SOAK_SECONDS", 60);
@@ -598,6 +607,7 @@ fn chaos(seed: u64) -> bool {
         totals: Mutex::default(),
     };
     let many = slots.end - slots.start;
+    allow_open_files(many);
     thread::scope(|scope| {
         for slot in slots {
             let random = Random(Random(seed).next() ^ slot);
