@@ -216,10 +216,10 @@ pub struct Machine {
     held: HeldSignals,
     quorum: QuorumState,
     /// The time at which the instance began the last wait for quorum that the machine has ended by
-    /// [`Effect::GrantStart`]. 0 ns: there was none.
+    /// [`Effect::GrantStart`]. Zero before the first such effect.
     granted: MonotonicTime,
-    /// The time at which the instance entered the phase that [`Effect::AckPublished`] told it last that cmap shows. 0
-    /// ns: there was none.
+    /// The time at which the instance entered the phase that cmap shows, as [`Effect::AckPublished`] last told the
+    /// instance. Zero before the first such effect.
     acknowledged: MonotonicTime,
     cmap: CmapRequests,
 }
