@@ -355,7 +355,9 @@ impl From<Error> for cs_error_t {
     }
 }
 
-/// Returns the error code that corosync's client library gave, or `CS_ERR_LIBRARY` for an unexpected one.
+/// Converts an error code that corosync's client library returned to the program. A code other than the
+/// twelve that libquorum and libcmap are known to return to the calls of this library becomes
+/// `CS_ERR_LIBRARY`.
 fn of_corosync(code: i32) -> cs_error_t {
     use cs_error_t::*;
     let known = [
