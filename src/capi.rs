@@ -355,9 +355,8 @@ impl From<Error> for cs_error_t {
     }
 }
 
-/// Converts an error code that corosync's client library returned to the program. A code other than the
-/// twelve that libquorum and libcmap are known to return to the calls of this library becomes
-/// `CS_ERR_LIBRARY`.
+/// Converts an error code that corosync's client library returned to a `cs_error_t` for the program. The twelve
+/// codes that tell why corosync cannot be used stay as they are. Every other one becomes `CS_ERR_LIBRARY`.
 fn of_corosync(code: i32) -> cs_error_t {
     use cs_error_t::*;
     let known = [

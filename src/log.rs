@@ -19,7 +19,7 @@ use crate::settings::Route;
 use crate::sys::stream_socket::Stream;
 use crate::sys::{clock, process, program, stderr};
 
-/// The socket of the syslog daemon, as in syslog(3).
+/// The path of the socket on which the syslog daemon receives log lines, as in syslog(3).
 const SYSLOG: &CStr = c"/dev/log";
 /// The path of the datagram socket on which systemd-journald(8) receives log entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -51,7 +51,7 @@ pub struct Entry {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// A log that is open to the destination that SAM_LOG names.
+/// The log of one process, open to the destination that SAM_LOG names.
 #[derive(Debug)]
 pub struct Log {
     route: Route,

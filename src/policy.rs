@@ -12,7 +12,7 @@ pub mod bits {
     pub const RESTART: u32 = 0x02;
     /// SAM_RECOVERY_POLICY_QUORUM: instances run only while the cluster partition is quorate.
     pub const QUORUM: u32 = 0x08;
-    /// SAM_RECOVERY_POLICY_CMAP: the state of the supervisor is published in corosync's cmap.
+    /// SAM_RECOVERY_POLICY_CMAP: the cluster helper publishes the state of the supervisor in corosync's cmap.
     pub const CMAP: u32 = 0x10;
 }
 

@@ -27,7 +27,7 @@ pub enum Route {
 pub struct RestartLimit {
     /// The largest number of restarts within the time `window`.
     pub restarts: usize,
-    /// The span of time in which the restarts are counted.
+    /// The span of time in which at most `restarts` restarts are allowed.
     pub window: Duration,
 }
 

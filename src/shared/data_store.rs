@@ -149,8 +149,8 @@ fn parts(length: usize) -> impl Iterator<Item = Range<usize>> {
 pub struct Slots {
     header: SharedPage,
     files: [MemoryFile; 2],
-    /// The number of calls of `sam_data_store` that this process has begun to write to its memory. A store in several
-    /// steps sees by it that another one has begun.
+    /// The number of times that this process has begun to store data here. A store in several steps sees by it that
+    /// another one has begun.
     begun: u64,
 }
 

@@ -99,7 +99,7 @@ impl Mailbox {
         matches!(last, Some(CmapState::Failed | CmapState::Gone)) && last != self.report().published
     }
 
-    /// Returns the latest report of the cluster helper.
+    /// Returns the latest report of the cluster helper, which is in the shared memory.
     pub fn report(&self) -> ClusterReport {
         ClusterReport {
             quorum: match self.word(Word::Quorum).load(SeqCst) {

@@ -9,7 +9,7 @@
 /// it.
 pub const FILE: &std::ffi::CStr = c"sam-status";
 
-/// The name of the memory file that an instance's control page is, see memfd_create(2). sam-status checks it.
+/// The name of the memory file that an instance's control page is, see memfd_create(2). /proc/PID/fd shows it.
 pub const CONTROL_PAGE_FILE: &std::ffi::CStr = c"sam-control-page";
 
 /// The first word of a supervisor's status page. It identifies the page and its layout: a change of the layout changes

@@ -28,8 +28,8 @@ pub struct ChildInfo {
 }
 
 impl ChildInfo {
-    /// Reads the facts about `pid`, a child of the calling process that is not reaped yet. Returns `None` if that is no
-    /// living child, or if /proc cannot be read.
+    /// Reads from /proc the facts about `pid`, a child of the calling process that is not reaped yet. Returns `None` if
+    /// that is no living child, or if /proc cannot be read.
     pub fn of(pid: Pid) -> Option<ChildInfo> {
         let (mut stat, mut status) = ([0; 1024], [0; 4096]);
         let stat = read(pid, "stat", &mut stat)?;
@@ -75,7 +75,7 @@ fn field(stat: &str, number: usize) -> Option<&str> {
     fields.split_ascii_whitespace().nth(number - 3)
 }
 
-/// Returns the kernel's clock tick, which is the unit of times in /proc.
+/// Returns the kernel's clock tick, which is the unit of start times in /proc/PID/stat.
 pub fn tick() -> Duration {
     // SAFETY: sysconf takes a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };

@@ -16,9 +16,9 @@ pub enum Refusal {
     Code(c_int),
 }
 
-/// `CS_ERR_TRY_AGAIN`: corosync is busy, or there is nothing to dispatch.
+/// `CS_ERR_TRY_AGAIN` of corosync's client libraries: corosync is busy, or there is nothing to dispatch.
 pub const TRY_AGAIN: Refusal = Refusal::Code(6);
-/// `CS_ERR_INVALID_PARAM`: corosync did not accept an argument.
+/// `CS_ERR_INVALID_PARAM` of corosync's client libraries: corosync did not accept an argument.
 pub const INVALID_PARAM: Refusal = Refusal::Code(7);
 /// `CS_ERR_NOT_EXIST`: the cmap key is not set.
 pub const NOT_EXIST: Refusal = Refusal::Code(12);

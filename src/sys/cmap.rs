@@ -8,7 +8,7 @@ use libloading::os::unix::Library;
 
 use super::client_library::{self, INVALID_PARAM, NOT_EXIST, Refusal, answer};
 
-/// The file name of libcmap.
+/// The file name of libcmap, corosync's client library for cmap.
 pub const FILE: &str = "libcmap.so.4";
 
 type Initialize = unsafe extern "C" fn(*mut u64) -> c_int;

@@ -231,7 +231,7 @@ impl MemoryFile {
         self.reserved.load(Ordering::Relaxed) > length.saturating_mul(2).max(KEPT)
     }
 
-    /// Gives memory after the first `length` bytes, rounded up to [`UNIT`], back to the kernel. The content after that
+    /// Gives memory after the first `length` bytes, rounded up to 64 KiB, back to the kernel. The content after that
     /// is lost.
     pub fn give_back(&self, length: usize) {
         let room = length.div_ceil(UNIT).saturating_mul(UNIT);

@@ -14,7 +14,8 @@ const TEXT: &[u8] = concat!(
 /// The size in bytes of the JSON text in the ELF note: a multiple of 4, as ELF requires.
 const PADDED_TEXT_BYTES: usize = TEXT.len().next_multiple_of(4);
 
-/// The layout of an ELF note, see "Notes (Nhdr)" in elf(5).
+/// The layout of the ELF note that names the libraries which this library loads at run time, see "Notes (Nhdr)" in
+/// elf(5).
 #[repr(C, align(4))]
 struct Note {
     name_length: u32,

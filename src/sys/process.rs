@@ -53,7 +53,7 @@ pub enum ExitStatus {
     Killed {
         /// The signal that killed the process.
         signal: Signal,
-        /// The kernel wrote a core file.
+        /// `true` if the kernel wrote a core file of the process.
         core: bool,
     },
     /// The exit status is not known, because another thread of the calling process has reaped the process.
@@ -163,8 +163,8 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
     }
 }
 
-/// Returns the pids of the children of a process, which is given as its folder in /proc. Children that have ended and
-/// are not reaped are among them. Empty where /proc cannot be read, and incomplete where memory is short.
+/// Returns the pids of the children of a process, living or dead and not reaped yet. `process` is the folder of that
+/// process in /proc. The list is empty if /proc cannot be read, and incomplete if memory is short.
 pub fn children(process: &Path) -> Vec<Pid> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
@@ -173,8 +173,8 @@ pub fn children(process: &Path) -> Vec<Pid> {
     heap::gather(lists.flat_map(pids))
 }
 
-/// While a value exists, the calling process is the subreaper of its descendants: it becomes the parent of orphans
-/// among them (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping the value restores the former attribute.
+/// A guard that makes the calling process, the supervisor, the parent of orphans among its descendants
+/// (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping it restores the former attribute.
 #[derive(Debug)]
 pub struct Subreaper {
     before: bool,

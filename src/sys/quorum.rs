@@ -8,14 +8,14 @@ use libloading::os::unix::Library;
 
 use super::client_library::{self, Refusal, TRY_AGAIN, answer};
 
-/// The file name of libquorum.
+/// The file name of libquorum, corosync's client library for quorum.
 pub const FILE: &str = "libquorum.so.5";
 
 const CS_TRACK_CURRENT: c_uint = 1;
 const CS_TRACK_CHANGES: c_uint = 2;
 const CS_DISPATCH_ONE_NONBLOCKING: c_int = 4;
 
-/// The structure `quorum_callbacks_t` of <corosync/quorum.h>.
+/// The functions that libquorum calls back, as the structure `quorum_callbacks_t` of <corosync/quorum.h>.
 #[repr(C)]
 struct Callbacks {
     notify: extern "C" fn(u64, u32, u64, u32, *mut u32),

@@ -125,8 +125,8 @@ impl Drop for Blocked {
     }
 }
 
-/// Unblocks the signals of hardware faults in the calling thread. Where they are blocked, the kernel kills the process
-/// and runs no handler (sigprocmask(2)).
+/// Unblocks the signals of hardware faults, such as SIGSEGV, in the calling thread. Where they are blocked, the kernel
+/// kills the process and runs no handler (sigprocmask(2)).
 pub fn unblock_faults() {
     use signal::Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
@@ -214,7 +214,7 @@ fn is_pending(signal: Signal) -> bool {
 /// A signal that arrived at the supervisor, with the value that its sender gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Received {
-    /// The signal that arrived.
+    /// The signal that arrived at the supervisor.
     pub signal: Signal,
     /// The value that the sender gave the signal by sigqueue(3). `None` if it used kill(2) or was the kernel.
     pub value: Option<u64>,

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::process;
 
-/// Returns a number that no other running thread of this process has. It is never 0.
+/// Returns a number that identifies the calling thread: no other running thread of this process has it. It is never 0.
 pub fn own() -> u64 {
     // SAFETY: pthread_self(3) has no arguments and always succeeds.
     unsafe { libc::pthread_self() as u64 }
@@ -41,7 +41,7 @@ fn set_cancel_type(kind: c_int) -> c_int {
 }
 
 /// A guard that keeps the calling thread from being cancelled (pthread_cancel(3)) until [`end`](Uncancelled::end) is
-/// called.
+/// called. The C functions of the library except `sam_hc_send` hold it.
 #[derive(Debug)]
 #[must_use = "the thread cannot be cancelled until end() is called"]
 pub struct Uncancelled {
