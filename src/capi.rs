@@ -355,7 +355,8 @@ impl From<Error> for cs_error_t {
     }
 }
 
-/// Returns the error code that corosync's client library gave, or `CS_ERR_LIBRARY` for an unexpected one.
+/// Converts an error code that corosync's client library returned to a `cs_error_t` for the program. The twelve
+/// codes that tell why corosync cannot be used stay as they are. Every other one becomes `CS_ERR_LIBRARY`.
 fn of_corosync(code: i32) -> cs_error_t {
     use cs_error_t::*;
     let known = [

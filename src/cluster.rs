@@ -24,29 +24,33 @@ use crate::sys::event_count::EventCount;
 use crate::sys::event_fd::EventFdWaker;
 use crate::sys::shared_page::SharedPage;
 
-/// A counter by which instances notify the cluster helper, which then wakes the supervisor. The request itself is on
-/// the instance's control page.
+/// A counter in memory that the instances and the cluster helper share. An instance increments it after it has written
+/// a request to its control page. That wakes the cluster helper, which then wakes the supervisor.
 #[derive(Debug)]
 pub struct Doorbell(SharedPage);
 
 impl Doorbell {
-    /// Makes a counter that instances inherit by fork(2).
+    /// Maps the page with the counter, which is 0. Called by the supervisor: instances and the cluster helper inherit
+    /// the page by fork(2).
     fn new() -> nix::Result<Doorbell> {
         SharedPage::new().map(Doorbell)
     }
 
-    /// Returns the count of rings. The cluster helper waits until it changes, and then wakes the supervisor.
+    /// Returns the counter of requests. An instance increments it after each request. The cluster helper waits until it
+    /// changes, and then wakes the supervisor.
     pub fn rings(&self) -> EventCount<'_> {
         EventCount(&self.0.futexes()[0])
     }
 }
 
-/// The connections between the supervisor and the cluster helper.
+/// The memory and the descriptors through which supervisor, cluster helper and instances reach each other. The
+/// supervisor makes them, and the others inherit them by fork(2).
 #[derive(Debug)]
 pub struct Channels {
-    /// The memory for the supervisor's requests and the helper's reports.
+    /// The page with the supervisor's requests to the cluster helper, and the cluster helper's reports to the
+    /// supervisor.
     pub mailbox: Mailbox,
-    /// The counter by which instances notify the helper.
+    /// The counter that instances increment to tell the cluster helper of a request on a control page.
     pub doorbell: Doorbell,
     /// The event descriptor by which the cluster helper wakes the supervisor.
     pub supervisor_waker: EventFdWaker,
@@ -55,7 +59,8 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Makes the connections. To be called by the supervisor before it forks the helper.
+    /// Makes the shared memory and the event descriptors for the supervisor, a cluster helper and the instances. Called
+    /// in the supervisor before it forks the helper, which inherits them.
     ///
     /// # Errors
     /// The kernel refuses the memory, or the process has no free descriptor (`EMFILE`).
@@ -69,13 +74,16 @@ impl Channels {
     }
 }
 
-/// The properties of a supervisor that cmap shows in addition to its state.
+/// The properties of a supervisor that the cluster helper writes to corosync's cmap in addition to the supervisor's
+/// state.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// The recovery policy of the program, of which the key `recovery` shows a part.
+    /// The recovery policy that the program passed to `sam_initialize`. The cluster helper writes "quit" or "restart"
+    /// to the cmap key `recovery`.
     pub policy: Policy,
-    /// The longest silence that the program allows its instances, for the key `poll_period`. `None`: no limit.
+    /// The longest silence that the program allows its instances. The cluster helper writes it in ms to the cmap key
+    /// `poll_period`. `None`: the program sets no limit, and the key is 0.
     pub interval: Option<Duration>,
-    /// The pid of the supervisor, which is part of the names of the keys.
+    /// The pid of the supervisor. The names of its keys in cmap contain it, as in `resources.process.PID.state`.
     pub pid: Pid,
 }

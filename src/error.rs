@@ -31,7 +31,7 @@ pub enum Error {
     Internal,
 }
 
-/// The result of a call that can fail with an `Error` of this library.
+/// The result of a call that can fail with an [`Error`] of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl fmt::Display for Error {
@@ -56,7 +56,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// Returns the name of a `cs_error_t` that a connection to corosync may fail with, or a hint where to find it.
+/// Returns the name of a `cs_error_t`, for the log line about a failed connection to corosync. For a code that
+/// corosync's client libraries do not return there, the result names the header that lists all codes.
 fn cs_error_name(code: i32) -> &'static str {
     match code {
         2 => "CS_ERR_LIBRARY",

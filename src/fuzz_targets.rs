@@ -25,20 +25,21 @@ use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
 
 const LAST_SIGNAL: i32 = 64;
-/// The time that an instance has after the signal for a hang, which is also the longest wait of the supervisor for
-/// other things.
+/// The time that the rules under test grant an instance between the hang signal and SIGKILL. Also the longest time for
+/// which the state machine may sleep for another reason than the deadline of the instance.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const INSTANCE: Pid = Pid::from_raw(1);
-/// A process that goes on in the place of the instance.
+/// The pid of the process that takes the place of the instance, as a child that daemon(3) makes does. The fuzz targets
+/// have the state machine adopt it.
 const DAEMON: Pid = Pid::from_raw(2);
 
-/// Returns one of all signals.
+/// Returns the signal that a byte of fuzz input selects. Every signal from 1 to 64 can occur.
 fn any_signal(byte: u8) -> Signal {
     Signal::from_number(i32::from(byte) % LAST_SIGNAL + 1).expect("a signal")
 }
 
-/// Bytes that are taken one by one. Zeros follow at the end.
+/// The bytes of fuzz input that a target has not consumed yet. Reading beyond the end returns zeros.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -56,7 +57,8 @@ impl Input<'_> {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    /// Returns any number, but more often one that is small or close to `near`.
+    /// Returns a number that the fuzz input selects. Any number can occur, but small numbers and numbers close to
+    /// `near` are frequent, because comparisons with `near` are likely to fail there.
     fn word(&mut self, near: u64) -> u64 {
         let (kind, byte) = (self.byte(), u64::from(self.byte()));
         match kind % 8 {
@@ -72,8 +74,8 @@ impl Input<'_> {
     }
 }
 
-/// Writes any words to the control page at any times. Checks that the machine does no harm, and ends the instance soon
-/// after it has fallen silent.
+/// Fuzz target: stores any words on the control page of an instance while the supervisor's state machine handles any
+/// events. Panics if the machine acts against its rules, or does not kill the instance soon after its last heartbeat.
 pub fn page(bytes: &[u8]) {
     let mut input = Input(bytes);
     let interval = [
@@ -146,24 +148,30 @@ pub fn page(bytes: &[u8]) {
     watched.falls_silent();
 }
 
-/// The state machine under test, the control page of its instance, and the effects that are allowed next.
+/// A simulated supervision for the fuzz target [`page`]: the state machine, the control page of its instance, and the
+/// facts from which the checks tell whether an effect of the machine is allowed.
 struct Watched {
     rules: Rules,
     machine: Machine,
     instance_end: InstanceEnd,
     supervisor_end: SupervisorEnd,
+    /// The time that the simulated clock shows.
     now: MonotonicTime,
+    /// The instance id of the current instance.
     id: u32,
+    /// `true` while an instance lives: it was launched or adopted, and has not ended.
     lives: bool,
-    /// The instance that lives is to be killed, and was killed.
-    quorum_warned: bool,
+    /// `true` once the state machine has logged that it kills the living instance. Its next signal must be SIGKILL.
+    kill_logged: bool,
+    /// `true` once the state machine has sent SIGKILL to the living instance.
     killed: bool,
+    /// `true` once the state machine has ended the supervisor. No effect may follow.
     finished: bool,
-    /// Signals that were not passed on yet.
+    /// The signals that arrived at the simulated supervisor and that it has not forwarded to the instance.
     arrived: Vec<Received>,
-    /// Signals that were passed on.
+    /// The signals that the simulated supervisor has forwarded to the instance.
     forwarded: Vec<Received>,
-    /// The number of searches for a process that goes on in the place of the instance.
+    /// The number of times that the state machine has looked for a process that goes on in the place of the instance.
     sought: usize,
 }
 
@@ -179,7 +187,7 @@ impl Watched {
             now: MonotonicTime::from_ns(1 << 40),
             id: 1,
             lives: true,
-            quorum_warned: false,
+            kill_logged: false,
             killed: false,
             finished: false,
             arrived: vec![],
@@ -205,7 +213,7 @@ impl Watched {
             match effect {
                 Effect::Log(event) => {
                     let kills = [Some(Signal::KILL), self.rules.settings.hang_signal.map(|hang| hang.signal)];
-                    self.quorum_warned |= match event.kind {
+                    self.kill_logged |= match event.kind {
                         Kind::Killed { signal, .. } => {
                             assert!(kills.contains(&Some(signal)), "kills with {signal}");
                             signal == Signal::KILL
@@ -218,8 +226,8 @@ impl Watched {
                 }
                 Effect::Send(signal) => {
                     assert!(self.lives && !self.killed, "sends {signal} after {event:?}");
-                    assert!(!self.quorum_warned || signal == Signal::KILL, "kills with {signal}");
-                    self.killed = self.quorum_warned;
+                    assert!(!self.kill_logged || signal == Signal::KILL, "kills with {signal}");
+                    self.killed = self.kill_logged;
                 }
                 Effect::FindDaemon => {
                     assert!(!self.lives, "looks for another instance after {event:?}");
@@ -237,7 +245,7 @@ impl Watched {
                 }
                 Effect::Adopt(pid) => {
                     assert!(!self.lives && pid == DAEMON, "adopts {pid} after {event:?}");
-                    (self.quorum_warned, self.killed) = (false, false);
+                    (self.kill_logged, self.killed) = (false, false);
                     self.step(Event::Adopted { pid });
                 }
                 Effect::Inspect => self.step(Event::Inspected(Inspection::default())),
@@ -266,7 +274,7 @@ impl Watched {
                 Effect::Launch { id, warn_signal } => {
                     let may = [self.id, self.id + 1].contains(&id);
                     assert!(may && !self.lives, "launches {id} after {event:?}");
-                    (self.id, self.quorum_warned, self.killed) = (id, false, false);
+                    (self.id, self.kill_logged, self.killed) = (id, false, false);
                     (self.instance_end, self.supervisor_end) = control_page(warn_signal);
                     return self.step(Event::Launched { pid: INSTANCE });
                 }
@@ -292,13 +300,16 @@ impl Watched {
         }
     }
 
-    /// Returns `true` if the machine may wait for something else than the deadline of the instance.
+    /// Returns `true` if the rules under test let the state machine wait for something in addition to the next
+    /// heartbeat: for quorum, for cmap, or for the end of an instance that got the hang signal. Then its sleep may be
+    /// longer.
     fn waits(&self) -> bool {
         self.rules.quorum || self.rules.cmap || self.rules.settings.hang_signal.is_some()
     }
 
-    /// Writes nothing more to the page, and waits until the instance is killed. A time in the future that is on the
-    /// page can become true once.
+    /// Lets time pass without further writes to the control page, until the state machine has killed the instance.
+    /// Panics if that takes more than eight intervals: a forged heartbeat time in the future may pass for a heartbeat
+    /// once, when that time comes.
     fn falls_silent(&mut self) {
         self.step(Event::Tick);
         let from = self.now;
@@ -312,8 +323,8 @@ impl Watched {
     }
 }
 
-/// Writes any header, and makes memory files of any size and with holes. Checks that a restore returns what was stored
-/// or nothing, and that later stores work.
+/// Fuzz target: changes the header word of a data store and the sizes of its memory files, as a hostile instance can.
+/// Panics if a restore returns more bytes than the files ever had, or if a later store and restore fails.
 pub fn store(bytes: &[u8]) {
     const ROOM: usize = 20_000;
     let mut input = Input(bytes);
@@ -359,21 +370,23 @@ pub fn store(bytes: &[u8]) {
     }
 }
 
-/// Returns how many bytes the largest of the files has.
+/// Returns the number of bytes of memory that the kernel has allocated for the larger of the two memory files of a data
+/// store.
 fn allocated(store: &mut DataStore) -> usize {
     let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
     blocks.max().map_or(0, |blocks| blocks as usize * 512)
 }
 
-/// Returns both ends of the control page of an instance that is warned by `warn_signal`.
+/// Returns the instance's and the supervisor's end of a new control page. `warn_signal` is stored on it as the warning
+/// signal. `None` stands for no warning.
 fn control_page(warn_signal: Option<Signal>) -> (InstanceEnd, SupervisorEnd) {
     let (instance_end, supervisor_end) = ControlPage::both_ends();
     instance_end.set_warn_signal(warn_signal.map_or(0, Signal::number));
     (instance_end, supervisor_end)
 }
 
-/// Reads any values of the environment. Checks that the settings are within their bounds, or that the complaint is one
-/// short line.
+/// Fuzz target: reads the settings from environment variables with any values. Panics if an accepted setting is out of
+/// bounds, or if the error message is not one short line of text.
 pub fn settings(bytes: &[u8]) {
     const LEAST: Duration = Duration::from_millis(1);
     const DAY: Duration = Duration::from_secs(86_400);

@@ -19,15 +19,15 @@ use crate::settings::Route;
 use crate::sys::stream_socket::Stream;
 use crate::sys::{clock, process, program, stderr};
 
-/// The socket of the syslog daemon, as in syslog(3).
+/// The path of the socket on which the syslog daemon receives log lines, as in syslog(3).
 const SYSLOG: &CStr = c"/dev/log";
-/// The path of the socket on which systemd-journald(8) receives log entries.
+/// The path of the datagram socket on which systemd-journald(8) receives log entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// The number of the syslog facility LOG_DAEMON, see syslog(3).
+/// The number of the facility with which all lines are logged, LOG_DAEMON of syslog(3).
 const DAEMON: u8 = 3;
 
-/// The severity of a line, with the numbers of syslog(3).
+/// The severity of a log line, with the numbers of syslog(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     /// An error that the administrator should look at.
@@ -40,34 +40,37 @@ pub enum Priority {
     Info = 6,
 }
 
-/// A log line, and its fields in the journal.
+/// One line for the log, with the fields that only the systemd journal stores.
 #[derive(Debug)]
 pub struct Entry {
     /// The severity with which the line is logged.
     pub priority: Priority,
-    /// The text of the line, without a prefix.
+    /// The text of the log line, without the prefix `sam[PID]: `.
     pub text: String,
-    /// The fields for the journal: names without the prefix `SAM_`, and values.
+    /// The fields of the log line for the systemd journal: names without the prefix `SAM_`, and values.
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// A log that is open to the destination that SAM_LOG names.
+/// The log of one process, open to the destination that SAM_LOG names.
 #[derive(Debug)]
 pub struct Log {
     route: Route,
-    /// The name of the program, which begins each line in syslog.
+    /// The name of the program, which begins each line in syslog and is `SYSLOG_IDENTIFIER` in the journal.
     program: String,
-    /// The socket for datagrams. It stays open, because the process may have no free descriptor later. If it could not
-    /// be made, each line tries again.
+    /// The Unix datagram socket from which log lines are sent to syslog or the systemd journal. It stays open, because
+    /// the process may have no free descriptor later. `None`: it could not be made yet, and the next log line tries
+    /// again.
     socket: Option<UnixDatagram>,
-    /// The connection to a syslog daemon that listens on a stream socket, if there is one.
+    /// The connection to a syslog daemon whose socket is a stream socket. `None` in all other cases.
     stream: Option<Stream>,
-    /// The number of lines that were lost since the last one that was written.
+    /// The number of log lines that could not be written since the last successful one. The next successful write
+    /// reports it.
     lost: u64,
 }
 
 impl Log {
-    /// Opens a log that writes to `route`. Succeeds also if there is no socket at this time: each line tries again.
+    /// Opens a log that writes to `route`: syslog, the systemd journal or standard error. Never fails: if the process
+    /// has no descriptor for a socket now, each log line tries again to make one.
     pub fn open(route: Route) -> Log {
         let socket = match route {
             Route::Syslog | Route::Journal => datagram_socket(),
@@ -76,12 +79,13 @@ impl Log {
         Log { route, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes one line to the log, without fields for the journal.
+    /// Writes one line to the log, without fields for the systemd journal.
     pub fn say(&mut self, priority: Priority, text: impl Display) {
         self.write(&Entry { priority, text: text.to_string(), fields: vec![] });
     }
 
-    /// Writes an entry, and before it the number of lost lines if there are any.
+    /// Writes one line to the log without waiting. Lines that could not be written before are first reported by one
+    /// line with their number.
     pub fn write(&mut self, entry: &Entry) {
         if self.route == Route::Off {
             return;
@@ -98,7 +102,8 @@ impl Log {
         }
     }
 
-    /// Sends an entry to the route. Returns `false` if it is lost.
+    /// Sends one log line to the destination that SAM_LOG names. Returns `false` if it could not be sent without
+    /// waiting, so that the line is lost.
     fn send(&mut self, entry: &Entry) -> bool {
         let line = format!("sam[{}]: {}", process::own_pid(), entry.text);
         match self.route {
@@ -115,13 +120,13 @@ impl Log {
         }
     }
 
-    /// Sends a record that ends with a NUL byte to the syslog daemon. Returns `false` if it is lost.
+    /// Sends a log record that ends with a NUL byte to the syslog daemon. Returns `false` if it could not be sent.
     ///
     /// As syslog(3) does, this sends a datagram without the NUL byte. If the daemon has a stream socket, the record is
     /// sent there with the NUL byte.
     fn send_to_syslog(&mut self, record: &[u8]) -> bool {
-        /// After a restart of the daemon the old connection fails, and the new socket may be of the other type. So a
-        /// second attempt is needed.
+        /// The number of attempts to send one log record. After a restart of the syslog daemon the old connection
+        /// fails, and the new socket may be of the other type, so a second attempt is needed.
         const ATTEMPTS: usize = 2;
         for _ in 0..ATTEMPTS {
             if self.stream.is_none() {
@@ -153,15 +158,16 @@ impl Log {
     }
 }
 
-/// Returns a non-blocking Unix datagram socket, or `None` if the process has no free descriptor. Close-on-exec.
+/// Returns a non-blocking Unix datagram socket that is bound to no path. Close-on-exec. Returns `None` if the process
+/// has no free descriptor.
 pub fn datagram_socket() -> Option<UnixDatagram> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some(socket)
 }
 
-/// Formats an entry for the native protocol of systemd-journald(8): one field per line. No value contains a line break,
-/// so the binary form of fields is not needed.
+/// Formats a log line for the native protocol of systemd-journald(8): one field per line. No value contains a line
+/// break, so the binary form of fields is not needed.
 fn journal_entry(program: &str, line: &str, entry: &Entry) -> String {
     let mut text = format!(
         "MESSAGE={line}\nPRIORITY={}\nSYSLOG_FACILITY={DAEMON}\nSYSLOG_IDENTIFIER={program}\n",

@@ -4,40 +4,41 @@
 
 use crate::error::{Error, Result};
 
-/// The bits of which C programs make a `sam_recovery_policy_t`.
+/// The bits of the C type `sam_recovery_policy_t`.
 pub mod bits {
-    /// SAM_RECOVERY_POLICY_QUIT: the supervisor ends when it has lost the instance.
+    /// SAM_RECOVERY_POLICY_QUIT: the supervisor ends when its instance has failed.
     pub const QUIT: u32 = 0x01;
-    /// SAM_RECOVERY_POLICY_RESTART: the supervisor starts the next instance when it has lost one.
+    /// SAM_RECOVERY_POLICY_RESTART: the supervisor starts the next instance when one has failed.
     pub const RESTART: u32 = 0x02;
     /// SAM_RECOVERY_POLICY_QUORUM: instances run only while the cluster partition is quorate.
     pub const QUORUM: u32 = 0x08;
-    /// SAM_RECOVERY_POLICY_CMAP: the state of the supervisor is published in corosync's cmap.
+    /// SAM_RECOVERY_POLICY_CMAP: the cluster helper publishes the state of the supervisor in corosync's cmap.
     pub const CMAP: u32 = 0x10;
 }
 
-/// The reaction of the supervisor to the loss of an instance.
+/// The reaction of the supervisor to the failure of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recovery {
-    /// The supervisor ends with the exit status of the instance.
+    /// The supervisor ends with the exit status of the failed instance.
     Quit,
-    /// The supervisor starts the next instance when one is lost.
+    /// The supervisor starts the next instance when one has failed.
     Restart,
 }
 
-/// A recovery policy that was checked: QUIT or RESTART, each with or without QUORUM and CMAP.
+/// A valid recovery policy: QUIT or RESTART, each with or without QUORUM and CMAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The reaction to the loss of an instance.
+    /// The reaction of the supervisor to the failure of an instance: end, or start the next one.
     pub recovery: Recovery,
     /// `true` if instances run only while the cluster partition is quorate.
     pub quorum: bool,
-    /// `true` if the state of the supervisor is published in corosync's cmap.
+    /// `true` if the cluster helper publishes the state of the supervisor in corosync's cmap.
     pub cmap: bool,
 }
 
 impl Policy {
-    /// Converts a `sam_recovery_policy_t`: QUIT or RESTART, each with or without QUORUM and CMAP.
+    /// Converts the number that a C program passes as `sam_recovery_policy_t`: QUIT or RESTART, each with or without
+    /// QUORUM and CMAP.
     ///
     /// # Errors
     /// `InvalidArgument` for all other values.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sys::signals::Signal;
 
-/// The place to which SAM_LOG sends the log.
+/// The destination of the log, which the environment variable SAM_LOG selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
     /// The log goes to the syslog daemon.
@@ -22,16 +22,16 @@ pub enum Route {
     Off,
 }
 
-/// The number of restarts that are allowed within some time.
+/// The limit on restarts that SAM_RESTART_LIMIT sets: how many restarts are allowed within some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartLimit {
-    /// The largest number of restarts within `window`.
+    /// The largest number of restarts within the time `window`.
     pub restarts: usize,
-    /// The span of time in which the restarts are counted.
+    /// The span of time in which at most `restarts` restarts are allowed.
     pub window: Duration,
 }
 
-/// The pause before a restart. It doubles from restart to restart.
+/// The pauses before restarts that SAM_RESTART_DELAY sets. The pause doubles from restart to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestartDelay {
     /// The pause before the first restart. Each later pause is twice as long as the one before.
@@ -40,53 +40,57 @@ pub struct RestartDelay {
     pub last: Duration,
 }
 
-/// The signal that a hung instance gets before SIGKILL.
+/// The signal that the supervisor sends a hung instance first, so that the instance can write a core file. SIGKILL
+/// follows after a timeout. Set by SAM_HANG_SIGNAL and SAM_HANG_GRACE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HangSignal {
-    /// The signal that the supervisor sends a hung instance in place of SIGKILL.
+    /// The signal that the supervisor sends a hung instance at the time at which it would otherwise send SIGKILL.
     pub signal: Signal,
-    /// The time that the instance has to end before SIGKILL follows.
+    /// The time between this signal and SIGKILL, in which the instance can end by itself.
     pub timeout: Duration,
 }
 
 impl HangSignal {
-    /// The timeout unless SAM_HANG_GRACE is set. Enough for a core file of some GB.
+    /// The time between the signal to a hung instance and SIGKILL, unless SAM_HANG_GRACE sets another. It is enough for
+    /// a core file of some GB.
     const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// What an administrator has set in the environment of the program.
+/// The settings of a supervisor from the environment variables of the program, which an administrator sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
-    /// SAM_LOG: the place to which the log goes.
+    /// SAM_LOG: the destination of the log.
     pub log: Route,
     /// SAM_RESTART_LIMIT: the limit on restarts. `None`: no limit.
     pub restart_limit: Option<RestartLimit>,
-    /// SAM_RESTART_DELAY: the pauses before restarts. `None`: no pause.
+    /// SAM_RESTART_DELAY: the pauses before restarts. `None`: the supervisor restarts at once.
     pub restart_delay: Option<RestartDelay>,
-    /// SAM_STANDBY: fork the next instance in advance, and let it wait.
+    /// SAM_STANDBY: the supervisor forks the next instance in advance, and lets it wait.
     pub standby: bool,
-    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE. `None`: a hung instance gets SIGKILL at once.
+    /// SAM_HANG_SIGNAL and SAM_HANG_GRACE: the signal before SIGKILL. `None`: a hung instance gets SIGKILL at once.
     pub hang_signal: Option<HangSignal>,
-    /// SAM_DEBUG_HOLD: check no deadlines while a debugger traces the instance.
+    /// SAM_DEBUG_HOLD: the supervisor checks no deadlines while a debugger traces the instance.
     pub debug_hold: bool,
-    /// SAM_KILL_GROUP: end the processes that a dead instance left behind.
+    /// SAM_KILL_GROUP: the supervisor kills the processes that a dead instance left behind.
     pub kill_group: bool,
-    /// SAM_NOTIFY: send notifications to systemd.
+    /// SAM_NOTIFY: the supervisor sends notifications to systemd, see sd_notify(3).
     pub notify: bool,
-    /// SAM_FORWARD_SIGNALS=0: pass on no signals that the supervisor receives.
+    /// SAM_FORWARD_SIGNALS=0: the supervisor does not forward the signals that it receives to the instance.
     pub withhold_signals: bool,
 }
 
-/// The error of an environment variable that has a value which is not allowed.
+/// The error of a setting whose environment variable has a value that is not allowed. `sam_initialize` logs it and
+/// fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The name of the environment variable.
+    /// The name of the environment variable that has the wrong value, such as SAM_RESTART_LIMIT.
     pub variable: &'static str,
-    /// The value, at most 100 characters of it.
+    /// The first 100 characters of the wrong value of the environment variable.
     pub value: String,
-    /// A description of the values that are allowed.
+    /// A description of the values that are allowed for the environment variable.
     pub allowed: &'static str,
-    /// The destination of the complaint: SAM_LOG if that is valid.
+    /// The destination of the log line about the wrong value: the one that SAM_LOG names, or syslog if SAM_LOG has the
+    /// wrong value.
     pub log: Route,
 }
 
@@ -97,7 +101,11 @@ impl fmt::Display for Malformed {
 }
 
 impl Settings {
-    /// Reads the variables, each by its name from `environment`.
+    /// Reads all settings from the environment of the program. `environment` returns the value of the variable with the
+    /// given name, or `None` if that is not set.
+    ///
+    /// # Errors
+    /// The first environment variable whose value is not allowed.
     pub fn read(environment: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Settings, Malformed> {
         let mut settings = Settings::default();
         let log = "syslog, journal, stderr or off";
@@ -136,7 +144,11 @@ impl Settings {
     }
 }
 
-/// Parses the value of a variable, if it is set.
+/// Reads the environment variable with the name `variable`, and converts its value by `parse`. Returns `Ok(None)` if
+/// the variable is not set.
+///
+/// # Errors
+/// `parse` does not accept the value. The error contains `variable`, `allowed` and `log` for the message.
 fn parsed<T>(
     environment: impl Fn(&str) -> Option<Vec<u8>>,
     log: Route,
@@ -185,18 +197,18 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses a signal: its name, with or without SIG, or its number.
+/// Parses a signal: its name, with or without SIG, or its number, as in ABRT, SIGABRT and 6.
 fn signal(text: &str) -> Option<Signal> {
     let numbered = || Signal::from_number(i32::try_from(number(text, 1..=1000)?).ok()?);
     Signal::from_name(text).or_else(numbered)
 }
 
-/// Parses a time in ms, up to a day.
+/// Parses a time, which is given as a decimal number of ms from 1 to 86400000 (a day).
 fn milliseconds(text: &str) -> Option<Duration> {
     number(text, 1..=86_400_000).map(Duration::from_millis)
 }
 
-/// Parses a decimal number without sign and space.
+/// Parses a decimal number that is in `range`. A sign or a space makes the text invalid.
 fn number(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -13,17 +13,17 @@ use std::time::Duration;
 pub struct MonotonicTime(u64);
 
 impl MonotonicTime {
-    /// Returns the time at which the clock shows `ns`.
+    /// Returns the time at which CLOCK_MONOTONIC shows `ns` nanoseconds.
     pub const fn from_ns(ns: u64) -> MonotonicTime {
         MonotonicTime(ns)
     }
 
-    /// Returns what the clock shows at this time, in ns.
+    /// Returns the value that CLOCK_MONOTONIC shows at this time, in ns.
     pub const fn as_ns(self) -> u64 {
         self.0
     }
 
-    /// Returns the time from `earlier` to this time, or zero if `earlier` is not earlier.
+    /// Returns the duration from `earlier` to this time, or zero if `earlier` is later than this time.
     pub const fn saturating_since(self, earlier: MonotonicTime) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -32,13 +32,15 @@ impl MonotonicTime {
 impl Add<Duration> for MonotonicTime {
     type Output = MonotonicTime;
 
-    /// Returns the time that is `duration` later, or the last time of the clock if there is no such time.
+    /// Returns the time that is `duration` later. A sum of more than 2^64 - 1 ns becomes the latest time that the type
+    /// can hold.
     fn add(self, duration: Duration) -> MonotonicTime {
         MonotonicTime(self.0.saturating_add(ns(duration)))
     }
 }
 
-/// Returns a duration in ns. Durations beyond 2^64 ns, which are 584 years, become that long.
+/// Returns the length of a duration in ns. A duration of more than 2^64 - 1 ns, which is 584 years, is returned as 2^64
+/// - 1.
 pub fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

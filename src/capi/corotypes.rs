@@ -4,10 +4,10 @@
 //! inline clock.
 #![allow(non_camel_case_types, non_snake_case)]
 
-/// The result of a call of corosync's libraries, libsam among them.
+/// The result of a call of any of corosync's client libraries, such as libcmap, libquorum and libsam.
 ///
-/// sam.h lists the codes that each of its functions returns. The other codes belong to corosync's other
-/// libraries.
+/// sam.h lists the codes that each function of libsam returns. The other codes are only returned by
+/// corosync's other libraries.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum cs_error_t {
@@ -73,44 +73,47 @@ pub enum cs_error_t {
     CS_ERR_SECURITY = 100,
 }
 
-/// The events that a dispatch function of corosync's libraries handles. libsam has no such function.
+/// The kinds of dispatch that a program passes to functions such as cmap_dispatch(3): how many events the
+/// call handles, and whether it waits for them. No function of libsam takes this type.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum cs_dispatch_flags_t {
-    /// One event; the function waits for it.
+    /// The call waits for one event and handles it.
     CS_DISPATCH_ONE = 1,
-    /// All events that have arrived.
+    /// The call handles all events that have arrived, and does not wait.
     CS_DISPATCH_ALL = 2,
-    /// All events, until the handle is closed.
+    /// The call handles events as they arrive, until the handle is closed.
     CS_DISPATCH_BLOCKING = 3,
-    /// One event, if one has arrived.
+    /// The call handles one event if one has arrived, and does not wait.
     CS_DISPATCH_ONE_NONBLOCKING = 4,
 }
 
-/// A time in nanoseconds.
+/// A time in nanoseconds. No function of libsam takes this type: each of corosync's other libraries
+/// documents the zero point of its times.
 pub type cs_time_t = i64;
 
-/// A name of at most CS_MAX_NAME_LENGTH bytes, without a terminating zero byte.
+/// A name of at most CS_MAX_NAME_LENGTH bytes, without a terminating zero byte. No function of libsam
+/// takes this type.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct cs_name_t {
-    /// The number of bytes of value in use.
+    /// The length of the name in bytes. The bytes of value beyond it have no meaning.
     pub length: u16,
-    /// The bytes of the name.
+    /// The bytes of the name. Only the first length bytes are in use.
     pub value: [u8; CS_MAX_NAME_LENGTH],
 }
 
-/// The version of a service.
+/// The version of a service of the corosync daemon. No function of libsam takes this type.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct cs_version_t {
-    /// The release, a letter.
+    /// The release letter of the version of a service of the corosync daemon.
     pub releaseCode: core::ffi::c_char,
-    /// The major version.
+    /// The major version number of a service of the corosync daemon.
     pub majorVersion: u8,
-    /// The minor version.
+    /// The minor version number of a service of the corosync daemon.
     pub minorVersion: u8,
 }
 
-/// The size of the value of a cs_name_t, in bytes.
+/// The largest length of a name in a cs_name_t, in bytes.
 pub const CS_MAX_NAME_LENGTH: usize = 256;

@@ -9,8 +9,9 @@ use crate::instance::session;
 use crate::sys;
 use crate::sys::thread::Uncancelled;
 
-/// Runs the body of a C function. After an error of the system, errno says which. The calling thread cannot be
-/// cancelled meanwhile: the C library would unwind frames of Rust.
+/// Runs `body`, which does the work of one C function, and converts its result and any panic to a `cs_error_t`. After a
+/// failed system call errno is that of the call. The calling thread cannot be cancelled meanwhile, because the C
+/// library would unwind frames of Rust.
 #[inline(always)]
 pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     // The thread may still be cancelled, at any instruction, where its type of cancellation is asynchronous. Frames
@@ -25,7 +26,9 @@ pub(super) fn guarded(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     code
 }
 
-/// As guarded(), for a body without a cancellation point.
+/// Runs `body`, which does the work of `sam_hc_send`, and converts its result and any panic to a `cs_error_t`. Unlike
+/// [`guarded`] it does not disable the cancellation of the calling thread. So `body` must call no function that is a
+/// cancellation point (pthreads(7)).
 #[inline(always)]
 pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     // The session's own state changes only in single steps, so a panic leaves none half done.
@@ -40,8 +43,9 @@ pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
     }
 }
 
-/// Sends the message of a panic to the log. std's own hook would write to the standard error of the application. The
-/// hook belongs to the copy of std in this library: panics of an application in Rust do not reach it.
+/// Makes the first panic in this library a line in the log; later ones are not logged. std's own hook would write to
+/// the standard error of the application. The hook belongs to the copy of std in this library: panics of an application
+/// in Rust do not reach it.
 pub(super) fn log_panics() {
     static IS_SET: AtomicBool = AtomicBool::new(false);
     static LOGGED: AtomicBool = AtomicBool::new(false);

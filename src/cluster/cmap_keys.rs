@@ -16,7 +16,8 @@ use crate::sys::client_library::Refusal;
 use crate::sys::cmap::Cmap;
 use crate::time::MonotonicTime;
 
-/// The names of the four keys of one supervisor.
+/// The names of the four keys that describe one supervisor in corosync's cmap. Each is `resources.process.PID.` with
+/// the pid of the supervisor, followed by the name of the field.
 #[derive(Debug)]
 struct Names {
     recovery: CString,
@@ -25,19 +26,23 @@ struct Names {
     state: CString,
 }
 
-/// The keys of a supervisor, and what they contain as far as the helper knows.
+/// The four keys of one supervisor in corosync's cmap, and the values that the cluster helper has written there.
 #[derive(Debug)]
 pub struct CmapKeys {
     names: Names,
     subject: Subject,
-    /// The record that this process has written last. No other process changes it.
+    /// The values that this cluster helper wrote to cmap last. `None`: it has written nothing since it started or
+    /// corosync ended, or a deletion was cut off. No other process changes the keys.
     written: Option<CmapRecord>,
-    /// Existing keys may belong to an earlier supervisor with the same pid.
+    /// `true` if cmap may contain keys that an earlier supervisor with the same pid left behind. The cluster helper
+    /// deletes such keys before it writes its own.
     may_be_foreign: bool,
 }
 
 impl CmapKeys {
-    /// Returns the keys of a supervisor. Writes nothing yet.
+    /// Returns the cmap keys of the supervisor that `subject` describes. Writes nothing to cmap yet. If no helper has
+    /// stored a published state in `mailbox`, existing keys in cmap may be those of an earlier process with the same
+    /// pid.
     pub fn new(subject: Subject, mailbox: HelperEnd<'_>) -> CmapKeys {
         let name =
             |key: &str| CString::new(format!("resources.process.{}.{key}", subject.pid)).unwrap_or_default();
@@ -50,16 +55,18 @@ impl CmapKeys {
         CmapKeys { names, subject, written: None, may_be_foreign: mailbox.report().published.is_none() }
     }
 
-    /// Forgets what this process has written: the keys have ended with their corosync.
+    /// Forgets the values that this cluster helper has written to cmap. Called when corosync has ended: its cmap is in
+    /// memory, so the keys are gone and all must be written again.
     pub fn forget(&mut self) {
         self.written = None;
     }
 
-    /// Writes what the supervisor has requested. Returns `true` if that changed the state in the mailbox, even if back
-    /// to the same.
+    /// Writes to cmap what the supervisor has requested in the mailbox, and stores the state that cmap shows in the
+    /// mailbox. Returns `false` if the mailbox contained that state already. After `true` the caller wakes the
+    /// supervisor.
     ///
     /// # Errors
-    /// The answer of corosync's library. Then some keys may be written and others not.
+    /// The error of corosync's client library. In this case some keys may be written and others not.
     pub fn publish(&mut self, cmap: &Cmap<'_>, mailbox: HelperEnd<'_>) -> Result<bool, Refusal> {
         let Some(requested) = mailbox.requested() else { return Ok(false) };
         let is_published = mailbox.report().published == Some(requested.state);
@@ -77,7 +84,8 @@ impl CmapKeys {
         Ok(true)
     }
 
-    /// Writes all keys. corosync may have none of them, or those of an earlier process.
+    /// Writes all four keys of the supervisor to cmap, `state` last. Used when the cluster helper has not written them
+    /// yet, so that cmap has none of them, or those of an earlier process with the same pid.
     fn write_all(&mut self, cmap: &Cmap<'_>, requested: CmapRecord) -> Result<(), Refusal> {
         if self.may_be_foreign || requested.state == CmapState::Gone {
             self.delete(cmap, requested)?;
@@ -105,7 +113,9 @@ impl CmapKeys {
         }
     }
 
-    /// Writes those keys to cmap that have changed since the last call.
+    /// Writes the keys `last_updated` and `state` to cmap where `requested` differs from what the cluster helper wrote
+    /// last. For the state [`CmapState::Gone`], deletes all keys. Does nothing before
+    /// [`write_all`](CmapKeys::write_all).
     fn write(&mut self, cmap: &Cmap<'_>, requested: CmapRecord) -> Result<(), Refusal> {
         let Some(written) = self.written else { return Ok(()) };
         if requested.state == CmapState::Gone {
@@ -132,12 +142,14 @@ impl CmapKeys {
     }
 }
 
-/// Returns the value of the key `last_updated` for a record.
+/// Returns the value of the cmap key `last_updated`: the time of the last heartbeat, in ns of CLOCK_MONOTONIC, or 0 if
+/// the record has none.
 fn last_updated(record: CmapRecord) -> u64 {
     record.last_updated.map_or(0, MonotonicTime::as_ns)
 }
 
-/// Returns the value of the key `recovery` for a policy.
+/// Returns the value of the cmap key `recovery`, by which corosync's watchdog service learns the recovery policy of the
+/// program.
 fn recovery_name(recovery: Recovery) -> &'static CStr {
     match recovery {
         Recovery::Quit => c"quit",

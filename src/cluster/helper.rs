@@ -21,14 +21,16 @@ use crate::sys::quorum::{self, QuorumLibrary};
 use crate::sys::signals::Signal;
 use crate::sys::thread;
 
-/// The longest sleep, in ms. A sign of life once per second is a small fraction of the time after which the supervisor
-/// takes the helper for blocked.
+/// The longest sleep of the cluster helper in poll(2), in ms. It stores a sign of life in the mailbox after each. Once
+/// per second is often compared with the time after which the supervisor takes the helper for blocked.
 const SIGN_OF_LIFE_PERIOD_MS: u16 = 1000;
 
-/// The pause, in ms, between two tries to reach a corosync that has ended or asks to try again.
+/// The pause of the cluster helper, in ms, before it tries again to reach a corosync that has ended or returned
+/// `CS_ERR_TRY_AGAIN`.
 const RETRY_PAUSE_MS: u16 = 100;
 
-/// Connects to corosync's quorum service once, for `sam_initialize`, and stores the result in the mailbox.
+/// Connects to corosync's quorum service once, and stores the result in the mailbox. Runs in a child process that
+/// `sam_initialize` forks to find out whether corosync can be reached, because the connection may block.
 pub fn probe(channels: &Channels) {
     process::signal_on_death_of_parent(Some(Signal::KILL));
     channels
@@ -37,15 +39,17 @@ pub fn probe(channels: &Channels) {
         .set_connection_result(QuorumLibrary::open().and_then(|library| library.connect().map(drop)));
 }
 
-/// Runs the helper. Returns never: the process ends.
+/// Runs the cluster helper in the calling process, which the supervisor has forked for this. Ends the process when the
+/// supervisor has ended or a library of corosync is missing.
 pub fn serve(channels: &Channels, supervisor: &Origin, subject: Subject) -> ! {
     thread::run_beside(channels, listen, |channels| {
         talk(channels, supervisor, subject);
     })
 }
 
-/// Wakes the supervisor when an instance rings. Pauses after each ring, so that a hostile instance cannot wake the
-/// supervisor more than a thousand times per second.
+/// Wakes the supervisor whenever an instance increments the counter of requests. Runs in the second thread of the
+/// cluster helper. Pauses for 1 ms each time, so that a hostile instance cannot wake the supervisor more than a
+/// thousand times per second.
 fn listen(channels: &Channels) {
     loop {
         let seen = channels.doorbell.rings().count();
@@ -55,8 +59,9 @@ fn listen(channels: &Channels) {
     }
 }
 
-/// Keeps the mailbox and cmap up to date. Returns when the helper has nothing left to do, or if a library that the
-/// policy needs is missing.
+/// Exchanges news with corosync until the cluster helper has nothing left to do: stores the quorum in the mailbox, and
+/// writes the state of the supervisor to cmap. Always returns `None`: the supervisor has ended, or a library that the
+/// recovery policy needs is missing.
 fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()> {
     let mailbox = channels.mailbox.helper_end();
     let missing = |refusal| mailbox.set_connection_result(Err(refusal));
@@ -102,7 +107,8 @@ fn talk(channels: &Channels, supervisor: &Origin, subject: Subject) -> Option<()
     }
 }
 
-/// Returns the connection, and makes it if there is none.
+/// Returns the cluster helper's connection to a service of corosync, which is in `connection`. Makes it by `connect` if
+/// there is none yet.
 fn connected<C>(
     connection: &mut Option<C>,
     connect: impl FnOnce() -> Result<C, Refusal>,
@@ -113,14 +119,16 @@ fn connected<C>(
     }
 }
 
-/// The connection by which the cluster helper learns whether the partition is quorate.
+/// The connection to corosync's quorum service, by which the cluster helper learns whether the partition is quorate.
 struct QuorumWatch<'a> {
     library: &'a QuorumLibrary,
     connection: Option<quorum::QuorumConnection<'a>>,
 }
 
 impl QuorumWatch<'_> {
-    /// Stores whether the partition is quorate. Returns `false` if that is to be tried again soon.
+    /// Asks corosync whether the partition is quorate, and stores the answer in the mailbox. Wakes the supervisor if it
+    /// has changed. Returns `false` if the cluster helper has to ask again after a short pause, because corosync was
+    /// busy or could not be reached.
     fn update(&mut self, channels: &Channels) -> bool {
         let library = self.library;
         let quorum =
@@ -142,17 +150,20 @@ impl QuorumWatch<'_> {
     }
 }
 
-/// The connection to cmap, and the keys there.
+/// The cluster helper's connection to corosync's cmap, and the keys that it writes there.
 struct CmapPublisher<'a> {
     library: &'a CmapLibrary,
     connection: Option<Cmap<'a>>,
-    /// The last try to connect was refused. After a connection that broke this stays `false` until the next try.
+    /// `true` if corosync refused the last attempt to connect to cmap. A connection that breaks later does not set it.
+    /// While it is set, the cluster helper of a supervisor that has ended does not wait to write the final state.
     refused: bool,
     keys: CmapKeys,
 }
 
 impl CmapPublisher<'_> {
-    /// Writes what the supervisor has requested. Returns `false` if that is to be tried again soon.
+    /// Writes the state that the supervisor has requested in the mailbox to cmap, and wakes the supervisor if cmap now
+    /// shows it. Returns `false` if the cluster helper has to call this again after a short pause, because corosync was
+    /// busy or the connection failed.
     fn update(&mut self, channels: &Channels) -> bool {
         let mailbox = channels.mailbox.helper_end();
         let library = self.library;
@@ -175,7 +186,8 @@ impl CmapPublisher<'_> {
         }
     }
 
-    /// Drops the connection to cmap, which corosync has ended, and forgets what the keys contained.
+    /// Drops the connection to cmap after corosync has ended it. The keys in cmap are gone with corosync, so the next
+    /// connection writes all of them again.
     fn lose(&mut self, mailbox: HelperEnd<'_>) {
         self.connection = None;
         self.keys.forget();
@@ -183,7 +195,8 @@ impl CmapPublisher<'_> {
     }
 }
 
-/// Sleeps until the supervisor wakes the helper, corosync sends something, or it is time to try again.
+/// Lets the cluster helper sleep until the supervisor wakes it, corosync sends something, or a timeout ends. `done`
+/// selects the timeout: [`SIGN_OF_LIFE_PERIOD_MS`], or [`RETRY_PAUSE_MS`] if `false`.
 fn sleep(
     channels: &Channels,
     quorum_watch: &Option<QuorumWatch<'_>>,

@@ -20,56 +20,65 @@ use crate::sys::process::{self, TimerSlack};
 use crate::sys::signals::{Mask, Signal};
 use crate::sys::{clock, signals, thread};
 
-/// Each heartbeat may be late by three quarters of an interval before the supervisor takes it for silence.
+/// The number of heartbeats that the callback thread sends per interval, which is the longest silence that the
+/// supervisor allows. So a heartbeat can be three quarters of an interval late before the supervisor takes the instance
+/// for hung.
 const HEARTBEATS_PER_INTERVAL: u32 = 4;
-/// The kernel may delay a heartbeat by this part of an interval, so that it wakes many threads at once.
+/// The divisor that gives the timer slack of the callback thread: an eighth of the interval. The kernel may delay each
+/// heartbeat by that time, so that it wakes many threads at once (PR_SET_TIMERSLACK in prctl(2)).
 const SLACK_DIVISOR: u32 = 8;
 
-/// A callback of the application.
+/// The health check callback that the application has registered by `sam_hc_callback_register`.
 #[derive(Debug, Clone, Copy)]
 pub struct Callback {
-    /// The function that the thread calls.
+    /// The application's function that the callback thread calls once per interval. Its result says whether the
+    /// application is healthy.
     pub health_check: HealthCheck,
-    /// The signal mask of the thread that registered it.
+    /// The signal mask of the thread that registered the callback. The callback runs with this mask.
     pub mask: Mask,
 }
 
-/// The session, as far as the thread needs it.
+/// The operations of the session that the callback thread needs. [`Session`](super::session::Session) implements them.
 pub trait Host {
-    /// Returns the longest silence allowed. Not zero: without a limit there is no thread.
+    /// Returns the longest silence that the supervisor allows the instance. It is not zero: a session without a limit
+    /// makes no callback thread.
     fn interval(&self) -> Duration;
 
-    /// Returns the count of the changes that the thread has to look at.
+    /// Returns the counter that the session increments whenever health checking starts or stops, or the session ends.
+    /// The callback thread sleeps until it changes.
     fn changes(&self) -> EventCount<'_>;
 
-    /// Returns `true` if the session has ended for good.
+    /// Returns `true` if the session has ended for good, so that the callback thread ends.
     fn is_over(&self) -> bool;
 
-    /// Returns the callback while health checking is started.
+    /// Returns the callback that the callback thread has to call now. `None`: the application has registered none, or
+    /// health checking is not started.
     fn callback_to_run(&self) -> Option<Callback>;
 
-    /// Sends a heartbeat.
+    /// Stores a heartbeat on the control page, for the supervisor.
     ///
     /// # Errors
     /// Health checking is not started, or the supervisor has ended.
     fn heartbeat(&self) -> Result<()>;
 
-    /// Begins the recovery because the callback returned "unhealthy", unless `is_current` returns `false`: then health
-    /// checking was stopped meanwhile, or another callback was registered.
+    /// Tells the supervisor that the callback returned "unhealthy", and sends this process the warning signal. Does
+    /// nothing if `is_current` returns `false`: health checking was stopped while the callback ran.
     fn report_unhealthy(&self, is_current: &dyn Fn() -> bool);
 
-    /// Returns `true` if this process is the instance: it returned from `sam_register`, or was adopted.
+    /// Returns `true` if this process is the instance: it returned from `sam_register`, or the supervisor adopted it.
     fn is_instance(&self) -> bool;
 
-    /// Returns `true` if the end of the parent of this process is the end of its supervisor. That is not so in a
-    /// process that the instance forked, while the instance lives.
+    /// Returns `true` if the parent of this process is the supervisor, so that the death of the parent tells of the
+    /// supervisor's. Returns `false` in a process that the instance forked, as long as the instance lives.
     fn is_child_of_supervisor(&self) -> bool;
 
-    /// Returns `true` if the supervisor of this instance has ended.
+    /// Returns `true` if the supervisor of this instance has ended, or has marked the control page because the instance
+    /// ended.
     fn supervisor_is_gone(&self) -> bool;
 }
 
-/// The body of the thread: runs the callback while health checking is started, until the session is over.
+/// Runs the callback thread of an instance: sends heartbeats and calls the callback while health checking is started.
+/// Returns when the session has ended.
 pub fn run(host: &dyn Host) {
     signals::unblock_faults();
     let mut death_signal = ParentDeathSignal { was_delivered: false };
@@ -88,8 +97,8 @@ pub fn run(host: &dyn Host) {
     }
 }
 
-/// Sends heartbeats and asks the callback until something changes. Returns `false` if the callback returned
-/// "unhealthy". The callback has the timer slack of the application.
+/// Sends heartbeats, and calls the callback before every fourth, until the session's counter of changes is no longer
+/// `seen`. Returns `false` if the callback returned "unhealthy", and `true` otherwise.
 fn run_checks(host: &dyn Host, callback: Callback, seen: u32, death_signal: &mut ParentDeathSignal) -> bool {
     let pause = (host.interval() / HEARTBEATS_PER_INTERVAL).max(Duration::from_nanos(1));
     let slack = TimerSlack::of(host.interval() / SLACK_DIVISOR);
@@ -117,17 +126,19 @@ fn run_checks(host: &dyn Host, callback: Callback, seen: u32, death_signal: &mut
     true
 }
 
-/// The SIGTERM that tells the application of the end of its supervisor. The application gets it once.
+/// The parent-death signal of the callback thread: the kernel sends the application SIGTERM when its supervisor ends.
+/// The application gets that SIGTERM once.
 ///
 /// The kernel sends the parent-death signal of each thread, and takes it away from a thread whose credentials change
-/// (PR_SET_PDEATHSIG in prctl(2)). So this thread alone has one, and arms it again whenever it wakes. If the supervisor
-/// has ended while none was armed, the thread sends the signal itself.
+/// (PR_SET_PDEATHSIG in prctl(2)). So this thread alone has one, and sets it again whenever it wakes. If the supervisor
+/// has ended while none was set, the thread sends the signal itself.
 struct ParentDeathSignal {
     was_delivered: bool,
 }
 
 impl ParentDeathSignal {
-    /// Arms the signal unless it is armed. To be called at each wake-up.
+    /// Sets SIGTERM as the parent-death signal of the callback thread again if the kernel has cleared it. If the
+    /// supervisor has ended meanwhile, sends SIGTERM to the application at once. Called at each wake-up of the thread.
     fn rearm(&mut self, host: &dyn Host) {
         if self.was_delivered
             || process::signal_on_death_of_parent_now() == Some(Signal::TERM)

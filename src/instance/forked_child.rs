@@ -9,30 +9,35 @@ use crate::shared::control_page::InstanceEnd;
 use crate::sys::process::{self, Origin};
 use crate::sys::signals::{self, Signal};
 
-/// A process that the supervisor has forked, and that is not an instance yet.
+/// A process that the supervisor has just forked: the next instance, or a spare, which waits to become one.
 #[derive(Debug)]
 pub struct ForkedChild {
     /// The pid of the supervisor that forked this process.
     supervisor: Pid,
-    /// The instance id. `None` for a spare, which gets its id when the supervisor releases it.
+    /// The instance id of the next instance. `None` for a spare, a process forked in advance that gets its id when it
+    /// replaces a dead instance.
     id: Option<u32>,
     control_page: InstanceEnd,
     doorbell: Option<Doorbell>,
 }
 
-/// An instance, with its links to the supervisor and the cluster helper.
+/// A process that has become an instance, with the shared memory by which it reaches the supervisor and the cluster
+/// helper.
 #[derive(Debug)]
 pub struct Instance {
     /// The instance id, which `sam_register` returns.
     pub id: u32,
-    /// The memory that the instance shares with its supervisor.
+    /// The memory that the instance shares with its supervisor, for heartbeats and all other communication.
     pub control_page: InstanceEnd,
-    /// The counter that notifies the cluster helper of a request. `None` for a policy without QUORUM and CMAP.
+    /// The counter by which the instance notifies the cluster helper of a request on the control page. `None` for a
+    /// policy without QUORUM and CMAP.
     pub doorbell: Option<Doorbell>,
 }
 
 impl ForkedChild {
-    /// Makes the process the next instance. `supervisor` is the pid of its supervisor.
+    /// Describes the calling process, which the supervisor has just forked, as the instance with the given id.
+    /// `supervisor` is the pid of the supervisor. The process becomes the instance in
+    /// [`take_over`](ForkedChild::take_over).
     pub fn new(
         supervisor: Pid,
         id: u32,
@@ -42,10 +47,11 @@ impl ForkedChild {
         ForkedChild { supervisor, id: Some(id), control_page, doorbell }
     }
 
-    /// Makes the process a spare of the supervisor with the pid `supervisor`.
+    /// Makes the calling process, which the supervisor has just forked, a spare: a process that waits until it has to
+    /// replace a dead instance. `supervisor` is the pid of the supervisor.
     ///
-    /// The spare gets SIGKILL when the supervisor ends. It is in a process group of its own, so that signals to the
-    /// program's group do not reach it.
+    /// The kernel kills the spare when the supervisor ends. The spare is in a process group of its own, so that signals
+    /// to the program's group do not reach it.
     pub fn spare(
         supervisor: Pid,
         origin: &Origin,
@@ -62,7 +68,8 @@ impl ForkedChild {
         ForkedChild { supervisor, id: None, control_page, doorbell }
     }
 
-    /// Turns the process into an instance. A spare first waits until the supervisor releases it.
+    /// Makes the calling process an instance of its supervisor, with SIGTERM when the supervisor ends. A spare, which
+    /// was forked in advance, first waits here until it has to replace a dead instance.
     pub fn take_over(self) -> Instance {
         let ForkedChild { supervisor, id, control_page, doorbell } = self;
         let is_spare = id.is_none();

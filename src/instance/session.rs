@@ -30,7 +30,7 @@ use crate::time::MonotonicTime;
 
 static SESSION: OnceCell<Session> = OnceCell::new();
 
-/// The state of the session: which calls the application has made, and so which calls are legal next.
+/// The state of the session of this process, which decides which calls of the library are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum CallState {
@@ -51,48 +51,55 @@ impl CallState {
     ];
 }
 
-/// The session that `sam_initialize` opens.
+/// The session of this process, which `sam_initialize` opens: settings, and the state of its calls. A forked process
+/// inherits a copy.
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
     settings: Settings,
-    /// The longest silence that is allowed between two heartbeats. `None`: no limit.
+    /// The longest silence that the supervisor allows between two heartbeats. `None`: no limit.
     interval: Option<Duration>,
     callbacks: Callbacks,
     call_state: AtomicU8,
-    /// The control page. Set in an instance, when `sam_register` returns.
+    /// The page that the instance shares with the supervisor, for heartbeats and all other communication. Empty until
+    /// `sam_register` returns.
     control_page: OnceCell<InstanceEnd>,
-    /// The doorbell that wakes the supervisor. Instances without QUORUM and CMAP have none.
+    /// The counter by which the instance notifies the cluster helper of a request. Empty before `sam_register`, and for
+    /// a policy without QUORUM and CMAP.
     doorbell: OnceCell<Doorbell>,
-    /// The warning signal. Once there is a control page, the one there counts.
+    /// The number of the warning signal that the application set before `sam_register`, 0 for none. The supervisor
+    /// gives it to each new instance. In an instance the number on the control page is in force.
     warn_signal: AtomicI32,
-    /// Counts the changes that the callback thread has to look at.
+    /// A counter of the starts and stops of health checking, and of the end of the session. The callback thread waits
+    /// for it to change.
     changes: AtomicU32,
     has_thread: AtomicBool,
     data: DataStore,
     registered: Lock<Registered>,
 }
 
-/// The use of callbacks, which depends on the interval.
+/// The treatment of a health check callback that the application registers. The interval that it passed to
+/// `sam_initialize` decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callbacks {
-    /// The session calls callbacks once per interval.
+    /// The callback thread calls the callback once per interval, because the interval is positive.
     Called,
-    /// The session accepts callbacks and never calls them, because the interval is negative.
+    /// A callback can be registered and is never called, because the interval is negative: the supervisor allows any
+    /// silence.
     Idle,
-    /// The session refuses callbacks, because the interval is 0.
+    /// `sam_hc_callback_register` refuses to register a callback, because the interval is 0.
     Refused,
 }
 
-/// The callback that the application has registered.
+/// The health check callback that the application has registered, guarded by the session's lock.
 #[derive(Debug, Default)]
 struct Registered {
     callback: Option<Callback>,
-    /// `true` if the application has ever registered a callback.
+    /// `true` if the application has ever registered a callback. Without that, a call to remove the callback fails.
     ever: bool,
 }
 
-/// Returns the session of this process. `None` before `sam_initialize`.
+/// Returns the session of this process, or `None` before `sam_initialize`.
 pub fn current() -> Option<&'static Session> {
     SESSION.get()
 }
@@ -106,7 +113,8 @@ pub fn get() -> Result<&'static Session> {
     SESSION.get().ok_or(Error::WrongState)
 }
 
-/// Opens the session, see `sam_initialize`. `interval_ms` is the longest silence allowed; 0 or negative: no limit.
+/// Opens the session of this process, see `sam_initialize`. `interval_ms` is the longest silence that the supervisor
+/// allows an instance, in ms; 0 or negative: no limit.
 pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     static INITIALIZING: Lock<()> = Lock::new(());
     // The handler must be installed before the lock is taken. It frees the lock in a process that another thread forks
@@ -121,8 +129,9 @@ pub fn initialize(interval_ms: i32, policy: Policy) -> Result<()> {
     SESSION.set(session).map_err(|_| Error::Internal)
 }
 
-/// Marks a forked process. The C library calls it in the new process before fork(3) returns there, also if a signal
-/// handler has forked.
+/// Notes in the new process that it was forked: it has no callback thread, and the supervisor learns of the fork from
+/// the control page. The C library calls this before fork(3) returns in the new process, also if a signal handler has
+/// forked.
 fn note_fork() {
     let Some(session) = current() else { return };
     session.has_thread.store(false, Ordering::Relaxed);
@@ -131,28 +140,30 @@ fn note_fork() {
     }
 }
 
-/// Runs the callback thread.
+/// Runs the callback thread: the body of the thread that [`Session::provide_thread`] makes. Returns when the session
+/// has ended.
 fn run_callback_thread() {
     if let Some(session) = current() {
         callback_thread::run(session);
     }
 }
 
-/// Logs an error that is a fault of this library.
+/// Logs an error that is a fault of this library, such as a panic.
 pub fn complain(what: impl Display) {
     let route = current().map_or_else(Route::default, |session| session.settings.log);
     Log::open(route).say(Priority::Error, what);
 }
 
-/// Logs an error that the returned code alone does not explain.
+/// Logs `error` if it concerns corosync. For all other errors the code that the C function returns says enough.
 fn tell(settings: &Settings, error: Error) {
     if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
         Log::open(settings.log).say(Priority::Error, error);
     }
 }
 
-/// Clears the parent-death signal of the calling thread, because the callback thread, which is made next, arms its own.
-/// With both the kernel would send two signals. Returns `true` if the calling thread had one.
+/// Clears the parent-death signal of the calling thread, before the callback thread is made, which sets one of its own.
+/// The kernel would send the application one SIGTERM for each thread. Returns `true` if the calling thread had that
+/// signal.
 fn hand_over_lifeline() -> bool {
     let had_one = process::signal_on_death_of_parent_now() == Some(Signal::TERM);
     if had_one {
@@ -190,7 +201,7 @@ impl Session {
         })
     }
 
-    /// Takes the session's lock and blocks all signals. Waits for other threads.
+    /// Blocks all signals, and takes the lock that guards the session's state. Waits while other threads hold it.
     ///
     /// # Errors
     /// `WrongState` once the session is over. In a supervisor the session is over and the lock is closed, so a thread
@@ -209,7 +220,7 @@ impl Session {
         self.call_state.store(call_state as u8, Ordering::Release);
     }
 
-    /// Returns the control page for a call that is legal in the states `call_state` alone, and needs a supervisor.
+    /// Returns the control page of the instance, for a call that is legal only in the states `call_state`.
     ///
     /// # Errors
     /// `WrongState` in other states, `SupervisorLost` if the supervisor has ended.
@@ -222,7 +233,8 @@ impl Session {
         if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
     }
 
-    /// Returns the control page for a call that is legal until the session is over. `None` before `sam_register`.
+    /// Returns the control page of the instance, for a call that is legal until the session is over. `None` before
+    /// `sam_register`.
     ///
     /// # Errors
     /// `WrongState` once the session is over, `SupervisorLost` if the supervisor has ended.
@@ -235,7 +247,8 @@ impl Session {
         }
     }
 
-    /// Forks, see `sam_register`. Returns in each instance, with the instance id.
+    /// Forks the first instance and makes this process the supervisor, see `sam_register`. Returns in each instance,
+    /// with the instance id. In the supervisor it ends the process.
     pub fn register(&self) -> Result<u32> {
         let locked = self.lock()?;
         if self.call_state() != CallState::Initialized {
@@ -278,7 +291,7 @@ impl Session {
         }
     }
 
-    /// Starts health checking, see `sam_start`.
+    /// Starts health checking of this instance, see `sam_start`.
     pub fn start(&self) -> Result<()> {
         if self.policy.quorum {
             self.wait_for_quorum()?;
@@ -300,14 +313,15 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the control page for a call that starts health checking. A process that the instance forked asks for
-    /// adoption here.
+    /// Returns the control page for a call that starts health checking. If the calling process was forked from the
+    /// instance, it also asks the supervisor to make it the instance when the present one exits with 0, as daemon(3)
+    /// does.
     ///
     /// # Errors
     /// `WrongState` if health checking cannot be started now, `SupervisorLost` if the supervisor has ended.
     fn startable(&self) -> Result<&InstanceEnd> {
         let control_page = self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
-        /// The longest wait for the exit of a parent that called daemon(3).
+        /// The longest wait of a forked process for the exit of its parent, the instance that called daemon(3).
         const DAEMON_EXIT_TIMEOUT: Duration = Duration::from_millis(100);
         if after_fork::is_forked() {
             // Only an orphan gets the SIGTERM that tells of the end of the supervisor, see claim(). The program may
@@ -321,15 +335,17 @@ impl Session {
         if control_page.supervisor_is_gone() { Err(Error::SupervisorLost) } else { Ok(control_page) }
     }
 
-    /// Has the kernel send SIGTERM to this process when its parent ends. A callback thread arms the signal itself.
+    /// Has the kernel send SIGTERM to this process when the supervisor, its parent, ends. Does nothing if the process
+    /// has a callback thread, which sets that signal for itself.
     fn arm_lifeline(&self) {
         if !self.has_thread.load(Ordering::Relaxed) {
             process::signal_on_death_of_parent(Some(Signal::TERM));
         }
     }
 
-    /// Asks for adoption of the calling process, which was forked from the instance: if the instance exits with 0, the
-    /// supervisor makes this process the instance.
+    /// Stores the pid of the calling process, which was forked from the instance, on the control page: if the instance
+    /// exits with 0, the supervisor adopts this process as the instance. Does nothing but mark this process as the
+    /// instance if that has already happened.
     #[cold]
     fn claim(&self, control_page: &InstanceEnd) {
         let own = process::own_pid();
@@ -345,15 +361,16 @@ impl Session {
         }
     }
 
-    /// Waits until the supervisor lets the instance start. Holds no lock and blocks no signal while it waits, so a
-    /// signal handler may call any function.
+    /// Blocks the calling thread until the supervisor reports on the control page that the partition is quorate. Holds
+    /// no lock and blocks no signal meanwhile, so a signal handler may call any function.
     fn wait_for_quorum(&self) -> Result<()> {
         let since = clock::now();
         {
             let _locked = self.lock()?;
             self.enter(self.startable()?, Phase::Waiting, since);
         }
-        /// The time between two looks whether the supervisor has ended. Its end wakes no waiter.
+        /// The time after which a waiting `sam_start` checks whether the supervisor has ended. The supervisor wakes it
+        /// only for quorum, and not by its own end.
         const SUPERVISOR_POLL: Duration = Duration::from_millis(500);
         while !self
             .control_page_in(&[CallState::Registered, CallState::Stopped])?
@@ -362,7 +379,8 @@ impl Session {
         Ok(())
     }
 
-    /// Stores a new phase on the control page, and wakes the cluster helper and the callback thread.
+    /// Stores on the control page that the instance starts, stops, waits or ends health checking. Wakes the cluster
+    /// helper and the callback thread, which act on that.
     fn enter(&self, control_page: &InstanceEnd, phase: Phase, now: MonotonicTime) {
         control_page.enter(phase, now);
         if let Some(doorbell) = self.doorbell.get() {
@@ -371,9 +389,9 @@ impl Session {
         self.notify_thread();
     }
 
-    /// Waits until cmap shows the phase that was entered at `since`, or a later one. Waits for a second at most,
-    /// because corosync may not answer. Sends heartbeats meanwhile, so that the supervisor does not take the wait for a
-    /// hang.
+    /// Waits until corosync's cmap shows the phase of health checking, such as started, that the instance entered at
+    /// `since`, or a later one. Waits for a second at most, because corosync may not answer. Sends heartbeats
+    /// meanwhile, so that the supervisor does not take the wait for a hang.
     fn wait_until_published(&self, since: MonotonicTime) {
         const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
         let Some(control_page) = self.control_page.get().filter(|_| self.policy.cmap) else { return };
@@ -393,7 +411,7 @@ impl Session {
         let _ = self.heartbeat();
     }
 
-    /// Stops health checking, see `sam_stop`.
+    /// Stops health checking of this instance, see `sam_stop`.
     pub fn stop(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
@@ -410,7 +428,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the session, see `sam_finalize`.
+    /// Ends the session of this process, see `sam_finalize`.
     pub fn finalize(&self) -> Result<()> {
         let now = {
             let _locked = self.lock()?;
@@ -426,7 +444,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a heartbeat, see `sam_hc_send`.
+    /// Stores a heartbeat for the supervisor, see `sam_hc_send`.
     #[inline]
     pub fn heartbeat(&self) -> Result<()> {
         let control_page = self.control_page_in(&[CallState::Started])?;
@@ -437,7 +455,8 @@ impl Session {
         Ok(())
     }
 
-    /// Registers or removes the callback, see `sam_hc_callback_register`.
+    /// Registers the application's health check callback, or removes it if `health_check` is `None`, see
+    /// `sam_hc_callback_register`.
     pub fn register_callback(&self, health_check: Option<HealthCheck>) -> Result<()> {
         let mut locked = self.lock()?;
         self.control_page_in(&[CallState::Registered, CallState::Stopped])?;
@@ -451,7 +470,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the callback thread, unless this process has one or the session never calls callbacks.
+    /// Makes the callback thread, unless this process has one or the interval says that callbacks are never called.
     fn provide_thread(&self) -> Result<()> {
         if self.callbacks != Callbacks::Called || self.has_thread.load(Ordering::Relaxed) {
             return Ok(());
@@ -467,7 +486,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sets the warning signal, see `sam_warn_signal_set`.
+    /// Sets the number of the warning signal, 0 for none, see `sam_warn_signal_set`.
     pub fn set_warn_signal(&self, number: i32) -> Result<()> {
         let _locked = self.lock()?;
         let control_page = self.control_page_if_any()?;
@@ -481,17 +500,19 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the size of the stored data in bytes, see `sam_data_getsize`. Needs no supervisor.
+    /// Returns the number of bytes that `sam_data_store` has stored, see `sam_data_getsize`. Works also if the
+    /// supervisor has ended.
     pub fn stored_size(&self) -> Result<usize> {
         self.data()?.size()
     }
 
-    /// Copies the stored data to `to`, see `sam_data_restore`. Needs no supervisor.
+    /// Copies the data that `sam_data_store` has stored to `to`, see `sam_data_restore`. Works also if the supervisor
+    /// has ended.
     pub fn restore(&self, to: OutBuf<'_>) -> Result<()> {
         self.data()?.restore(to)
     }
 
-    /// Stores data for later instances, see `sam_data_store`.
+    /// Stores `data` for later instances, in place of earlier data, see `sam_data_store`.
     pub fn store(&self, data: InBuf<'_>) -> Result<()> {
         self.control_page_if_any()?;
         self.data.store(data)
@@ -501,7 +522,7 @@ impl Session {
         if self.is_over() { Err(Error::WrongState) } else { Ok(&self.data) }
     }
 
-    /// Ends the instance for good, see `sam_mark_failed`.
+    /// Marks this instance as failed for good and kills it, see `sam_mark_failed`. The supervisor does not restart it.
     pub fn mark_failed(&self) -> Result<()> {
         let _locked = self.lock()?;
         let control_page =
@@ -514,7 +535,8 @@ impl Session {
         Ok(())
     }
 
-    /// Wakes the callback thread, if there is one, so that it looks at what has changed.
+    /// Wakes the callback thread, if there is one, after health checking was started or stopped or the session has
+    /// ended.
     fn notify_thread(&self) {
         if self.has_thread.load(Ordering::Relaxed) {
             EventCount(&self.changes).notify();

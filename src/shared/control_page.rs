@@ -23,22 +23,27 @@ use crate::sys::futex;
 use crate::sys::shared_page::SharedPage;
 use crate::time::MonotonicTime;
 
-/// The futex that a spare waits on: 1 when it is to take over.
+/// The index of the futex on which a spare, a process forked in advance, waits. The supervisor sets it from 0 to 1 when
+/// the spare is to become the instance.
 const RELEASE: usize = 0;
-/// The futex that an instance waits on: counts the supervisor's answers.
+/// The index of the futex on which an instance waits in `sam_start`, `sam_stop` and `sam_finalize`. It counts the
+/// supervisor's answers to requests of the instance: start granted, and state published in cmap.
 const ANSWERS: usize = 1;
-/// The futex that the supervisor waits on: 1 when the spare has taken over.
+/// The index of the futex on which the supervisor waits for a spare, a process forked in advance. The spare sets it
+/// from 0 to 1 when it has become the instance.
 const TAKEN_OVER: usize = 2;
 
-/// A control page before the fork of its instance.
+/// The page of memory that one instance and its supervisor share, before the fork. After the fork the new process turns
+/// it into an [`InstanceEnd`], and the supervisor turns it into a [`SupervisorEnd`].
 #[derive(Debug)]
 pub struct ControlPage(SharedPage);
 
-/// The control page in the instance, and in the processes that the instance forks.
+/// The page shared with the supervisor, as the instance and the processes that it forks use it: they store heartbeats
+/// and requests, and read answers.
 #[derive(Debug)]
 pub struct InstanceEnd(SharedPage);
 
-/// The control page as the supervisor uses it.
+/// The page shared with one instance, as the supervisor uses it: it reads heartbeats and requests, and stores answers.
 #[derive(Debug)]
 pub struct SupervisorEnd(SharedPage);
 
@@ -52,7 +57,8 @@ fn set_warn_signal(page: &SharedPage, number: i32) {
 }
 
 impl ControlPage {
-    /// Makes a control page that is no file, so sam-status cannot read it.
+    /// Maps a new control page, full of zeros, that is no file, so that sam-status cannot read it. Called by the
+    /// supervisor before it forks the next instance.
     ///
     /// # Errors
     /// The kernel refused the memory.
@@ -60,38 +66,42 @@ impl ControlPage {
         SharedPage::new().map(ControlPage::on)
     }
 
-    /// Makes a control page of a page of zeros. The calling thread becomes the one whose end the instance notices.
+    /// Makes a control page of `page`, which contains zeros. Stores the calling thread, the supervisor's, as the one
+    /// whose end marks the page, so that the instance notices the end of its supervisor.
     pub fn on(page: SharedPage) -> ControlPage {
         page.lifeline().take();
         ControlPage(page)
     }
 
-    /// Sets the signal that warns the instance. 0: no warning.
+    /// Stores the number of the signal that warns the instance, 0 for no warning. Called by the supervisor before it
+    /// forks the instance.
     pub fn set_warn_signal(&self, number: i32) {
         set_warn_signal(&self.0, number);
     }
 
-    /// Has the kernel mark the page when the calling thread ends, so that the instance notices.
+    /// Has the kernel mark this page when the calling thread, the supervisor's, ends. By that mark the instance notices
+    /// the end of its supervisor, see [`InstanceEnd::supervisor_is_gone`].
     pub fn hold_lifeline(&self) {
         self.0.lifeline().hold();
     }
 
-    /// Turns the page into the instance's end. To be called in the new process after the fork. Closes the descriptor,
-    /// which is for the supervisor alone.
+    /// Returns the control page for use by the instance. Called in the new process after the fork. Closes the file
+    /// descriptor of the page, which only the supervisor needs.
     pub fn into_instance_end(mut self) -> InstanceEnd {
         self.0.close_file();
         InstanceEnd(self.0)
     }
 
-    /// Turns the page into the supervisor's end. To be called after the fork, in the process that forked. Processes
-    /// that are forked later do not inherit the page.
+    /// Returns the control page for use by the supervisor. Called in the supervisor after it has forked the instance.
+    /// Processes that are forked later do not inherit the page, so a later instance cannot write to it.
     pub fn into_supervisor_end(mut self) -> SupervisorEnd {
         // Where the kernel refuses, later children have a page that they never read.
         let _ = self.0.keep_to_this_process();
         SupervisorEnd(self.0)
     }
 
-    /// Returns both ends of one page, as two processes have them.
+    /// Returns one control page as both instance and supervisor use it, in two mappings, as the two processes have it.
+    /// For tests and fuzzing, which act for both sides in one process.
     #[cfg(any(test, fuzzing, loom))]
     pub fn both_ends() -> (InstanceEnd, SupervisorEnd) {
         let (instance, supervisor) = SharedPage::mapped_twice();
@@ -101,50 +111,56 @@ impl ControlPage {
 }
 
 impl InstanceEnd {
-    /// Returns all words of the page, as a hostile instance has them.
+    /// Returns the memory of the control page, so that a test or fuzz target can store any words on it, as a hostile
+    /// instance can.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn page(&self) -> &SharedPage {
         &self.0
     }
 
-    /// Returns `true` if the supervisor has ended, or no longer looks at this page.
+    /// Returns `true` if the supervisor has ended. Also `true` in a process that outlived its instance, once the
+    /// supervisor has reaped that instance and supervises this page no more.
     #[inline]
     pub fn supervisor_is_gone(&self) -> bool {
         self.0.lifeline().is_marked()
     }
 
-    /// Stores that the instance was healthy at `now`.
+    /// Stores `now` as the time of the instance's last heartbeat. The supervisor reads it at its next wake-up.
     #[inline]
     pub fn heartbeat(&self, now: MonotonicTime) {
         word(&self.0, Word::Heartbeat).store(now.as_ns(), Ordering::Release);
     }
 
-    /// Stores that the instance entered `phase` at `now`.
+    /// Stores that the instance entered the phase `phase`, such as started or stopped health checking, at the time
+    /// `now`. The supervisor reads it at its next wake-up.
     pub fn enter(&self, phase: Phase, now: MonotonicTime) {
         word(&self.0, Word::Phase).store(phase.since(now), Ordering::Release);
     }
 
-    /// Stores that the instance's callback returned "unhealthy" at `now`.
+    /// Stores that the application's health check callback returned "unhealthy" at `now`. The supervisor then begins
+    /// the recovery of this instance.
     pub fn report_unhealthy(&self, now: MonotonicTime) {
         word(&self.0, Word::Unhealthy).store(now.as_ns(), Ordering::Release);
     }
 
-    /// Sets the signal that warns the instance. 0: no warning.
+    /// Stores the number of the signal that warns the instance, 0 for no warning. The supervisor sends this signal
+    /// before it kills the instance.
     pub fn set_warn_signal(&self, number: i32) {
         set_warn_signal(&self.0, number);
     }
 
-    /// Returns the signal that warns the instance. 0: no warning.
+    /// Returns the number of the signal that warns the instance, 0 for no warning.
     pub fn warn_signal(&self) -> i32 {
         word(&self.0, Word::WarnSignal).load(Ordering::Acquire) as i32
     }
 
-    /// Stores that the instance called `sam_mark_failed`: it is not to be started again.
+    /// Stores that the instance called `sam_mark_failed`, so the supervisor does not start another instance.
     pub fn mark_failed(&self) {
         word(&self.0, Word::MarkedFailed).store(1, Ordering::Release);
     }
 
-    /// Waits until the supervisor releases the calling process, which is the spare. Returns its instance id.
+    /// Blocks the calling process, a spare that was forked in advance, until the supervisor lets it become the
+    /// instance. Returns the instance id that the supervisor has given it.
     pub fn wait_for_release(&self) -> u32 {
         let release = &self.0.futexes()[RELEASE];
         while release.load(Ordering::Acquire) == 0 {
@@ -153,22 +169,23 @@ impl InstanceEnd {
         word(&self.0, Word::Id).load(Ordering::Relaxed) as u32
     }
 
-    /// Stores that the spare has taken over, and wakes the supervisor.
+    /// Tells the supervisor that the calling process, a spare that was forked in advance, has become the instance.
     pub fn confirm_takeover(&self) {
         let taken_over = &self.0.futexes()[TAKEN_OVER];
         taken_over.store(1, Ordering::Release);
         futex::wake_all(taken_over);
     }
 
-    /// Waits until the supervisor lets the instance start that began to wait at `since`, for `timeout` at most and
-    /// until a signal arrives at most. Returns `true` if the instance may start.
+    /// Waits until the supervisor allows this instance to start health checking, for `timeout` at most or until a
+    /// signal arrives. Returns `true` if it does. `since` is the time at which the instance began to wait for quorum; a
+    /// grant for an earlier wait does not count.
     pub fn wait_for_start_grant(&self, since: MonotonicTime, timeout: Duration) -> bool {
         self.wait_for_answer(Word::StartGranted, timeout, |granted| granted == since.as_ns())
     }
 
-    /// Waits until cmap shows the phase that was entered at `since`, for `timeout` at most and until a signal arrives
-    /// at most. Returns `true` if cmap shows that phase or a later one, which another thread or a signal handler may
-    /// have entered.
+    /// Waits until corosync's cmap shows the phase, such as started, that the instance entered at `since`. Ends early
+    /// after `timeout` or when a signal arrives. Returns `true` if cmap shows that phase or a later one, which another
+    /// thread or a signal handler may have entered.
     pub fn wait_until_published(&self, since: MonotonicTime, timeout: Duration) -> bool {
         self.wait_for_answer(Word::Published, timeout, |published| published >= since.as_ns())
     }
@@ -183,41 +200,47 @@ impl InstanceEnd {
         has_come()
     }
 
-    /// Stores that the instance, or a process that it forked, has forked. To be called in the new process.
+    /// Stores on the control page that the instance has forked a process, or a process that it forked has. Called in
+    /// the new process. The supervisor then looks for a successor if the instance exits with 0.
     pub fn note_fork(&self) {
         word(&self.0, Word::Forked).store(1, Ordering::Release);
     }
 
-    /// Stores that the calling process, whose pid is `pid`, was forked by the instance and has called the library.
+    /// Stores `pid`, the pid of the calling process, on the control page. The process was forked from the instance and
+    /// has called the library. If the instance exits with 0, the supervisor makes this process the instance.
     pub fn claim(&self, pid: i32) {
         word(&self.0, Word::Claimant).store(pid as u64, Ordering::Release);
     }
 
-    /// Returns `true` if the supervisor adopted the calling process, whose pid is `pid`.
+    /// Returns `true` if the supervisor has made the calling process, whose pid is `pid`, the instance. The process was
+    /// forked from an earlier one, which exited with 0.
     pub fn is_adopted(&self, pid: i32) -> bool {
         word(&self.0, Word::Adopted).load(Ordering::Acquire) == pid as u64
     }
 }
 
 impl SupervisorEnd {
-    /// Returns where sam-status finds the page, if the page is a file.
+    /// Returns the descriptor number and the inode of the control page, by which sam-status opens it. `None` if the
+    /// page is no file.
     pub fn location(&self) -> Option<PageLocation> {
         let (descriptor, inode) = self.0.file()?;
         Some(PageLocation { descriptor, inode })
     }
 
-    /// Returns what the instance has stored. Read the clock after this call: a later timestamp on the page is forged.
+    /// Returns the phase, the times and the other values that the instance has stored on the page. Read the clock after
+    /// this call: a later timestamp on the page is forged.
     pub fn view(&self) -> View {
         View::of(|word| self.0.words()[word].load(Ordering::Acquire))
     }
 
-    /// Has the kernel mark the page when the calling thread ends, so that the instance notices. The page of any other
-    /// instance is not marked any more.
+    /// Has the kernel mark this page when the calling thread, the supervisor's, ends, so that the instance notices it.
+    /// The kernel marks the page of one instance only: the one for which this was called last.
     pub fn hold_lifeline(&self) {
         self.0.lifeline().hold();
     }
 
-    /// Lets the waiting spare take over as instance `id`, to be warned by `warn_signal`.
+    /// Lets the process that waits on this page, a spare that was forked in advance, become the instance `id`.
+    /// `warn_signal` is the number of the signal that is to warn it, 0 for none.
     pub fn release(&self, id: u32, warn_signal: i32) {
         set_warn_signal(&self.0, warn_signal);
         word(&self.0, Word::Id).store(u64::from(id), Ordering::Relaxed);
@@ -226,22 +249,27 @@ impl SupervisorEnd {
         futex::wake_all(release);
     }
 
-    /// Returns `true` if the spare has taken over.
+    /// Returns `true` if the spare, a process forked in advance, has become the instance after
+    /// [`release`](SupervisorEnd::release).
     pub fn took_over(&self) -> bool {
         self.0.futexes()[TAKEN_OVER].load(Ordering::Acquire) != 0
     }
 
-    /// Leaves the processor to the spare until it has taken over, for `timeout` at most.
+    /// Blocks the supervisor until the spare, a process forked in advance, has become the instance, for `timeout` at
+    /// most. May return early, so the caller asks [`took_over`](SupervisorEnd::took_over) for the outcome.
     pub fn wait_for_takeover(&self, timeout: Duration) {
         futex::wait(&self.0.futexes()[TAKEN_OVER], 0, Some(timeout));
     }
 
-    /// Lets the instance start that began to wait for quorum at `since`.
+    /// Allows the instance to start health checking: wakes its call of `sam_start`, which has waited for quorum since
+    /// the time `since`. That time is on the page, and identifies the call.
     pub fn grant_start(&self, since: MonotonicTime) {
         self.answer(Word::StartGranted, since);
     }
 
-    /// Tells the instance that cmap shows the phase which it entered at `since`.
+    /// Tells the instance that corosync's cmap shows the phase of health checking that it entered at `since`. Wakes a
+    /// call of `sam_start`, `sam_stop` or `sam_finalize` that waits for this. The time is on the page, and identifies
+    /// the phase.
     pub fn ack_published(&self, since: MonotonicTime) {
         self.answer(Word::Published, since);
     }
@@ -251,26 +279,28 @@ impl SupervisorEnd {
         EventCount(&self.0.futexes()[ANSWERS]).notify();
     }
 
-    /// Returns `true` if the instance, or a process that it forked, has ever forked.
+    /// Returns `true` if the instance, or a process that it forked, has ever forked a process.
     pub fn has_forked(&self) -> bool {
         word(&self.0, Word::Forked).load(Ordering::Acquire) != 0
     }
 
-    /// Returns the pid of the process that last claimed to go on in place of the instance. A hostile instance may name
-    /// any process.
+    /// Returns the pid of the process that asks to become the instance if the present one exits with 0. `None`: no
+    /// process has asked. A hostile instance may name any process.
     pub fn claimant(&self) -> Option<i32> {
         let pid = word(&self.0, Word::Claimant).load(Ordering::Acquire);
         i32::try_from(pid).ok().filter(|&pid| pid > 0)
     }
 
-    /// Stores that the process `pid` is the instance from now on.
+    /// Stores on the control page that the process `pid` is the instance from now on. The supervisor has found it among
+    /// its children after the earlier process of the instance exited with 0.
     pub fn set_adopted(&self, pid: i32) {
         // When the claimant has ended, its pid may become another process's.
         word(&self.0, Word::Claimant).store(0, Ordering::Relaxed);
         word(&self.0, Word::Adopted).store(pid as u64, Ordering::Release);
     }
 
-    /// Tells processes that the instance left behind that they are not supervised any more.
+    /// Marks the control page of an instance that has ended. Processes that the instance left behind read from it that
+    /// they are not supervised any more.
     pub fn close(&self) {
         self.0.lifeline().mark();
     }

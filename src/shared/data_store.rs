@@ -22,15 +22,17 @@ use crate::sys::lock::{Lock, Locked};
 use crate::sys::memory_file::MemoryFile;
 use crate::sys::shared_page::SharedPage;
 
-/// The number of bytes of a store that are copied while signals are blocked. Copying them takes less than 0.1 ms.
+/// The number of bytes of the stored data that are copied before signals can arrive again. A copy of that size takes
+/// less than 0.1 ms.
 const PART: usize = 256 * 1024;
 
-/// The data that the application has stored for later instances.
+/// The data that the application has stored by `sam_data_store`, for later instances.
 #[derive(Debug)]
 pub struct DataStore(Lock<Slots>);
 
 impl DataStore {
-    /// Returns an empty store in private memory.
+    /// Makes a data store that contains nothing, in memory of this process alone. `sam_register` later replaces it by
+    /// memory that all instances share.
     ///
     /// # Errors
     /// The error of mmap(2).
@@ -38,13 +40,14 @@ impl DataStore {
         Ok(DataStore::of(Slots::private()?))
     }
 
-    /// Returns a store that uses `slots`.
+    /// Makes a data store in the memory `slots`.
     pub fn of(slots: Slots) -> DataStore {
         DataStore(Lock::new(slots))
     }
 
-    /// Blocks all signals and waits for other threads. The thread that registers holds the lock, so that no store is
-    /// lost between the old slots and the new ones.
+    /// Blocks all signals, and takes the lock that guards the memory of the data store. Waits while other threads hold
+    /// it. `sam_register` holds the lock while it moves the data to shared memory, so that no store of another thread
+    /// is lost.
     ///
     /// # Errors
     /// `WrongState` if this process has become a supervisor, which closes the lock.
@@ -52,27 +55,29 @@ impl DataStore {
         self.0.lock().ok_or(Error::WrongState)
     }
 
-    /// Returns the header page and the slots, as an instance that is not trusted has them.
+    /// Returns the memory of the data store: its header page, and the two files for the data. For tests and fuzz
+    /// targets, which damage it as a hostile instance can.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn exposed(&mut self) -> (&SharedPage, &[MemoryFile]) {
         let slots = self.0.get_mut();
         (&slots.header, &slots.files)
     }
 
-    /// Returns the number of bytes stored. Data that an earlier instance claims to have stored but did not counts as
-    /// nothing.
+    /// Returns the number of bytes that the application has stored. If a hostile instance has written a size that the
+    /// memory does not have, returns 0.
     ///
     /// # Errors
-    /// `WrongState` in a supervisor, and the errors of `MemoryFile::reach` but `Internal`.
+    /// `WrongState` in a supervisor. The errors of [`MemoryFile::reach`] but `Internal`.
     pub fn size(&self) -> Result<usize> {
         Ok(self.lock()?.readable()?.size)
     }
 
-    /// Stores `data` in place of what was stored. With no bytes, what was stored is forgotten.
+    /// Stores `data` for later instances, in place of the data that was stored before. No bytes: only the earlier data
+    /// is removed.
     ///
     /// # Errors
-    /// `TooBig` for more than a process can hold, `WrongState` in a supervisor, and the errors of
-    /// `MemoryFile::reserve`. What was stored before is intact.
+    /// `TooBig` for `isize::MAX` bytes or more, `WrongState` in a supervisor, and the errors of
+    /// [`MemoryFile::reserve`]. The earlier data is intact.
     pub fn store(&self, data: InBuf<'_>) -> Result<()> {
         if data.len() >= isize::MAX as usize {
             return Err(Error::TooBig);
@@ -91,7 +96,9 @@ impl DataStore {
         Ok(())
     }
 
-    /// Returns `false` if another store has begun meanwhile. This one has not happened then.
+    /// Stores data that is larger than [`PART`] in several steps, and lets signals arrive between them. Returns `false`
+    /// if a signal handler or another thread stored other data meanwhile: this store has not happened, and the caller
+    /// begins again.
     fn store_in_parts(&self, data: InBuf<'_>) -> Result<bool> {
         let (slot, begun) = self.lock()?.begin(data.len())?;
         for part in parts(data.len()) {
@@ -109,11 +116,13 @@ impl DataStore {
         Ok(true)
     }
 
-    /// Copies what is stored to the start of `room`; nothing when nothing is stored. This is not done in parts: data of
-    /// a handler's store in between may be smaller, and the room behind it would no longer be as it was.
+    /// Copies the stored data to the start of `room`, with all signals blocked. Copies nothing if nothing is stored.
+    /// The bytes of `room` behind the data do not change. For that the copy is one step: a handler between two steps
+    /// could store less data.
     ///
     /// # Errors
-    /// `InvalidArgument` if the data is larger than the room, and the errors of `size`. Nothing was copied then.
+    /// `InvalidArgument` if the data is larger than the room, and the errors of [`size`](DataStore::size). Nothing was
+    /// copied in these cases.
     pub fn restore(&self, mut room: OutBuf<'_>) -> Result<()> {
         let size = self.size()?;
         if size <= room.len() {
@@ -128,21 +137,25 @@ impl DataStore {
     }
 }
 
-/// Returns the parts in which `length` bytes are copied.
+/// Returns the ranges of bytes, of at most [`PART`] bytes each, in which data of `length` bytes is copied. Signals can
+/// arrive between two of them.
 fn parts(length: usize) -> impl Iterator<Item = Range<usize>> {
     (0..length).step_by(PART).map(move |start| start..length.min(start.saturating_add(PART)))
 }
 
-/// The memory of a store: a header page, and two slots. It is used under the lock of a `DataStore`.
+/// The memory of a data store: two slots, each of which can contain the data, and a header page that says which of them
+/// does. Used under the lock of a [`DataStore`].
 #[derive(Debug)]
 pub struct Slots {
     header: SharedPage,
     files: [MemoryFile; 2],
-    /// The number of stores that this process has begun.
+    /// The number of times that this process has begun to store data here. A store in several steps sees by it that
+    /// another one has begun.
     begun: u64,
 }
 
-/// The header's word: the number of the slot in the lowest bit, the size in bytes in the others. Each value is valid.
+/// The header word of a data store: the index of the slot that contains the data in the lowest bit, and the size of the
+/// data in bytes in the other bits. Every word is valid, so that a store becomes valid by one write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Committed {
     slot: usize,
@@ -160,7 +173,7 @@ impl Committed {
 }
 
 impl Slots {
-    /// Returns empty slots that this process shares with those that it forks.
+    /// Makes memory for a data store that this process shares with all that it forks. It contains no data.
     ///
     /// # Errors
     /// The error of memfd_create(2) or mmap(2).
@@ -169,16 +182,17 @@ impl Slots {
         Ok(Slots { header: SharedPage::new()?, files, begun: 0 })
     }
 
-    /// Returns empty slots of which a forked process gets a copy.
+    /// Makes memory for a data store of which each forked process gets a copy of its own. It contains no data.
     fn private() -> Result<Slots> {
         let files = [MemoryFile::private(), MemoryFile::private()];
         Ok(Slots { header: SharedPage::private()?, files, begun: 0 })
     }
 
-    /// Returns shared slots with the data of these, which stay as they are.
+    /// Returns new memory for a data store, which forked processes share, with a copy of the data in `self`.
+    /// `sam_register` calls this before it forks the first instance. The data in `self` does not change.
     ///
     /// # Errors
-    /// The errors of `shared`, and those of `MemoryFile::copy_to`.
+    /// The errors of [`shared`](Slots::shared) and [`MemoryFile::copy_to`].
     pub fn share(&self) -> Result<Slots> {
         let copy = Slots::shared()?;
         let Committed { slot, size } = self.readable()?;
@@ -189,14 +203,16 @@ impl Slots {
         Ok(copy)
     }
 
-    /// Uses `slots` from now on, in an instance. Other instances may have stored there.
+    /// Replaces the memory of this data store by `slots`, in a new instance. The memory is shared: earlier instances
+    /// may have stored data there since this process was forked.
     pub fn adopt(&mut self, slots: Slots) {
         slots.files.iter().for_each(MemoryFile::survey);
         // A store that is under way, by what a signal handler that registers has interrupted, begins again.
         *self = Slots { begun: self.begun + 1, ..slots };
     }
 
-    /// Forgets what is stored and gives all memory back.
+    /// Removes the stored data, and gives its memory back to the kernel. Called in the supervisor, which needs none of
+    /// it.
     pub fn clear(&self) {
         self.commit(0, 0);
         self.files.iter().for_each(|file| file.give_back(0));
@@ -210,8 +226,8 @@ impl Slots {
         Committed::from_word(self.word().load(Ordering::Acquire))
     }
 
-    /// Returns what is committed, after making sure that it can be read. A size that the slot does not have is taken as
-    /// 0: an instance that is not trusted may have written the word.
+    /// Returns the place and the size of the stored data, after making sure that it can be read. The size is 0 if the
+    /// header word names more bytes than the memory has: a hostile instance may have written it.
     fn readable(&self) -> Result<Committed> {
         let committed = self.committed();
         match self.files[committed.slot].reach(committed.size) {
@@ -221,8 +237,12 @@ impl Slots {
         }
     }
 
-    /// Begins a store of `size` bytes. Returns the slot to write to, which has room for them, and the number of the
-    /// store.
+    /// Begins to store `size` bytes: reserves memory for them in the slot that does not contain the stored data.
+    /// Returns the index of that slot and the number of this store, by which a store in several steps notices a later
+    /// one.
+    ///
+    /// # Errors
+    /// The errors of [`MemoryFile::reserve`].
     fn begin(&mut self, size: usize) -> Result<(usize, u64)> {
         let slot = 1 - self.committed().slot;
         self.begun += 1;
@@ -230,7 +250,8 @@ impl Slots {
         Ok((slot, self.begun))
     }
 
-    /// Makes `size` bytes in `slot` the stored data. Gives memory back if the slots have much more than they need.
+    /// Makes the first `size` bytes in the slot with the index `slot` the stored data, by one write to the header word.
+    /// Gives memory back to the kernel if the two slots have much more than they need.
     fn commit(&self, slot: usize, size: usize) {
         self.word().store(Committed { slot, size }.to_word(), Ordering::Release);
         for (number, file) in self.files.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::sys::shared_page::SharedPage;
 use crate::sys::{clock, futex};
 use crate::time::MonotonicTime;
 
-/// The place of each word on the page.
+/// The index of each 64-bit word on the page that the supervisor and the cluster helper share.
 #[derive(Clone, Copy)]
 enum Word {
     Requested = 0,
@@ -22,7 +22,7 @@ enum Word {
     CorosyncLost = 11,
 }
 
-/// The quorum of the cluster partition of this machine, as far as the cluster helper knows.
+/// The quorum of the cluster partition of this machine, as far as the cluster helper knows from corosync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuorumState {
     /// The cluster helper does not know yet, because corosync has not answered.
@@ -40,31 +40,33 @@ const PENDING: u32 = 0;
 const CONNECTED: u32 = 1;
 const LIBRARY_MISSING: u32 = u32::MAX;
 
-/// The page through which the supervisor and its cluster helper exchange words.
+/// The page of memory through which the supervisor and its cluster helper exchange words: requests in one direction,
+/// reports in the other. No instance has it.
 #[derive(Debug)]
 pub struct Mailbox(SharedPage);
 
-/// The mailbox as the supervisor uses it.
+/// The memory shared with the cluster helper, as the supervisor uses it: it stores requests and reads reports.
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisorEnd<'a>(&'a Mailbox);
 
-/// The mailbox as the cluster helper uses it.
+/// The memory shared with the supervisor, as the cluster helper uses it: it reads requests and stores reports.
 #[derive(Debug, Clone, Copy)]
 pub struct HelperEnd<'a>(&'a Mailbox);
 
-/// A report of the cluster helper to the supervisor.
+/// A report of the cluster helper to the supervisor: the state of the cluster, and of cmap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// The quorum of the cluster partition, as far as the helper knows.
+    /// The quorum of the cluster partition, as far as the cluster helper knows.
     pub quorum: QuorumState,
-    /// The state that cmap shows. `None` if that is not known.
+    /// The state of the program that corosync's cmap shows. `None` if the cluster helper does not know: it has not
+    /// written one yet, or is writing one now.
     pub published: Option<CmapState>,
-    /// The connection to corosync was lost, and is not back yet.
+    /// `true` if the cluster helper has lost the connection to corosync, or has not made it yet.
     pub lost: bool,
 }
 
 impl Mailbox {
-    /// Makes an empty mailbox.
+    /// Maps the page that supervisor and cluster helper share. It contains no request and no report.
     ///
     /// # Errors
     /// The kernel refused the memory.
@@ -72,12 +74,12 @@ impl Mailbox {
         SharedPage::new().map(Mailbox)
     }
 
-    /// Returns the mailbox for use by the supervisor.
+    /// Returns the shared memory for use by the supervisor, which stores requests and reads reports.
     pub fn supervisor_end(&self) -> SupervisorEnd<'_> {
         SupervisorEnd(self)
     }
 
-    /// Returns the mailbox for use by the cluster helper.
+    /// Returns the shared memory for use by the cluster helper, which reads requests and stores reports.
     pub fn helper_end(&self) -> HelperEnd<'_> {
         HelperEnd(self)
     }
@@ -90,13 +92,14 @@ impl Mailbox {
         CmapRecord::from_word(self.word(Word::Requested).load(SeqCst))
     }
 
-    /// Returns `true` if cmap is to show how the supervisor ended, and does not show that yet.
+    /// Returns `true` if the supervisor has asked the cluster helper to show in cmap how it ended, and cmap does not
+    /// show that yet. The cluster helper lives on until it does.
     pub fn owes_final_state(&self) -> bool {
         let last = self.requested().map(|record| record.state);
         matches!(last, Some(CmapState::Failed | CmapState::Gone)) && last != self.report().published
     }
 
-    /// Returns the latest report of the cluster helper.
+    /// Returns the latest report of the cluster helper, which is in the shared memory.
     pub fn report(&self) -> ClusterReport {
         ClusterReport {
             quorum: match self.word(Word::Quorum).load(SeqCst) {
@@ -116,23 +119,25 @@ impl Mailbox {
 }
 
 impl SupervisorEnd<'_> {
-    /// Asks the cluster helper to show `record` in cmap, as soon as corosync allows it.
+    /// Asks the cluster helper to write `record` to corosync's cmap, as soon as corosync allows it.
     pub fn request(self, record: CmapRecord) {
         self.0.word(Word::Requested).store(record.to_word(), SeqCst);
     }
 
-    /// Takes the fork of a new helper, which follows, for its first sign of life.
+    /// Stores the present time as the helper's last sign of life. Called by the supervisor just before it forks a
+    /// cluster helper, so that the new process has the usual time until it is taken for blocked.
     pub fn expect_new_helper(self) {
         self.0.record_sign_of_life();
     }
 
-    /// Returns when the helper last completed a round of its work.
+    /// Returns the time at which the cluster helper last went through its loop. The supervisor takes a helper for
+    /// blocked if that is too long ago.
     pub fn last_sign_of_life(self) -> MonotonicTime {
         MonotonicTime::from_ns(self.0.word(Word::SignOfLife).load(SeqCst))
     }
 
-    /// Waits until the helper has tried its first connection to corosync, for `timeout` at most. Returns how that went,
-    /// or `None` after the timeout.
+    /// Waits until the cluster helper has tried its first connection to corosync, for `timeout` at most. Returns the
+    /// result of that attempt, or `None` after the timeout.
     pub fn wait_for_connection(self, timeout: Duration) -> Option<Result<(), Refusal>> {
         let result = &self.0.0.futexes()[0];
         let deadline = clock::now() + timeout;
@@ -150,43 +155,49 @@ impl SupervisorEnd<'_> {
 }
 
 impl HelperEnd<'_> {
-    /// Returns the record that the supervisor has asked to be shown in cmap.
+    /// Returns the state and the heartbeat time that the supervisor asks the cluster helper to write to cmap. `None`:
+    /// the supervisor has not asked yet.
     pub fn requested(self) -> Option<CmapRecord> {
         self.0.requested()
     }
 
-    /// Returns `true` if cmap is to show how the supervisor ended, and does not show that yet.
+    /// Returns `true` if the supervisor has asked the cluster helper to show in cmap how it ended, and cmap does not
+    /// show that yet.
     pub fn owes_final_state(self) -> bool {
         self.0.owes_final_state()
     }
 
-    /// Returns what this process, or an earlier helper, has stored.
+    /// Returns the report that is stored in the shared memory. This cluster helper has written it, or an earlier one
+    /// that the supervisor has replaced.
     pub fn report(self) -> ClusterReport {
         self.0.report()
     }
 
-    /// Tells the supervisor whether the partition is quorate.
+    /// Stores whether the cluster partition is quorate. The supervisor reads it as a part of the report.
     pub fn set_quorum(self, quorum: QuorumState) {
         self.0.word(Word::Quorum).store(quorum as u64, SeqCst);
     }
 
-    /// Stores the state that cmap shows, `None` while that changes. To be called before `requested`: a supervisor that
-    /// requests a state and then finds it stored here can rely on it.
+    /// Stores the state that cmap shows, for the supervisor. The cluster helper stores `None` before it reads a request
+    /// and writes that to cmap. So if the supervisor requests a state and then finds it stored here, cmap shows it.
     pub fn set_published(self, state: Option<CmapState>) {
         self.0.word(Word::Published).store(state.map_or(0, |state| state as u64), SeqCst);
     }
 
-    /// Stores that this process has completed a round of its work.
+    /// Stores the present time as the cluster helper's sign of life. The helper calls this each time it goes through
+    /// its loop. A helper that corosync blocks does not.
     pub fn record_sign_of_life(self) {
         self.0.record_sign_of_life();
     }
 
-    /// Stores whether the connection to corosync is lost.
+    /// Stores whether the cluster helper is without a connection to corosync. The supervisor logs the loss and the
+    /// return.
     pub fn set_lost(self, lost: bool) {
         self.0.word(Word::CorosyncLost).store(lost.into(), SeqCst);
     }
 
-    /// Stores the result of the first connection. Later results are ignored.
+    /// Stores the result of the first attempt to connect to corosync, and wakes the supervisor or `sam_initialize`,
+    /// which waits for it. Does nothing if a result is stored already.
     pub fn set_connection_result(self, result: Result<(), Refusal>) {
         let value = match result {
             Ok(()) => CONNECTED,

@@ -5,36 +5,40 @@
 
 #![forbid(unsafe_code)]
 
-/// The name of a status page as a memory file, see memfd_create(2).
+/// The name of the memory file that a supervisor's status page is, see memfd_create(2). sam-status finds supervisors by
+/// it.
 pub const FILE: &std::ffi::CStr = c"sam-status";
 
-/// The name of a control page as a memory file.
+/// The name of the memory file that an instance's control page is, see memfd_create(2). /proc/PID/fd shows it.
 pub const CONTROL_PAGE_FILE: &std::ffi::CStr = c"sam-control-page";
 
-/// The first word of the page. It changes with the layout.
+/// The first word of a supervisor's status page. It identifies the page and its layout: a change of the layout changes
+/// it, and sam-status reads only pages that have it.
 const MAGIC: u64 = u64::from_be_bytes(*b"sam-st 2");
 
-/// The state of the instance in the view of the supervisor.
+/// The activity of a supervisor, as sam-status shows it: whether it launches, watches, warns or kills its instance, or
+/// has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// The supervisor launches the instance, or looks for the process that continues as the instance.
     Launching,
     /// The instance runs, and the supervisor has no reason to act.
     Watched,
-    /// The supervisor has sent the warning signal, and kills the instance when the time is over.
+    /// The supervisor has sent the warning signal, and kills the instance at the time `until` of the status.
     Warned,
-    /// The supervisor has sent SIGKILL, or the hang signal with SIGKILL to follow when the time is over.
+    /// The supervisor has sent SIGKILL to the instance. Or it has sent the signal that SAM_HANG_SIGNAL sets, and sends
+    /// SIGKILL at the time `until` of the status.
     Ending,
     /// A debugger traces the instance, so the supervisor does not warn or kill it.
     Held,
-    /// There is no instance. The supervisor launches the next one when the time is over.
+    /// There is no instance. The supervisor launches the next one at the time `until` of the status.
     Pausing,
-    /// There is no instance, and no other one follows.
+    /// There is no instance, and the supervisor launches no other one.
     Over,
 }
 
 impl Activity {
-    /// All values, in the order of their numbers on the page.
+    /// All activities of a supervisor, in the order of the numbers by which a status page stores them.
     const ALL: [Activity; 7] = [
         Activity::Launching,
         Activity::Watched,
@@ -46,37 +50,40 @@ impl Activity {
     ];
 }
 
-/// The place of a page among the descriptors of a supervisor. Other processes open it there through /proc.
+/// The descriptor of a supervisor under which a shared page is open as a file. Another process opens the page through
+/// /proc/PID/fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLocation {
-    /// The number of the descriptor in the supervisor.
+    /// The number of the page's descriptor in the supervisor process.
     pub descriptor: i32,
-    /// The inode number of the file. It shows whether the descriptor still belongs to the same file.
+    /// The inode number of the page's file. A reader checks by it that the descriptor still belongs to that file.
     pub inode: u64,
 }
 
-/// The facts that a supervisor shows sam-status about itself and its instance.
+/// The facts about a supervisor and its instance that sam-status shows. The supervisor stores them on its status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The supervisor's pid in its own PID namespace.
     pub supervisor: i32,
-    /// The recovery policy that the application passed to `sam_initialize`.
+    /// The recovery policy that the application passed to `sam_initialize`, as a `sam_recovery_policy_t`.
     pub policy: u32,
     /// The longest allowed silence of the instance, in ns. 0 for no limit.
     pub interval: u64,
-    /// The place of the instance's control page, if it is a file.
+    /// The descriptor of the instance's control page in the supervisor. `None`: that page is no file, so sam-status
+    /// cannot read it.
     pub control_page: Option<PageLocation>,
     /// The instance id of the current instance, or else of the last one.
     pub id: u32,
     /// The pid of the instance as fork(2) returned it to the supervisor. 0 if there is no instance.
     pub pid: i32,
-    /// The number of instances after the first one.
+    /// The number of instances that the supervisor launched after the first one.
     pub restarts: u64,
-    /// The activity of the supervisor: whether it watches the instance, has warned it, and so on.
+    /// The activity of the supervisor: it launches, watches, warns or kills the instance, or there is none.
     pub activity: Activity,
-    /// The time of CLOCK_MONOTONIC, in ns, at which `activity` ends. 0 for no limit.
+    /// The time of CLOCK_MONOTONIC, in ns, at which the supervisor ends its present activity: it kills the instance it
+    /// has warned, or launches the next one. 0 if there is no such time.
     pub until: u64,
-    /// The time of the last logged event, in ns since 1970. 0 if there was none.
+    /// The time of the last log line about the instance, in ns since 1970. 0 if there was none.
     pub last_at: u64,
     /// The text of the last log line about the instance.
     pub last: String,
@@ -86,25 +93,29 @@ pub struct Status {
     pub program: String,
 }
 
-/// The index of the word with the sequence number.
+/// The index of the 64-bit word of a status page that contains the sequence number. The supervisor changes it before
+/// and after each update, so that sam-status notices an update while it reads.
 pub(crate) const SEQUENCE: usize = 1;
-/// The index of the first word after the sequence number.
+/// The index of the first 64-bit word of a status page that contains facts: the supervisor's pid.
 pub(crate) const FIRST: usize = 2;
-/// The index of the first word of the program's name.
+/// The index of the first 64-bit word of a status page that contains the name of the program.
 const PROGRAM: usize = 16;
-/// The index of the first word of the last event.
+/// The index of the first 64-bit word of a status page that contains the text of the last log line.
 const LAST: usize = 32;
 
-/// The number of words for the program's name. As in each text, the first word is the length in bytes.
+/// The number of words of a status page for the name of the program: one for its length in bytes, the others for its
+/// bytes.
 const PROGRAM_WORDS: usize = LAST - PROGRAM;
-/// The number of words for the last event.
+/// The number of words of a status page for the text of the last log line: one for its length in bytes, the others for
+/// its bytes.
 const LAST_WORDS: usize = 40;
 
-/// A status page as the array of its 64-bit words.
+/// The contents of a status page as the array of its 64-bit words.
 pub type Words = [u64; LAST + LAST_WORDS];
 
 impl Status {
-    /// Returns the words of the page. The sequence number is 0. Texts are cut off if they do not fit.
+    /// Returns this status as the words of a status page. The supervisor stores them there, and stores the sequence
+    /// number, which is 0 here, by itself. Texts that do not fit are cut off.
     pub fn words(&self) -> Words {
         let mut words = [0; LAST + LAST_WORDS];
         words[0] = MAGIC;
@@ -128,7 +139,8 @@ impl Status {
         words
     }
 
-    /// Reads the words of a page. A hostile process may have written them. Returns `None` if they are not valid.
+    /// Reads a status from the words of a status page. Returns `None` if the words are not valid. sam-status calls
+    /// this, and a hostile process may have written the page.
     pub fn read(words: &Words) -> Option<Status> {
         let [
             supervisor,
@@ -167,15 +179,15 @@ impl Status {
     }
 }
 
-/// Returns the sequence number of a page. The number is odd while the supervisor writes. It is different after each
-/// change.
+/// Returns the sequence number in the words of a status page. It is odd while the supervisor writes, and each update
+/// increases it.
 ///
 /// A reader that finds the same even number before and after it reads the page has read one complete status.
 pub fn sequence(words: &Words) -> u64 {
     words[SEQUENCE]
 }
 
-/// Stores a text: its length in bytes in the first word, then the bytes that fit.
+/// Stores a text in words of a status page: its length in bytes in the first word, then as many of its bytes as fit.
 fn put_text(words: &mut [u64], text: &str) {
     let capacity = (words.len() - 1) * size_of::<u64>();
     let text = &text.as_bytes()[..text.len().min(capacity)];
@@ -187,9 +199,10 @@ fn put_text(words: &mut [u64], text: &str) {
     }
 }
 
-/// Reads a text. Returns `None` if its length is not valid.
+/// Reads a text from words of a status page. Returns `None` if the length in the first word is not valid.
 ///
-/// Control characters are replaced, because the text may come from a hostile process and is printed to a terminal.
+/// Control characters are replaced by `?`, because the text may come from a hostile process and is printed to a
+/// terminal.
 fn text(words: &[u64]) -> Option<String> {
     let bytes: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
     let bytes = bytes.get(..usize::try_from(words[0]).ok()?)?;

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-/// The pause before the next try of something that has failed. It doubles from try to try, up to a longest one.
+/// The pause before the next try of an action that has failed. Each pause is twice as long as the one before, up to a
+/// longest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Backoff {
     pause: Duration,
@@ -13,24 +14,25 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns a backoff that begins with the pause `first`, and grows to `last`.
+    /// Returns a backoff whose first pause is `first`. Each later pause is twice as long as the one before it, and
+    /// never longer than `last`.
     pub const fn new(first: Duration, last: Duration) -> Backoff {
         Backoff { pause: first, first, last }
     }
 
-    /// Returns the pause to make before the next try.
+    /// Returns the pause before the next try, and changes nothing.
     pub fn pause(&self) -> Duration {
         self.pause
     }
 
-    /// Returns the pause before the next try, and doubles the one after that.
+    /// Returns the pause before the next try. The pause after that will be twice as long, up to the longest one.
     pub fn advance(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = (pause * 2).min(self.last);
         pause
     }
 
-    /// Begins with the first pause again, because a try has succeeded.
+    /// Sets the pause back to the first and shortest one. To be called when a try has succeeded.
     pub fn reset(&mut self) {
         self.pause = self.first;
     }

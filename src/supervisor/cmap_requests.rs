@@ -16,36 +16,42 @@ const LONGEST_INTERVAL: Duration = Duration::from_millis(120_000);
 /// most, so four times as often is enough.
 const LEAST_PAUSE: Duration = Duration::from_millis(125);
 
-/// The state that the supervisor has requested of cmap, and the state that cmap shows.
+/// The state that cmap (corosync's key-value store) is to show of the supervised program, and the state that it shows.
+/// By this record the supervisor requests each new state once, and new heartbeats four times per interval at most.
 #[derive(Debug, Clone, Hash)]
 pub struct CmapRequests {
-    /// The interval of the program, if heartbeats are published in cmap.
+    /// The longest silence that the program allows between two heartbeats. `None` if no heartbeats are published,
+    /// because there is no limit or it exceeds `LONGEST_INTERVAL`.
     interval: Option<Duration>,
     requested: Option<CmapRecord>,
-    /// The state that cmap shows. `None` if that is not known.
+    /// The state of the program that cmap shows, as the cluster helper last reported it. `None` if that is not known.
     pub published: Option<CmapState>,
     due: Option<MonotonicTime>,
 }
 
 impl CmapRequests {
-    /// Returns the requests of a supervisor with this interval, which has requested nothing yet.
+    /// Returns the record of a supervisor that has not asked the cluster helper yet to show anything in cmap.
+    /// `interval` is the longest silence that the program allows between two heartbeats, `None` for no limit.
     pub fn new(interval: Option<Duration>) -> CmapRequests {
         let interval = interval.filter(|&interval| interval <= LONGEST_INTERVAL);
         CmapRequests { interval, requested: None, published: None, due: None }
     }
 
-    /// Returns when to call `publish` again, for the next heartbeat.
+    /// Returns when to call [`publish`](CmapRequests::publish) again, so that cmap shows a newer heartbeat. `None`
+    /// while no heartbeats are published.
     pub fn due(&self) -> Option<MonotonicTime> {
         self.due
     }
 
-    /// Returns `true` if cmap shows the state that was requested last.
+    /// Returns `true` if cmap shows the state that the supervisor requested last. Returns `false` before the first
+    /// request.
     pub fn is_done(&self) -> bool {
         self.published.is_some() && self.published == self.requested.map(|requested| requested.state)
     }
 
-    /// Records that the process is in `state` and sent its last heartbeat at `last_heartbeat`. Returns the record that
-    /// cmap is to show from now on, if that is another one.
+    /// Notes that the program is in `state` at `now`, and sent its last heartbeat at `last_heartbeat`. Returns the
+    /// record that the cluster helper is to show in cmap, or `None` if there is nothing new. A heartbeat alone counts
+    /// as new four times per interval at most.
     pub fn publish(
         &mut self,
         now: MonotonicTime,

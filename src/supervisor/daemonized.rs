@@ -23,42 +23,54 @@ use crate::sys::signals;
 /// young.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// The processes that may go on in the place of an instance that exited with 0.
+/// The result of [`find`]: the processes that may go on in the place of an instance which exited with 0. A program that
+/// calls daemon(3) leaves such a process. The supervisor adopts one of them as the instance, searches again, or gives
+/// up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Candidates {
-    /// No process that could go on in its place.
+    /// No process is left that could go on in the place of the instance. The program has ended.
     None,
-    /// This process has called the library, and can be supervised.
+    /// This child of the supervisor goes on in the place of the instance: the instance forked it, and it has called the
+    /// library since then. The supervisor can adopt it.
     Caller(Pid),
-    /// This process may call the library yet. No other can.
+    /// This child of the supervisor is the only one that may go on in the place of the instance. The instance forked
+    /// it, and it has not called the library so far.
     Only(Pid),
-    /// Several processes are left that may call the library later.
+    /// At least two children of the supervisor may go on in the place of the instance. The instance forked them, and
+    /// none has called the library so far.
     Several,
-    /// A process may go on that cannot be supervised: this one, where its pid is known.
+    /// A process may go on in the place of the instance that the supervisor cannot adopt, usually because it is not a
+    /// child of the supervisor. Holds the pid of the process, where it is known.
     OutOfReach(Option<Pid>),
 }
 
-/// An instance that exited with 0, for the search of the process that goes on in its place.
+/// The facts about an instance that exited with 0, by which [`find`] looks for a process that goes on in its place.
+/// daemon(3), for example, exits in the parent and goes on in the child.
 #[derive(Debug, Clone, Copy)]
 pub struct ExitedInstance {
     /// The real user id of the instance.
     pub user: u32,
-    /// The time at which the instance was forked, or shortly before, as the time since the machine was booted.
+    /// The time from the boot of the machine until the instance was forked, or until shortly before.
     pub born: Duration,
-    /// The time from the boot of the machine until it ended, or until shortly after.
+    /// The time from the boot of the machine until the instance ended, or until shortly after.
     pub ended: Duration,
-    /// The pid of the process that asks on the control page to be adopted.
+    /// The pid of the process that asks to be adopted as the instance, from the control page of the instance. A process
+    /// that the instance forked stores its own pid there, but a hostile process may store any pid.
     pub named: Option<Pid>,
-    /// Its control page says that it has forked.
+    /// `true` if the control page says that the instance, or a process that the instance forked, has ever called
+    /// fork(2).
     pub has_forked: bool,
-    /// The instance was in another PID namespace, so its orphans do not become children of the supervisor.
+    /// `true` if the instance was in another PID namespace than the supervisor. Then its orphans do not become children
+    /// of the supervisor.
     pub was_apart: bool,
-    /// The mark of its descendants. `None` if no process can have the mark.
+    /// The mark (a resource limit, see [`DescentMark`]) that all instances of the supervisor and their descendants
+    /// have. `None` if the hard limit of the supervisor is too low for a mark.
     pub mark: Option<DescentMark>,
 }
 
-/// Looks for a process that goes on in place of an instance that has exited, as daemon(3) leaves one. `others` are the
-/// children of the supervisor that no instance left behind.
+/// Looks for a process that goes on in the place of an instance which exited with 0, as daemon(3) leaves one. `others`
+/// are children of the supervisor that are never chosen: the spare, the cluster helper, and children from before
+/// `sam_register`.
 pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     if exited.was_apart {
         return if exited.has_forked { Candidates::OutOfReach(None) } else { Candidates::None };
@@ -81,16 +93,16 @@ pub fn find(exited: &ExitedInstance, others: &[Pid]) -> Candidates {
     choose(exited, named, &found, signals::exists, is_marked)
 }
 
-/// Returns the living ones among the children of this process, which `children` lists. A child that ends after the list
-/// was read has left its own children to this process, and these are not in that list. So the list is read again until
-/// no child has ended in between. The kernel hands children over before it shows the end of their parent (exit_notify()
-/// of Linux).
+/// Returns the living children of this process. `children` is a first list of their pids, and `read_children` reads the
+/// list again. It is read until no child has ended since the last reading: a child that ends leaves its own children to
+/// this process, and the kernel does so before it shows the end (exit_notify() of Linux).
 fn living(
     mut children: Vec<Pid>,
     read_children: impl Fn() -> Vec<Pid>,
     info: impl Fn(Pid) -> Option<ChildInfo>,
 ) -> Vec<ChildInfo> {
-    /// A program that forks and exits without end does not hold the supervisor up: it is looked at again later.
+    /// The highest number of times that one search reads the list of children. Without this limit, a program that forks
+    /// and exits without end would keep the supervisor busy. The supervisor searches again later.
     const MOST_READS: usize = 100;
     let mut known_dead = Vec::new();
     let mut living = Vec::new();

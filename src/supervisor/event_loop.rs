@@ -41,53 +41,60 @@ use crate::sys::signals::{self, ChildSignal, Received, Signal, SignalFd};
 use crate::sys::{clock, heap, program};
 use crate::time::{self, MonotonicTime};
 
-/// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster
-/// than the supervisor can handle them, and the deadlines are checked once per round.
+/// The number of signals, and of ended children, that the supervisor takes from the kernel before it checks the
+/// deadlines again. An instance may send signals, or fork children that end, faster than the supervisor can handle
+/// them.
 const BATCH: usize = 100;
 
-/// The events for which there is memory at any time: a batch of signals, one of children and one of signals that a
-/// spare did not get yet, what effects answer, and the rest of one round.
+/// The number of events for which the supervisor reserves memory: received signals, ended children, signals that a
+/// spare could not get yet (`BATCH` of each), one result for each effect, and a few others.
 const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
 
 // Larger buffers would come from the heap of the application, which may be full.
 const _: () = assert!(size_of::<Event>() * MAX_EVENTS <= heap::HUGE);
 const _: () = assert!(size_of::<Effect>() * machine::MAX_EFFECTS <= heap::HUGE);
 
-/// The instances that end in one round at most, with one that ends while the supervisor looks for a process in its
-/// place.
+/// The number of ended instances for which the supervisor reserves memory. It frees them each time before it waits for
+/// the kernel, so more of them never come together.
 const MAX_ENDED: usize = 2;
 
-/// The log lines for which there is memory at any time. The supervisor writes the log earlier when there are as many.
+/// The number of log lines for which the supervisor reserves memory. It writes them when no event is left to handle, or
+/// as soon as there are this many.
 const MAX_PENDING_LOG: usize = 32;
 
-/// The wait for a spare that takes over. It needs some 50 us, and a supervisor that sleeps leaves the processor to it.
+/// The longest time that the supervisor sleeps while a spare, a process forked in advance, takes over as the instance.
+/// The spare needs some 50 us for that, and may have to run on the processor of the supervisor.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// The pause between two looks whether a spare has taken over for which signals wait. The first is as long as the wait
-/// before.
+/// The pause between two checks whether a spare, a process forked in advance, has taken over as the instance. The
+/// supervisor makes them only while it keeps signals for the spare. The pause doubles from 1 ms to 1 s.
 const TAKEOVER_BACKOFF: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(1));
 
 /// The pause between two looks at an instance that has no pidfd. A thread of the application may take the SIGCHLD that
 /// tells of its end. Four wake-ups per second cost no measurable time.
 const NO_PIDFD_POLL: Duration = Duration::from_millis(250);
 
-/// The pause between two looks at everything while the kernel refuses ppoll(2).
+/// The longest sleep of the supervisor while the kernel refuses ppoll(2). After each sleep it checks for signals, ended
+/// children, reports of the cluster helper, and deadlines that have passed.
 const NO_POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// The wait for the end of an instance that is exiting when a signal arrives that ends the program. Long enough to free
-/// the memory of most programs. A longer end is noticed later.
+/// The longest wait of the supervisor for the end of an instance that is already exiting when SIGTERM, SIGINT or
+/// SIGQUIT arrives. It is enough to free the memory of most programs. If the instance takes longer, the supervisor goes
+/// on meanwhile.
 const EXITING_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The wait, at the end of the supervisor, for the end of the spare that it has killed. A spare has nothing of its own
-/// to free.
+/// The longest wait, at the end of the supervisor, for the end of the spare that it has killed. The spare was forked in
+/// advance and has never run the application, so it has hardly any memory to free.
 const SPARE_END_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The role of the calling process when it leaves the event loop.
+/// The role of a process that returns from [`supervise`].
 #[derive(Debug)]
 pub enum Role {
-    /// The process was forked by the supervisor: it is the next instance, or the spare.
+    /// The supervisor has forked this process. It becomes the next instance, either at once or, as a spare, when the
+    /// supervisor needs it.
     Child(ForkedChild),
-    /// The process is the supervisor, and has to end as this status says.
+    /// This process is the supervisor, and there is nothing left to supervise. It has to end with this exit code, or by
+    /// this signal.
     Supervisor(ExitStatus),
 }
 
@@ -131,7 +138,8 @@ struct Child {
     /// Reports the end of the child even if a thread of the application takes SIGCHLD. `None` if no descriptor was
     /// left.
     pidfd: Option<OwnedFd>,
-    /// The child was forked as a spare, and is not known to have taken over. A spare discards signals.
+    /// `true` if the child was forked as a spare, and is not known to have taken over as the instance. A spare discards
+    /// signals.
     was_spare: bool,
     /// The time from the boot of the machine until the child became the instance, or until shortly before.
     born: Duration,
@@ -141,7 +149,7 @@ struct Child {
 struct Exited {
     child: Child,
     user: u32,
-    /// The time from the boot of the machine until shortly after the exit.
+    /// The time from the boot of the machine until shortly after the instance exited.
     ended: Duration,
 }
 
@@ -166,14 +174,16 @@ impl Child {
         }
     }
 
-    /// Returns `true` if the child does not discard signals.
+    /// Returns `true` if the child handles signals as an instance does. Returns `false` for a spare, a process forked
+    /// in advance, that has not taken over as the instance yet: it discards signals.
     fn accepts_signals(&mut self) -> bool {
         // A hostile instance may take its word back later, so the page is not read again.
         self.was_spare = self.was_spare && !self.control_page.took_over();
         !self.was_spare
     }
 
-    /// Returns the event for the end of the child.
+    /// Returns the event that tells the state machine of the end of this child with `status`. The event says whether an
+    /// instance ended, or a spare that was to become the instance.
     fn ended(&mut self, status: ExitStatus) -> Event {
         if self.accepts_signals() { Event::Died(status) } else { Event::SpareDied(status) }
     }
@@ -193,32 +203,41 @@ struct Supervisor {
     status_writer: StatusWriter,
     /// The connection to systemd. `None` without SAM_NOTIFY=1.
     service_manager: Option<ServiceManager>,
-    /// The processes that instances leave behind, with SAM_KILL_GROUP.
+    /// The list of processes that dead instances left behind, and that the supervisor kills. `None` unless
+    /// SAM_KILL_GROUP=1 is set.
     group: Option<KillGroup>,
     child: Option<Child>,
     /// Signals for a spare that has not taken over yet, in order.
     unsent_signals: Vec<Received>,
     takeover: Backoff,
-    /// While there is no `child`: the instance that was, as long as it may go on in another process.
+    /// The instance that exited with 0, while the supervisor searches for a process that goes on in its place. `None`
+    /// while there is a `child`.
     exited: Option<Exited>,
     /// The pids of children that the application had before `sam_register`.
     earlier_children: Vec<Pid>,
-    /// The mark of instances and their descendants. Descendants of other children do not have it.
+    /// The mark (a resource limit, see [`DescentMark`]) that instances and their descendants have. By it the supervisor
+    /// tells them from the descendants of its other children.
     descent_mark: DescentMark,
-    /// Processes that an instance leaves behind become children of the supervisor.
+    /// Makes the supervisor a subreaper, see PR_SET_CHILD_SUBREAPER in prctl(2): processes that an instance leaves
+    /// behind become children of the supervisor.
     _adopts: Subreaper,
-    /// The instances are in another PID namespace than the supervisor.
+    /// `true` if the instances are in another PID namespace than the supervisor. Then their orphans do not become
+    /// children of the supervisor.
     instances_in_other_pid_namespace: bool,
-    /// The first child is process 1 of a new PID namespace.
+    /// `true` if the first process that the supervisor forks is process 1 of a new PID namespace, see
+    /// pid_namespaces(7). When that process has ended, fork(2) fails with ENOMEM for ever.
     first_child_is_init: bool,
     /// Instances that have ended. Their resources are freed when nothing more urgent is left to do.
     ended: Vec<Child>,
-    /// Buffers of `run`. They have all the memory that they ever need, because std aborts a process without memory.
+    /// The list of actions that the state machine asks for. Its memory is reserved when the supervisor is made, because
+    /// the Rust standard library aborts a process that gets no more memory.
     effects: Vec<Effect>,
+    /// The list of events that wait until the state machine handles them. Its memory is reserved as well.
     events: VecDeque<Event>,
+    /// The spare, a process that was forked in advance and waits to become the next instance.
     spare: Option<Child>,
-    /// The page of the next instance, made while there is memory. No instance can access it: it is made after the fork
-    /// of the one instance, and the next fork hands it over.
+    /// The memory that the supervisor will share with the next instance. It is made early, while there is memory. The
+    /// living instance cannot access it.
     next_control_page: Option<ControlPage>,
     /// The cluster helper, if the policy needs quorum or cmap.
     helper: Option<HelperHandle>,
@@ -273,7 +292,8 @@ impl Supervisor {
         })
     }
 
-    /// Runs until the end of the supervisor, or until the calling process is a new child.
+    /// Runs the supervisor until the program has ended for good. `first` is the event that says that the first instance
+    /// was made. Also returns in each process that the supervisor forks as an instance or a spare.
     fn run(&mut self, first: Event) -> Role {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
@@ -305,7 +325,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells the machine of an event, and adds what is to be done to `effects`.
+    /// Passes `event` to the state machine, together with the contents of the control page of the instance. Adds the
+    /// actions that the state machine asks for to `effects`.
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         let Some(child) = self.child.as_ref().or(self.exited.as_ref().map(|exited| &exited.child)) else {
             return self.machine.handle(clock::now(), event, &View::NO_INSTANCE, effects);
@@ -326,8 +347,9 @@ impl Supervisor {
         }
     }
 
-    /// Carries out what the machine asks for. An event that answers the effect goes to the front of `events`, because
-    /// it happened before the others are handled. Returns `Break` in a new child, and at the end of the supervisor.
+    /// Carries out one action that the state machine has asked for. If the result is an event, it mostly goes to the
+    /// front of `events`, because the others are to be handled after it. Returns `Break` in a new child, and when the
+    /// supervisor is to end.
     fn apply(&mut self, effect: Effect, events: &mut VecDeque<Event>) -> ControlFlow<Role> {
         let answer = match effect {
             Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
@@ -394,8 +416,9 @@ impl Supervisor {
         ControlFlow::Continue(())
     }
 
-    /// Makes an instance: the spare takes over if there is one, else an instance is forked. Returns the event that
-    /// tells the machine, or `Break` in the new instance.
+    /// Makes the next instance, with this id and warning signal. Releases the spare, a process forked in advance, if
+    /// there is one, and forks otherwise. Returns the event `Launched` in the supervisor, and `Break` in the process
+    /// that was forked.
     fn launch(&mut self, id: u32, warn_signal: Option<Signal>) -> nix::Result<ControlFlow<Role, Event>> {
         let born = clock::since_boot();
         let warn_number = warn_signal.map_or(0, Signal::number);
@@ -425,8 +448,8 @@ impl Supervisor {
         })
     }
 
-    /// Forks a spare, which waits until it is to take over. Returns the event that tells the machine, or `Break` in the
-    /// spare.
+    /// Forks a spare, which waits until the supervisor releases it as the next instance. Returns the event `SpareMade`
+    /// in the supervisor, and `Break` in the spare.
     fn make_spare(&mut self) -> nix::Result<ControlFlow<Role, Event>> {
         let supervisor = process::own_pid();
         let origin = Origin::current();
@@ -443,7 +466,8 @@ impl Supervisor {
         })
     }
 
-    /// Forks a process that shares `control_page` with this one alone. Returns `Break` in the child.
+    /// Forks the supervisor. Only the supervisor and the new process can access `control_page`. Returns `Break` with
+    /// the instance's end of the page in the new process, and the pid and the supervisor's end in the supervisor.
     fn fork(&self, control_page: ControlPage) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
         // The child inherits the slack.
         self.slack.set();
@@ -478,7 +502,8 @@ impl Supervisor {
         Event::Launched { pid }
     }
 
-    /// Makes `pid`, which was found to go on in the place of the instance, the instance.
+    /// Makes the process `pid` the instance, in the place of the instance that exited with 0. Returns the event
+    /// `Adopted`. If another thread has reaped `pid`, returns the event for a search that found no process.
     fn adopt(&mut self, pid: Pid) -> Option<Event> {
         let exited = self.exited.take()?;
         let pidfd = process::pidfd(pid).ok();
@@ -492,7 +517,8 @@ impl Supervisor {
         Some(Event::Adopted { pid })
     }
 
-    /// Kills the processes that the instance `id` left behind.
+    /// Kills the processes that the dead instance `id` left behind, and logs their number if there were any. Does
+    /// nothing unless SAM_KILL_GROUP=1 is set.
     fn kill_group(&mut self, id: u32) {
         let others = self.other_children();
         let (ended, left) = self.group.as_mut().map_or((0, 0), |group| group.end(&others));
@@ -502,7 +528,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns the pids of the children that no instance has left behind, and that are not the instance.
+    /// Returns the pids of the children that do not belong to an instance: the spare, the cluster helper, and the
+    /// children from before `sam_register`.
     fn other_children(&self) -> Vec<Pid> {
         let spare = self.spare.as_ref().map(|spare| spare.pid);
         let helper = self.helper.as_ref().and_then(HelperHandle::pid);
@@ -510,7 +537,8 @@ impl Supervisor {
         heap::gather(own.chain(self.earlier_children.iter().copied()))
     }
 
-    /// Ends the spare and the helper, at the end of the supervisor.
+    /// Prepares the end of the supervisor: discards pending signals, kills the spare, writes the log, and ends the
+    /// cluster helper.
     fn finish(&mut self) {
         // Discard pending signals, so that the exit handlers of the application do not receive them.
         self.arrived().for_each(drop);
@@ -525,7 +553,8 @@ impl Supervisor {
         }
     }
 
-    /// Puts a log line off until there is nothing more urgent to do.
+    /// Adds a log line to those that `write_log` writes when no event is left to handle. Writes them at once if the
+    /// list is full.
     fn log(&mut self, event: LogEvent) {
         if self.pending_log.len() == MAX_PENDING_LOG {
             self.write_log();
@@ -581,7 +610,8 @@ impl Supervisor {
         (errno != Errno::ESRCH).then_some(Event::Refused { signal: received.signal, errno })
     }
 
-    /// Sends the signals that wait for a spare to take over, if it has.
+    /// Sends the signals that the supervisor keeps for a spare, a process forked in advance. Does so as soon as the
+    /// spare has taken over as the instance. Adds an event to `events` for each signal that the kernel refuses.
     fn deliver_unsent(&mut self, events: &mut VecDeque<Event>) {
         if self.unsent_signals.is_empty() {
             return;
@@ -594,8 +624,8 @@ impl Supervisor {
         }
     }
 
-    /// Sleeps until the kernel reports something, or it is time to look at the instance. Returns `true` if the instance
-    /// may have ended.
+    /// Sleeps until a signal arrives, the instance ends, the cluster helper wakes the supervisor, or a deadline comes.
+    /// Returns `true` if the instance may have ended.
     fn wait(&self) -> bool {
         let pidfd = self.child.as_ref().and_then(|child| child.pidfd.as_ref());
         let is_unseen = self.child.is_some() && pidfd.is_none();
@@ -625,8 +655,9 @@ impl Supervisor {
         iter::from_fn(|| self.signal_fd.take()).take(BATCH)
     }
 
-    /// Turns what the kernel reports into events. Signals come first: the machine has to know that the program was told
-    /// to end before it learns of the end.
+    /// Adds an event for each signal, ended child and report of the cluster helper that has arrived. Signals come
+    /// first: the state machine has to know of a termination signal before it learns that the instance has ended.
+    /// `may_have_ended` is the result of `wait`.
     fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
         self.collect_signals(events);
         let has_ended = self.collect_children(events) || may_have_ended && self.find_reaped_instance(events);
@@ -696,8 +727,9 @@ impl Supervisor {
         instance_ended
     }
 
-    /// Returns `true` if another thread has reaped the instance. A thread that the application left in this process may
-    /// reap any child, and the kernel does not report the end of that child again.
+    /// Checks whether another thread has reaped the instance, and if so, adds the event of its end to `events` and
+    /// returns `true`. A thread that the application left in this process may reap any child, and the kernel does not
+    /// report the end again.
     fn find_reaped_instance(&mut self, events: &mut VecDeque<Event>) -> bool {
         let Some(child) = &mut self.child else { return false };
         let is_reaped = process::is_reaped_by_another(child.pid);
@@ -714,9 +746,9 @@ impl Supervisor {
         events.push_back(Event::SpareLost);
     }
 
-    /// Marks the signals that may not have reached the instance, which has ended: those among `events`, and those that
-    /// were not sent yet. A signal that ends the program counts as received, unless another process may go on in the
-    /// place of the instance: that process has to get the signal.
+    /// Turns the signals that may not have reached the instance before its end into `Missed` events, so that the next
+    /// instance gets them. SIGTERM, SIGINT and SIGQUIT count as received, unless another process may go on in the place
+    /// of the instance.
     fn note_missed(&mut self, events: &mut VecDeque<Event>) {
         let goes_on = self.exited.is_some();
         let is_missed = |received: &Received| goes_on || !machine::ends_program(received.signal);
@@ -733,8 +765,8 @@ impl Supervisor {
         }
     }
 
-    /// Sets an instance aside that exited with 0. Returns `true` if the instance, a process of `user`, may go on in
-    /// another process.
+    /// Moves the instance, a process of `user` that exited with 0, from `child` to `exited` if a process that it forked
+    /// may go on in its place. Returns `true` then. Otherwise the instance stays in `child`, and the result is `false`.
     fn leave(&mut self, user: u32) -> bool {
         let Some(child) = self.child.take() else { return false };
         // A thread that the application left in this process may have reaped some of them.

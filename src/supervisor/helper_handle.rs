@@ -26,15 +26,16 @@ use crate::time::MonotonicTime;
 /// changes its membership answers within two seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait of a supervisor that could not make its first instance for the removal of its keys.
+/// The longest time that `sam_register` waits until its keys are removed from cmap, after it could not fork the first
+/// instance.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A helper without a sign of life for this time is killed. It is several times as long as a busy machine and a change
 /// of corosync's membership take.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before a helper is started again. A helper that corosync blocks at once is started twelve times per minute
-/// in the end, which a machine does not notice.
+/// The pause before the supervisor starts the cluster helper again. It doubles from 100 ms to 5 s. So a helper that
+/// always ends at once is started twelve times per minute in the long run, which a machine does not notice.
 const RESTART_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// The state of the helper process: it runs, was killed, or is to be started after a pause.
@@ -77,7 +78,8 @@ pub fn probe() -> Result<()> {
         return Err(Error::System(failed.into()));
     }
     let connection_result = channels.mailbox.supervisor_end().wait_for_connection(Duration::ZERO);
-    /// `CS_ERR_TIMEOUT`.
+    /// `CS_ERR_TIMEOUT`, corosync's error code for an answer that did not come in time. `sam_initialize` returns it if
+    /// the quorum service gave no answer within `CONNECT_TIMEOUT`.
     const TIMEOUT: i32 = 5;
     match connection_result {
         Some(Ok(())) => Ok(()),
@@ -87,8 +89,8 @@ pub fn probe() -> Result<()> {
     }
 }
 
-/// Runs `body` in a child process that shares nothing with the application but its memory. Returns the pid of the
-/// child.
+/// Runs `body` in a child process, which ends after that. The child keeps no descriptor of the application, only those
+/// by which it wakes the supervisor, is woken, and notices the end of the supervisor. Returns the pid of the child.
 fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Result<Pid> {
     let origin = Origin::current();
     channels.mailbox.supervisor_end().expect_new_helper();
@@ -158,16 +160,17 @@ impl HelperHandle {
         Ok(handle)
     }
 
-    /// Ends the helper, because the supervisor ends. A helper that has still to show in cmap how the supervisor ended
-    /// goes on until it has done so, or corosync has ended.
+    /// Kills the cluster helper, because the supervisor ends. A helper that has yet to show in cmap how the supervisor
+    /// ended is left running: it ends by itself when cmap shows that, or when corosync ends. This function does not
+    /// wait for it.
     pub fn close(self) {
         if !self.channels.mailbox.owes_final_state() {
             self.end_helper();
         }
     }
 
-    /// Ends the helper, because there will be no supervisor. Removes the keys from cmap before, if that is possible
-    /// soon.
+    /// Kills the cluster helper, because `sam_register` could not fork the first instance. With CMAP, first waits a
+    /// second at most until the helper has removed the keys of this process from cmap.
     pub fn withdraw(self) {
         if self.subject.policy.cmap {
             self.publish(CmapRecord { state: CmapState::Gone, last_updated: None });
@@ -179,14 +182,15 @@ impl HelperHandle {
         self.end_helper();
     }
 
-    /// Kills the cluster helper process.
+    /// Kills the cluster helper process and waits for its end.
     fn end_helper(self) {
         if let Some(pid) = self.pid() {
             end(pid);
         }
     }
 
-    /// Returns the part that an instance needs. To be called in the instance.
+    /// Returns the [`Doorbell`], a counter in shared memory by which an instance notifies the cluster helper of a
+    /// request. To be called in the new process after a fork, which needs nothing else of the handle.
     pub fn into_doorbell(self) -> Doorbell {
         self.channels.doorbell
     }
@@ -208,7 +212,8 @@ impl HelperHandle {
         self.channels.mailbox.report()
     }
 
-    /// Records the end of the child `pid`, if that is the helper.
+    /// Records that the child `pid` of the supervisor has ended. If `pid` is the cluster helper,
+    /// [`check`](HelperHandle::check) starts a new helper after a pause. Other pids are ignored.
     pub fn ended(&mut self, pid: Pid) {
         match self.state {
             HelperState::Running { pid: ours, .. } | HelperState::Killed { pid: ours } if ours == pid => {
@@ -226,7 +231,8 @@ impl HelperHandle {
         }
     }
 
-    /// Returns when to call `check` at the latest.
+    /// Returns when to call [`check`](HelperHandle::check) at the latest: when the next sign of life of the cluster
+    /// helper is due, or when a new helper is to be started. `None` while a killed helper has not ended.
     pub fn wake_at(&self) -> Option<MonotonicTime> {
         match self.state {
             HelperState::Running { check_at, .. } => Some(check_at),
@@ -235,7 +241,8 @@ impl HelperHandle {
         }
     }
 
-    /// Kills a helper that gives no sign of life, and starts one again that has ended. Returns what is to be logged.
+    /// Kills a cluster helper that gave no sign of life for 5 s, and starts a new helper in place of one that has
+    /// ended. Returns the event to log, such as the loss of the connection to corosync.
     pub fn check(&mut self) -> Option<LogEvent> {
         let now = clock::now();
         match self.state {

@@ -22,14 +22,17 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// descendants of its instances, and of children from before `sam_register`, which it leaves alone.
 #[derive(Debug)]
 pub struct KillGroup {
-    /// The mark of every descendant of an instance.
+    /// The mark (a resource limit, see [`DescentMark`]) that instances and their descendants have. Only children with
+    /// the mark are killed.
     mark: DescentMark,
-    /// Children that cannot be ended.
+    /// The pids of children of the supervisor that could not be sent SIGKILL, or did not end within a second after it.
+    /// They are not tried again.
     spared: Vec<Pid>,
 }
 
 impl KillGroup {
-    /// Returns the group of a supervisor that is about to make its first instance.
+    /// Returns the killer of left processes for a supervisor that is about to make its first instance. Only processes
+    /// with `mark` will be killed, which the instances and all their descendants have.
     pub fn new(mark: DescentMark) -> KillGroup {
         KillGroup { mark, spared: Vec::new() }
     }
@@ -39,9 +42,9 @@ impl KillGroup {
         self.spared.retain(|&spared| spared != pid);
     }
 
-    /// Kills all processes that an instance left behind. `others` are children of the supervisor that no instance left
-    /// behind. Returns how many have ended, and how many
-    /// could not be ended.
+    /// Kills all processes that dead instances left behind, and waits a second at most until they have ended. Leaves
+    /// the pids in `others` alone, which are children of the supervisor that no instance left behind. Returns how many
+    /// processes have ended, and how many have not.
     pub fn end(&mut self, others: &[Pid]) -> (usize, usize) {
         let deadline = clock::now() + END_TIMEOUT;
         let (mut ended, mut left) = (0, 0);

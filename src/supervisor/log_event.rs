@@ -25,29 +25,30 @@ pub enum Reason {
     NoQuorum,
 }
 
-/// The way of a signal from the supervisor, which received it, to the instance.
+/// The manner in which a signal that the supervisor received gets to the instance: forwarded by the supervisor, sent by
+/// the terminal, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The supervisor forwarded the signal to the instance.
     Forwarded,
-    /// The terminal sent the signal to the supervisor and to the instance.
+    /// The terminal sent the signal to both the supervisor and the instance, so the supervisor does not forward it.
     ByTerminal,
     /// The supervisor did not pass the signal on, because SAM_FORWARD_SIGNALS is 0.
     Withheld,
 }
 
-/// One step of a recovery, which becomes one line of the log.
+/// An event that the supervisor writes to the log as one line, such as the kill or the restart of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEvent {
-    /// The id of the instance that the event is about, if there is one.
+    /// The id of the instance that the log line is about. `None` for events that concern corosync alone.
     pub id: Option<u32>,
-    /// The pid of that instance, where it is known.
+    /// The pid of the instance that the log line is about. `None` if it is not known, or if there is no instance.
     pub pid: Option<Pid>,
-    /// The kind of step.
+    /// The event itself with its details, such as the kill or the restart of the instance.
     pub kind: Kind,
 }
 
-/// The kinds of steps of a recovery.
+/// The events that the supervisor writes to the log. Each of them becomes one line, see [`LogEvent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The instance was silent for too long and was sent the warning signal, if it has one.
@@ -59,28 +60,32 @@ pub enum Kind {
         /// The warning signal that was sent. `None`: the program wants no warning.
         signal: Option<Signal>,
     },
-    /// The callback of the instance returned "unhealthy", and the instance warned itself.
+    /// The callback of the instance returned "unhealthy". The library in the instance has sent the instance its warning
+    /// signal, so the supervisor sends none.
     Unhealthy,
     /// A heartbeat arrived after the warning, so the instance is not killed.
     Recovered {
-        /// The time between the last heartbeat before the warning and this one.
+        /// The time from the last heartbeat before the warning to the first heartbeat after it.
         silent: Duration,
         /// The time at which the supervisor warned the instance.
         at: MonotonicTime,
     },
-    /// No heartbeat came after the warning. The instance was sent SIGKILL, or the signal for a hang.
+    /// The instance sent no heartbeat for an interval after its warning. The supervisor sent it SIGKILL, or the signal
+    /// of SAM_HANG_SIGNAL if that is set.
     Killed {
-        /// The time since the last heartbeat.
+        /// The time from the last heartbeat of the instance until the supervisor sent the signal.
         silent: Duration,
         /// The signal that was sent: SIGKILL, or the signal of SAM_HANG_SIGNAL.
         signal: Signal,
     },
-    /// The instance did not end in time after the signal for a hang, and was sent SIGKILL.
+    /// The instance did not end in time after the signal of SAM_HANG_SIGNAL, and the supervisor sent it SIGKILL.
     KilledAfterHangSignal {
-        /// The kernel was still writing the core file.
+        /// `true` if the kernel was still writing the core file of the instance when the supervisor sent SIGKILL. The
+        /// file is incomplete then.
         dumping: bool,
     },
-    /// A debugger began to trace the instance, or detached from it.
+    /// A debugger began to trace the instance, or ceased to trace it. Logged only if SAM_DEBUG_HOLD is set: then the
+    /// supervisor checks no deadlines of a traced instance.
     Traced {
         /// `true` if a debugger began to trace the instance, `false` if it detached.
         traced: bool,
@@ -89,14 +94,14 @@ pub enum Kind {
     SignalRefused {
         /// The signal that the kernel refused to send.
         signal: Signal,
-        /// The error with which the kernel refused.
+        /// The error that the kernel returned for the signal to the instance, such as EPERM.
         errno: Errno,
     },
     /// The program was told to end by a signal: no restart follows the end of this instance.
     ToldToEnd {
         /// The signal by which the program was told to end.
         signal: Signal,
-        /// The way of the signal to the instance.
+        /// The manner in which the instance got the signal: from the supervisor, from the terminal, or not at all.
         delivery: Delivery,
     },
     /// A signal that arrived while there was no instance was never passed on.
@@ -104,11 +109,12 @@ pub enum Kind {
         /// The signal that no instance received.
         signal: Signal,
     },
-    /// Processes that a dead instance left behind were ended.
+    /// The supervisor has killed the processes that a dead instance left behind, because SAM_KILL_GROUP is set.
     GroupEnded {
-        /// The number of processes that the supervisor has ended.
+        /// The number of processes that the dead instance had left behind and that the supervisor has ended.
         ended: usize,
-        /// The number of processes that could not be ended.
+        /// The number of processes that the dead instance had left behind and that did not end, or could not be sent
+        /// SIGKILL.
         left: usize,
     },
     /// Quorum was lost while the instance was started. The instance was sent the warning signal, if it has one.
@@ -131,7 +137,8 @@ pub enum Kind {
         /// The time since the last sign of life of the helper.
         silent: Duration,
     },
-    /// The instance has ended, for any reason.
+    /// The instance has ended, for any reason: it exited, or a signal of the supervisor, of the kernel or of another
+    /// process ended it.
     Lost {
         /// The exit status of the instance.
         status: ExitStatus,
@@ -140,30 +147,33 @@ pub enum Kind {
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.
     MayHaveDaemonized,
-    /// The instance exited with 0, and a process that it forked is the instance from now on. The pid of the event is
-    /// that of the process.
+    /// The instance exited with 0, and a process that it forked is the instance from now on. The pid in the
+    /// [`LogEvent`] is the pid of that process.
     Adopted {
         /// The pid of the instance that exited.
         before: Pid,
     },
-    /// The instance exited with 0, and the program goes on in a process that cannot be supervised. The pid of the event
-    /// is that of the process.
+    /// The instance exited with 0, and the program goes on in a process that the supervisor cannot adopt, usually
+    /// because it is not its child. The supervisor ends. The pid in the [`LogEvent`] is the pid of that process, where
+    /// it is known.
     OutOfReach,
     /// The next instance cannot be made, because the first process of the PID namespace of the instances has ended.
     NoMoreProcesses,
     /// The supervisor has made the next instance.
     Restarted {
-        /// The time since the supervisor noticed the loss.
+        /// The time from the moment when the supervisor noticed the end of the former instance until the new instance
+        /// was made. A restart delay is part of it.
         took: Duration,
     },
-    /// The kernel refused to make the next instance.
+    /// The next instance could not be made, usually because fork(2) failed. The supervisor tries again after a pause.
     LaunchFailed {
-        /// The error of fork(2).
+        /// The error of fork(2). ECHILD if a spare, a process forked in advance, ended before it took over as the
+        /// instance.
         errno: Errno,
-        /// The pause before the next try.
+        /// The pause before the supervisor tries again to make the instance.
         pause: Duration,
     },
-    /// The next instance is made after a pause.
+    /// The supervisor pauses before it makes the next instance, because SAM_RESTART_DELAY is set.
     Delayed {
         /// The pause before the restart.
         pause: Duration,
@@ -176,7 +186,7 @@ pub enum Kind {
 }
 
 impl LogEvent {
-    /// Returns an event that is about no instance.
+    /// Returns an event that is about quorum or corosync, and about no instance.
     pub const fn of_cluster(kind: Kind) -> LogEvent {
         LogEvent { id: None, pid: None, kind }
     }
@@ -193,7 +203,8 @@ impl LogEvent {
 }
 
 impl Kind {
-    /// Returns how much the event matters, and the values of the journal fields SAM_STEP and SAM_REASON.
+    /// Returns the priority of the log line, and the values of two fields in the systemd journal. SAM_STEP names the
+    /// event, and SAM_REASON says why it happened, where that is not obvious.
     fn class(&self) -> (Priority, &'static str, Option<&'static str>) {
         use Priority::{Error, Info, Notice, Warning};
         match self {
@@ -228,7 +239,8 @@ impl Kind {
     }
 }
 
-/// Returns the value of SAM_REASON for the end of an instance.
+/// Returns the value of the journal field SAM_REASON in the log line for the end of an instance. It is the reason for
+/// which the supervisor warned or ended the instance, or else the way in which the instance ended.
 fn cause(status: ExitStatus, reason: Option<Reason>) -> &'static str {
     match (reason, status) {
         (Some(Reason::Silent), _) => "silent",

@@ -40,59 +40,67 @@ use crate::time::MonotonicTime;
 
 pub use self::signals::ends_program;
 
-/// The number of effects that one event has at most: one for each held signal, two for each of the three that end the
-/// program, and a few others.
+/// The highest number of effects that one event can have: one for each signal that is kept for the next instance, one
+/// more for each of SIGTERM, SIGINT and SIGQUIT, and a few others. The event loop reserves memory for so many.
 pub const MAX_EFFECTS: usize = signals::MAX_HELD + 16;
 
-/// The pause before an instance, a spare or a kill is tried again that the kernel has refused. From a time that no user
-/// notices to a rate that does not load a machine which has no processes left.
+/// The pause before the supervisor tries again to fork an instance or a spare, or to send SIGKILL, after the kernel has
+/// refused it. It doubles from 10 ms, which no user notices, to 1 s, which does not load a machine that has no
+/// processes left.
 const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
-/// The rules of one supervisor. They never change.
+/// The parameters of one supervisor: the policy and the interval that the program passed to `sam_initialize`, and the
+/// settings in its environment. They never change.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct Rules {
     /// The longest silence that is allowed between two heartbeats. `None`: no limit.
     pub interval: Option<Duration>,
-    /// The answer to the loss of an instance.
+    /// The recovery policy that the program passed to `sam_initialize`: restart an instance that was lost, or quit.
     pub recovery: Recovery,
-    /// The settings that the administrator has made in the environment.
+    /// The settings that the administrator has made by environment variables, such as SAM_RESTART_LIMIT.
     pub settings: Settings,
-    /// The instance may run only while the cluster partition is quorate.
+    /// `true` if the instance may run only while the cluster partition is quorate.
     pub quorum: bool,
-    /// corosync's cmap shows the state of the program.
+    /// `true` if cmap, corosync's key-value store, is to show the state of the program.
     pub cmap: bool,
 }
 
 /// Something that has happened, which the event loop tells the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The instance was made, as `Effect::Launch` asked for.
+    /// The event loop has made an instance, as the machine asked for by [`Effect::Launch`].
     Launched {
         /// The pid of the new instance.
         pid: Pid,
     },
-    /// The kernel refused to make the instance, with this error of fork(2).
+    /// The event loop could not make the instance that the machine asked for by [`Effect::Launch`]. The error is that
+    /// of fork(2), or of the preparation for it.
     LaunchFailed(Errno),
-    /// No instance can ever be made again, see `Kind::NoMoreProcesses`.
+    /// No instance can ever be made again, because process 1 of the PID namespace of the instances has ended.
     LaunchImpossible,
-    /// Time has passed. Comes at the time that `wake_at` returned, and may come at any other time.
+    /// Time has passed. The event loop sends this event at the time that [`Machine::wake_at`] returned, and may send it
+    /// at any other time.
     Tick,
     /// The instance has ended with this exit status.
     Died(ExitStatus),
-    /// The instance exited with 0, and the supervisor has other children.
+    /// The instance exited with 0, and a process that it forked may go on in its place, as daemon(3) makes it.
     MayHaveDaemonized,
-    /// The search for a process that goes on in the place of the instance had this result.
+    /// The event loop has looked for a process that goes on in the place of the exited instance, as the machine asked
+    /// for by [`Effect::FindDaemon`]. This is what it found.
     DaemonSearched(Candidates),
-    /// The supervisor adopted this process: it is the instance from now on.
+    /// The event loop has made this process the instance, as the machine asked for by [`Effect::Adopt`].
     Adopted {
-        /// The pid of the process that is the instance now.
+        /// The pid of the adopted process, which is the instance from now on.
         pid: Pid,
     },
-    /// The instance was a spare, and has ended before it took over.
+    /// The spare, a process forked in advance, was to become the instance, and has ended with this exit status before
+    /// it took over.
     SpareDied(ExitStatus),
-    /// The spare was made, as `Effect::MakeSpare` asked for.
+    /// The event loop has forked a spare, as the machine asked for by [`Effect::MakeSpare`]. A spare is a process that
+    /// waits to become the next instance.
     SpareMade,
-    /// The kernel refused to make the spare, or the spare has ended.
+    /// There is no spare, which is a process that waits to become the next instance: the kernel refused to fork it, or
+    /// it has ended.
     SpareLost,
     /// This signal has stopped the instance.
     Stopped(Signal),
@@ -100,20 +108,22 @@ pub enum Event {
     Refused {
         /// The signal that the kernel refused to send to the instance.
         signal: Signal,
-        /// The error with which the kernel refused.
+        /// The error that the kernel returned for the signal to the instance, such as EPERM.
         errno: Errno,
     },
-    /// The cluster helper has reported this about corosync.
+    /// The latest report of the cluster helper, the process that talks to corosync: whether there is quorum, and what
+    /// state cmap shows. The event loop sends it each time before a `Tick`, also if nothing has changed.
     Corosync(ClusterReport),
-    /// The inspection of the instance had this result.
+    /// The event loop has inspected the instance, as the machine asked for by [`Effect::Inspect`]: it knows whether a
+    /// debugger traces the instance, and whether the kernel writes its core file.
     Inspected(Inspection),
-    /// The supervisor received a signal when the instance was already dead.
+    /// The supervisor received this signal to forward it, but the instance has ended and may not have got it.
     Missed(Received),
-    /// The supervisor received a signal.
+    /// The supervisor received a signal, which is to be forwarded to the instance.
     Signal {
         /// The signal that arrived at the supervisor.
         received: Received,
-        /// A terminal sent the signal to the instance as well.
+        /// `true` if a terminal sent the signal to the instance as well.
         shared: bool,
     },
 }
@@ -121,18 +131,19 @@ pub enum Event {
 /// Something that the machine asks the event loop to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make an instance: release the spare, or fork.
+    /// Make the next instance. The event loop releases the spare, a process forked in advance, or forks if there is no
+    /// spare.
     Launch {
         /// The id of the new instance.
         id: u32,
-        /// The warning signal of the instance, if it has one.
+        /// The signal by which the supervisor warns the instance before it kills the instance. `None`: no warning.
         warn_signal: Option<Signal>,
     },
     /// Fork a spare, which waits until it is released as the next instance.
     MakeSpare,
     /// Look for a process that goes on in the place of the instance, which exited with 0.
     FindDaemon,
-    /// Make the process with this pid the instance.
+    /// Make the process with this pid the instance. It is a process that the instance, which exited with 0, has forked.
     Adopt(Pid),
     /// Send this signal to the instance.
     Send(Signal),
@@ -144,30 +155,33 @@ pub enum Effect {
     KillGroup(u32),
     /// Stop the supervisor as the instance was stopped, until both are continued.
     Suspend,
-    /// Let the instance start that has waited for quorum since this time.
+    /// Let the instance return from `sam_start`, where it has waited for quorum since this time.
     GrantStart(MonotonicTime),
-    /// Tell the instance that cmap shows the phase which it entered at this time.
+    /// Tell the instance that cmap shows its phase, such as started or stopped. This is the time at which the instance
+    /// entered the phase. `sam_start` and `sam_stop` wait for that.
     AckPublished(MonotonicTime),
     /// Ask the cluster helper to show this record in cmap.
     Publish(CmapRecord),
-    /// Write a log line about this step.
+    /// Write a line about this event to the log, such as a warning or a restart.
     Log(LogEvent),
-    /// End the supervisor with the exit status or signal that this says.
+    /// End the supervisor with this exit code, or by this signal.
     Finish(ExitStatus),
 }
 
-/// The state of the supervisor: one of the rows of the first table.
+/// The state of the supervisor. `Machine::supervise` is a table that says what follows from each event in each state.
 #[derive(Debug, Clone, Copy, Hash)]
 enum State {
-    /// The machine has asked for an instance and waits for the answer.
+    /// The machine has asked the event loop for an instance, and waits for the event that says whether it was made.
     Launching,
-    /// The machine asks for an instance at `Machine::wake`.
+    /// No instance lives, and the supervisor pauses. At the time [`Machine::wake`], the machine asks the event loop for
+    /// the next instance.
     Pausing,
     /// An instance lives, and the supervisor watches it.
     Watching(Watch),
     /// The instance exited with 0 at `since`. A process that it forked may go on in its place.
     AwaitingDaemon { watch: Watch, since: MonotonicTime, backoff: Backoff },
-    /// The supervisor ends with `status` when cmap shows how it ends, or at `until`.
+    /// The program has ended for good. The supervisor ends with `status` as soon as cmap shows how the program ended,
+    /// and at `until` at the latest.
     Closing { status: ExitStatus, until: MonotonicTime },
     /// The supervisor has nothing left to do and ends.
     Finished,
@@ -178,18 +192,21 @@ enum State {
 pub struct Machine {
     rules: Rules,
     state: State,
-    /// The time at which the state needs a `Tick`.
+    /// The time at which the machine needs the next [`Event::Tick`], as far as its `state` is concerned. `None`: no
+    /// time.
     wake: Option<MonotonicTime>,
     spare: Spare,
     spare_retry: Backoff,
     /// The id of the living instance. Between two instances, the id of the next one.
     id: u32,
     warn_signal: Option<Signal>,
-    /// The program was told to end: no restart follows the end of the instance.
+    /// `true` once the program was told to end, by SIGTERM, SIGINT or SIGQUIT. No restart follows the end of the
+    /// instance then.
     end_is_final: bool,
-    /// The last signal that was passed on to end the program, and when.
+    /// The last SIGTERM, SIGINT or SIGQUIT that was forwarded to an instance, and the time at which that happened.
     last_end_signal: Option<(MonotonicTime, Received)>,
-    /// The time at which a terminal told the program to stop, until it is continued.
+    /// The time at which the supervisor last received a signal by which terminals stop a program, such as SIGTSTP.
+    /// `None` after SIGCONT, and for a new instance.
     stop_received: Option<MonotonicTime>,
     /// The time at which the last instance was lost.
     lost_at: Option<MonotonicTime>,
@@ -198,15 +215,18 @@ pub struct Machine {
     last_status: ExitStatus,
     held: HeldSignals,
     quorum: QuorumState,
-    /// The beginning of the last wait for quorum that was granted. 0 ns: none was.
+    /// The time at which the instance began the last wait for quorum that the machine has ended by
+    /// [`Effect::GrantStart`]. Zero before the first such effect.
     granted: MonotonicTime,
-    /// The beginning of the last phase that was acknowledged as published. 0 ns: none was.
+    /// The time at which the instance entered the phase that cmap shows, as [`Effect::AckPublished`] last told the
+    /// instance. Zero before the first such effect.
     acknowledged: MonotonicTime,
     cmap: CmapRequests,
 }
 
 impl Machine {
-    /// Returns the machine of a supervisor that is making its first instance, number 1.
+    /// Returns the state machine of a supervisor that is making its first instance, number 1. `warn_signal` is the
+    /// signal by which the supervisor warns the instance before it kills the instance. `None`: no warning.
     pub fn new(rules: Rules, warn_signal: Option<Signal>) -> Machine {
         Machine {
             rules,
@@ -231,7 +251,8 @@ impl Machine {
         }
     }
 
-    /// Returns when to handle a `Tick` at the latest. `None`: never.
+    /// Returns the time at which the event loop has to send the machine an [`Event::Tick`] at the latest. `None`: no
+    /// time.
     pub fn wake_at(&self) -> Option<MonotonicTime> {
         if !matches!(self.state, State::Watching(_)) {
             // While no instance lives, no spare is made, no signal waits for its start, and no heartbeat is published.
@@ -250,12 +271,14 @@ impl Machine {
         self.end_is_final
     }
 
-    /// Returns `true` while the machine waits for a process that goes on in the place of the instance.
+    /// Returns `true` while the supervisor looks for a process that goes on in the place of an instance which exited
+    /// with 0, as daemon(3) makes it.
     pub fn searches_daemon(&self) -> bool {
         matches!(self.state, State::AwaitingDaemon { .. })
     }
 
-    /// Returns what happens to the instance, and until when if there is a limit.
+    /// Returns what the supervisor does at the moment, for sam-status: it launches, watches, warns or ends the
+    /// instance, or pauses. The time is the one at which that ends, if it is limited.
     pub fn activity(&self) -> (Activity, Option<MonotonicTime>) {
         match self.state {
             State::Launching | State::AwaitingDaemon { .. } => (Activity::Launching, None),
@@ -274,8 +297,8 @@ impl Machine {
         self.held.reserve()
     }
 
-    /// Handles an event that happened at `now`, and adds what is to be done to `effects`, in order. `view` is the
-    /// control page of the instance, read before `now`.
+    /// Decides what the supervisor does about an event that happened at `now`. Adds that to `effects`, in the order in
+    /// which it is to be done. `view` is what the instance has stored on its control page, read before `now`.
     pub fn handle(&mut self, now: MonotonicTime, event: Event, view: &View, effects: &mut Vec<Effect>) {
         self.supervise(now, event, view, effects);
         if let State::Watching(watch) = self.state {
@@ -288,7 +311,8 @@ impl Machine {
         self.maintain_spare(now, event, effects);
     }
 
-    /// The first table: what follows from each event in each state.
+    /// Decides what follows from `event` in the present state of the supervisor: sets the next state, and adds what is
+    /// to be done to `effects`. The arms of the match are a table of all states and events.
     fn supervise(&mut self, now: MonotonicTime, event: Event, view: &View, effects: &mut Vec<Effect>) {
         match (self.state, event) {
             (State::Finished, _) => {}
@@ -374,7 +398,8 @@ impl Machine {
         self.close(now, self.last_status, state, effects);
     }
 
-    /// Answers the end of the instance: makes the next one, or ends the supervisor.
+    /// Decides what follows from the end of the instance with `status`: asks for the next instance, at once or after a
+    /// pause, or ends the supervisor.
     fn died(
         &mut self,
         now: MonotonicTime,
@@ -409,9 +434,9 @@ impl Machine {
         }
     }
 
-    /// Decides what follows when a spare ends that was released but had not taken over: another instance is made with
-    /// the same id. A hostile instance may pretend to be such a spare, so the restart limit and the end of the program
-    /// apply here as well.
+    /// Decides what follows when a spare, a process forked in advance, ends while it takes over as the instance:
+    /// another instance is made with the same id. A hostile instance may pretend to be a spare, so the restart limit
+    /// and the end of the program apply as well.
     fn spare_died(&mut self, now: MonotonicTime, status: ExitStatus, effects: &mut Vec<Effect>) {
         self.kill_group(effects);
         if self.end_is_final {
@@ -459,7 +484,8 @@ impl Machine {
         self.log(None, Kind::Delayed { pause }, effects);
     }
 
-    /// Ends the supervisor, as soon as cmap shows how it ends.
+    /// Ends the supervisor with `status`. With CMAP, first asks the cluster helper to show `state` in cmap, and waits
+    /// until cmap shows it, for a second at most. Drops the signals that are kept for a next instance.
     fn close(&mut self, now: MonotonicTime, status: ExitStatus, state: CmapState, effects: &mut Vec<Effect>) {
         self.drop_held(effects);
         if self.publish(now, state, Some(now), effects) {
@@ -478,7 +504,8 @@ impl Machine {
         effects.push(Effect::Finish(status));
     }
 
-    /// Takes over the warning signal from the control page, unless that is no signal.
+    /// Stores the warning signal that the instance has set on its control page, so that the next instance has the same.
+    /// 0 means no warning. A number that is no signal is ignored.
     fn update_warn_signal(&mut self, view: &View) {
         let signal = Signal::from_number(view.warn_signal);
         if signal.is_some() || view.warn_signal == 0 {

@@ -19,9 +19,10 @@ use crate::time::MonotonicTime;
 #[derive(Debug)]
 pub struct ServiceManager {
     address: SocketAddr,
-    /// `None` if no descriptor was left. The next message tries again.
+    /// The socket by which messages are sent to the service manager. `None` if the process had no free descriptor: the
+    /// next message tries again to open it.
     socket: Option<UnixDatagram>,
-    /// The status that the service manager does not know yet.
+    /// The status line that was not sent to the service manager yet. `None` if the last one was sent.
     pending_status: Option<String>,
     watchdog: Option<Watchdog>,
 }
@@ -29,9 +30,11 @@ pub struct ServiceManager {
 /// The service manager's watchdog (WATCHDOG_USEC in sd_watchdog_enabled(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Watchdog {
-    /// The time between two messages that the supervisor is alive.
+    /// The time between two messages by which the supervisor tells the service manager that it is alive: half of
+    /// WATCHDOG_USEC.
     period: Duration,
-    /// The time of the next sign of life. `None`: at once.
+    /// The time at which the supervisor next tells the service manager that it is alive. `None` before the first
+    /// message, which is sent at once.
     due: Option<MonotonicTime>,
 }
 
@@ -49,17 +52,19 @@ impl ServiceManager {
         Some(ServiceManager { address, socket: log::datagram_socket(), pending_status: None, watchdog })
     }
 
-    /// Sets the status that the next `send_due` sends.
+    /// Sets the status line for the service manager, such as `instance 1 (pid 70), 0 restarts`. The next call of
+    /// [`send_due`](ServiceManager::send_due) sends it, and `systemctl status` shows it.
     pub fn set_status(&mut self, status: String) {
         self.pending_status = Some(status);
     }
 
-    /// Returns when to call `send_due` at the latest.
+    /// Returns when to call [`send_due`](ServiceManager::send_due) at the latest, so that the watchdog of the service
+    /// manager does not take the supervisor for hung. `None` without a watchdog, and before the first call.
     pub fn due(&self) -> Option<MonotonicTime> {
         self.watchdog?.due
     }
 
-    /// Sends the status if it has changed, and a sign of life if that is due.
+    /// Sends the service manager the status line if it has changed, and `WATCHDOG=1` if that message is due.
     pub fn send_due(&mut self, now: MonotonicTime) {
         if let Some(status) = self.pending_status.take() {
             if !self.send(&format!("STATUS={status}\n")) {

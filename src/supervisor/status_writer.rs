@@ -33,7 +33,8 @@ impl StatusWriter {
         StatusWriter(open().ok())
     }
 
-    /// Makes a control page for an instance.
+    /// Makes a control page, which is the memory that one instance will share with the supervisor. The page is a memory
+    /// file that sam-status can read, or anonymous memory if the kernel refuses such a file.
     ///
     /// # Errors
     /// The kernel refused the memory.

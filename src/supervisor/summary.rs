@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 
 use super::log_event::{Kind, LogEvent};
 
-/// The instance of the moment, and the last event.
+/// A summary of the supervised program: the living instance, the number of restarts and the last event. As one line it
+/// is the status that `systemctl status` shows, and sam-status shows parts of it.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Id and pid of the instance that lives.
@@ -17,7 +18,8 @@ pub struct Summary {
     launches: u64,
     /// The last event that the summary names, and the time since 1970.
     last: Option<(String, Duration)>,
-    /// The step that the supervisor waits for while there is no instance.
+    /// The logged event that says what the supervisor waits for while no instance lives, such as the end of a restart
+    /// delay. `None` if it waits for nothing.
     awaited: Option<LogEvent>,
 }
 
@@ -29,7 +31,7 @@ impl Summary {
         self.awaited = None;
     }
 
-    /// Records an event of the time `since_1970`.
+    /// Records an event that was logged at `since_1970`, the time since the beginning of 1970.
     pub fn note(&mut self, event: LogEvent, since_1970: Duration) {
         let instance = event.id.zip(event.pid);
         match event.kind {
@@ -49,7 +51,7 @@ impl Summary {
         }
     }
 
-    /// Returns the pid of the instance that lives.
+    /// Returns the pid of the living instance, or `None` if no instance lives.
     pub fn pid(&self) -> Option<Pid> {
         self.instance.map(|(_, pid)| pid)
     }

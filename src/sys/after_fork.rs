@@ -8,19 +8,22 @@ use std::time::Duration;
 use super::{clock, process};
 use crate::error::{Error, Result};
 
-/// The calling process was forked from the one that last called `become_instance`.
+/// `true` if the calling process was forked from the one that last called [`become_instance`], so that it is not the
+/// instance itself.
 static FORKED: AtomicBool = AtomicBool::new(false);
-/// The pid of the calling process.
+/// The pid of the calling process. The handler that fork(3) runs in the new process updates it. 0 before the first call
+/// of [`become_instance`].
 static OWN: AtomicI32 = AtomicI32::new(0);
-/// The pid of the process that forked the calling one.
+/// The pid of the process that forked the calling one. The handler that fork(3) runs in the new process stores it. 0
+/// until then.
 static PARENT: AtomicI32 = AtomicI32::new(0);
-/// The number of forks between the process that installed the handler and the calling one, plus one.
+/// The number of forks between the calling process and the one that installed the fork handler, plus one.
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static NOTE: OnceLock<fn()> = OnceLock::new();
 
-/// Has `note` called in every process that is forked from now on. It must be safe in signal handlers. Later calls do
-/// nothing.
+/// Has `note` called in every process that is forked from now on, before fork(3) returns there. `note` must be safe in
+/// signal handlers. Later calls of this function do nothing.
 ///
 /// # Errors
 /// `Error::NoMemory` if there is no memory for the handler.
@@ -40,12 +43,14 @@ pub fn install(note: fn()) -> Result<()> {
     }
 }
 
-/// Returns a number that is larger in a process than in the one that forked it, and never 0.
+/// Returns a number that tells the calling process from its ancestors: it is larger than that of the process that
+/// forked it, and never 0. A lock stores it, so that a copy of the lock in a forked process does not count as taken.
 pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// The C library calls it in the new process, before fork(3) returns there.
+/// Stores in the new process of a fork that it was forked, and the pids of itself and of its parent. The C library
+/// calls this before fork(3) returns in the new process.
 unsafe extern "C" fn in_child() {
     PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
     OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
@@ -56,22 +61,23 @@ unsafe extern "C" fn in_child() {
     }
 }
 
-/// The calling process is the instance from now on.
+/// Stores that the calling process is the instance, so that [`is_forked`] returns `false`. Called after
+/// `sam_initialize` and `sam_register`, and when the supervisor has adopted the process.
 pub fn become_instance() {
     OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
     FORKED.store(false, Ordering::Relaxed);
 }
 
-/// Returns `true` in a process that was forked from the instance.
+/// Returns `true` in a process that was forked from the instance, and has not become the instance itself.
 #[inline]
 pub fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
 /// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that
-/// process is in another PID namespace.
+/// process is in another PID namespace, because its end cannot be noticed there.
 pub fn await_end_of_parent(timeout: Duration) {
-    /// The time between two looks whether the parent has ended.
+    /// The time between two checks by [`await_end_of_parent`] whether the parent of the calling process has ended.
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = clock::now() + timeout;
     while process::parent().is_some() && !is_orphan() && clock::now() < deadline {
@@ -79,8 +85,8 @@ pub fn await_end_of_parent(timeout: Duration) {
     }
 }
 
-/// Returns `true` if the process that forked the calling one has ended, and `false` if the parent of the calling
-/// process is in another PID namespace.
+/// Returns `true` if the process that forked the calling one has ended. Always returns `false` if the present parent is
+/// in another PID namespace, because its pid is unknown there.
 pub fn is_orphan() -> bool {
     process::parent().is_some_and(|parent| parent.as_raw() != PARENT.load(Ordering::Relaxed))
 }

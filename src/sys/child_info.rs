@@ -7,17 +7,19 @@ use nix::unistd::Pid;
 use super::{proc_file, process};
 use crate::time;
 
-/// `PF_FORKNOEXEC` of the kernel's process flags: forked, and no program executed since.
+/// The flag `PF_FORKNOEXEC` of the kernel in /proc/PID/stat: the process was forked, and has executed no program since.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 
-/// Facts from /proc about a living child of this process.
+/// Facts from /proc about a living child that the supervisor has not forked itself. They show whether the child can be
+/// the successor of an instance that called daemon(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildInfo {
     /// The pid of the child.
     pub pid: Pid,
-    /// The child has executed no program since it was forked, so it has the memory of the library.
+    /// `true` if the child has executed no program since it was forked, so that it still has the memory of this
+    /// library.
     pub has_our_memory: bool,
-    /// The child leads a session, as daemon(3) makes it.
+    /// `true` if the child leads a session, as daemon(3) makes it do.
     pub leads_session: bool,
     /// The time from the boot of the machine until the child was forked, rounded down to the kernel's clock tick.
     pub started: Duration,
@@ -26,8 +28,8 @@ pub struct ChildInfo {
 }
 
 impl ChildInfo {
-    /// Reads the facts about `pid`, a child of the calling process that is not reaped yet. Returns `None` if that is no
-    /// living child, or if /proc cannot be read.
+    /// Reads from /proc the facts about `pid`, a child of the calling process that is not reaped yet. Returns `None` if
+    /// that is no living child, or if /proc cannot be read.
     pub fn of(pid: Pid) -> Option<ChildInfo> {
         let (mut stat, mut status) = ([0; 1024], [0; 4096]);
         let stat = read(pid, "stat", &mut stat)?;
@@ -51,7 +53,7 @@ impl ChildInfo {
     }
 }
 
-/// `PF_EXITING` of the kernel's process flags.
+/// The flag `PF_EXITING` of the kernel in /proc/PID/stat: the process is exiting.
 const EXITING: u64 = 0x4;
 
 /// Returns `true` if `process` is exiting, so that it runs no code of its own any more. Returns `false` if /proc cannot
@@ -66,21 +68,22 @@ fn has_exiting_flag(stat: &str) -> bool {
     flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
-/// Returns a field of a stat file by its number in proc_pid_stat(5), from 3 on: the second field, the name, may contain
-/// anything.
+/// Returns a field of the text of /proc/PID/stat by its number in proc_pid_stat(5), from 3 on. The second field, the
+/// name of the process, may contain spaces and parentheses, so the fields after it are counted.
 fn field(stat: &str, number: usize) -> Option<&str> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split_ascii_whitespace().nth(number - 3)
 }
 
-/// Returns the kernel's clock tick, which is the unit of times in /proc.
+/// Returns the kernel's clock tick, which is the unit of start times in /proc/PID/stat.
 pub fn tick() -> Duration {
     // SAFETY: sysconf takes a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(100).max(1)
 }
 
-/// Reads a file of the process. Returns `None` if it cannot be read.
+/// Reads /proc/`pid`/`name` into `room`, and returns it as text. Text that does not fit, or follows the first byte that
+/// is not UTF-8, is cut off. Returns `None` if the file cannot be read.
 fn read<'a>(pid: Pid, name: &str, room: &'a mut [u8]) -> Option<&'a str> {
     let text = proc_file::read(pid, name, room);
     // The name of a process may be cut in the middle of a character, or be none at all.

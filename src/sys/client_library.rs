@@ -7,28 +7,28 @@ use std::ffi::{CStr, c_int, c_void};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-/// The reason why a call of a client library failed.
+/// The reason why a call of one of corosync's client libraries failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The library cannot be loaded, or it lacks a function.
     Missing,
-    /// The library returned this error, a `cs_error_t`.
+    /// The library returned this error code, a `cs_error_t`.
     Code(c_int),
 }
 
-/// `CS_ERR_TRY_AGAIN`: corosync is busy, or there is nothing to dispatch.
+/// `CS_ERR_TRY_AGAIN` of corosync's client libraries: corosync is busy, or there is nothing to dispatch.
 pub const TRY_AGAIN: Refusal = Refusal::Code(6);
-/// `CS_ERR_INVALID_PARAM`: corosync did not accept an argument.
+/// `CS_ERR_INVALID_PARAM` of corosync's client libraries: corosync did not accept an argument.
 pub const INVALID_PARAM: Refusal = Refusal::Code(7);
-/// `CS_ERR_NOT_EXIST`: the key is not set.
+/// `CS_ERR_NOT_EXIST`: the cmap key is not set.
 pub const NOT_EXIST: Refusal = Refusal::Code(12);
 
-/// Converts the `cs_error_t` that a C function returned. 1 is `CS_OK`.
+/// Converts the `cs_error_t` that a function of corosync's client libraries returned. 1 is `CS_OK`.
 pub(super) fn answer(code: c_int) -> Result<(), Refusal> {
     if code == 1 { Ok(()) } else { Err(Refusal::Code(code)) }
 }
 
-/// Loads the library with the file name `name`.
+/// Loads the client library of corosync with the file name `name`.
 pub(super) fn open(name: &str) -> Result<Library, Refusal> {
     // SAFETY: loading runs the constructors of the library and its dependencies, which must be sound. corosync's
     // libraries and libqb have none of their own (Debian 12). The other dependencies are system libraries that any
@@ -36,7 +36,7 @@ pub(super) fn open(name: &str) -> Result<Library, Refusal> {
     unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }.map_err(|_| Refusal::Missing)
 }
 
-/// Returns the function `name` of the library.
+/// Returns the function with the given name of a loaded client library of corosync.
 ///
 /// # Safety
 /// `F` must be the type of that function. The function must not be called after `library` is dropped.

@@ -19,7 +19,7 @@ pub fn since_boot() -> Duration {
     Duration::from_nanos(read(libc::CLOCK_BOOTTIME))
 }
 
-/// Returns what `clock` shows, in ns, or 0 if there is no such clock.
+/// Returns the time that `clock` shows, in ns, or 0 if there is no such clock.
 #[inline]
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -33,12 +33,12 @@ pub fn time_of_day() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Returns a duration as the structure `timespec` of system calls.
+/// Converts a duration to the structure `timespec` of system calls.
 pub(super) fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos() as _ }
 }
 
-/// Returns the local date and time as syslog has it: `Nov 22 04:05:06`.
+/// Returns the local date and time in the format of syslog: `Nov 22 04:05:06`.
 pub fn local_date() -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -8,7 +8,7 @@ use libloading::os::unix::Library;
 
 use super::client_library::{self, INVALID_PARAM, NOT_EXIST, Refusal, answer};
 
-/// The file name of libcmap.
+/// The file name of libcmap, corosync's client library for cmap.
 pub const FILE: &str = "libcmap.so.4";
 
 type Initialize = unsafe extern "C" fn(*mut u64) -> c_int;
@@ -19,7 +19,7 @@ type SetUint64 = unsafe extern "C" fn(u64, *const c_char, u64) -> c_int;
 type Get = unsafe extern "C" fn(u64, *const c_char, *mut c_void, *mut usize, *mut c_int) -> c_int;
 type Delete = unsafe extern "C" fn(u64, *const c_char) -> c_int;
 
-/// The loaded library, and its functions.
+/// corosync's client library libcmap, loaded at run time, and the functions of it that the cluster helper calls.
 #[derive(Debug)]
 pub struct CmapLibrary {
     initialize: Initialize,
@@ -41,10 +41,10 @@ pub struct Cmap<'a> {
 }
 
 impl CmapLibrary {
-    /// Loads the library.
+    /// Loads corosync's client library libcmap, by which the cluster helper writes to cmap.
     ///
     /// # Errors
-    /// `Missing` if the library, or one of the functions, is not installed.
+    /// `Missing` if the library, or one of its functions, is not installed.
     pub fn open() -> Result<CmapLibrary, Refusal> {
         let library = client_library::open(FILE)?;
         // SAFETY: the types are those in <corosync/cmap.h>. C passes its enums cs_error_t and cmap_value_types_t as
@@ -63,7 +63,8 @@ impl CmapLibrary {
         }
     }
 
-    /// Connects to the cmap service. May block for an unlimited time if corosync does not answer.
+    /// Connects the calling process to corosync's cmap service. May block for an unlimited time if corosync does not
+    /// answer.
     ///
     /// # Errors
     /// The `cs_error_t` of cmap_initialize(3) or cmap_fd_get(3).
@@ -82,14 +83,15 @@ impl CmapLibrary {
 }
 
 impl Cmap<'_> {
-    /// Returns the descriptor of the connection. poll(2) reports `POLLHUP` on it when corosync has ended.
+    /// Returns the descriptor of the connection to corosync's cmap service. poll(2) reports `POLLHUP` on it when
+    /// corosync has ended.
     pub fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the library keeps the descriptor open until cmap_finalize, which `drop` calls. The borrow ends before
         // that.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    /// Sets `key` to a string.
+    /// Sets the cmap key `key` to a string.
     ///
     /// # Errors
     /// The `cs_error_t` of cmap_set_string(3).
@@ -98,7 +100,7 @@ impl Cmap<'_> {
         answer(unsafe { (self.library.set_string)(self.handle, key.as_ptr(), value.as_ptr()) })
     }
 
-    /// Sets `key` to a number.
+    /// Sets the cmap key `key` to a number.
     ///
     /// # Errors
     /// The `cs_error_t` of cmap_set_uint64(3).
@@ -107,7 +109,7 @@ impl Cmap<'_> {
         answer(unsafe { (self.library.set_uint64)(self.handle, key.as_ptr(), value) })
     }
 
-    /// Returns the string that `key` is set to, or `None` if the key is not set.
+    /// Returns the string that the cmap key `key` is set to, or `None` if the key is not set.
     ///
     /// A value that is longer than 63 bytes is returned as an empty string. This library writes no such values.
     ///
@@ -136,7 +138,7 @@ impl Cmap<'_> {
         }
     }
 
-    /// Deletes `key`. Succeeds also if the key is not set.
+    /// Deletes the cmap key `key`. Succeeds also if the key is not set.
     ///
     /// # Errors
     /// The `cs_error_t` of cmap_delete(3).

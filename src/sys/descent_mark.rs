@@ -9,33 +9,39 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-/// The name that /proc/PID/limits uses for RLIMIT_LOCKS.
+/// The name of the limit RLIMIT_LOCKS in /proc/PID/limits. The kernel ignores this limit, so the library uses it as a
+/// mark.
 const NAME: &str = "Max file locks";
 
-/// A mark: a value of the soft limit.
+/// A mark by which a supervisor recognises its instances and their descendants, orphans among them: a value of the soft
+/// limit RLIMIT_LOCKS. Descendants inherit the limit, /proc shows it, and it has no effect since Linux 2.4.25.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DescentMark(u32);
 
 impl DescentMark {
-    /// Returns a mark that differs from others if `seed` does.
+    /// Returns the mark for the instances of one supervisor: a value for the soft limit RLIMIT_LOCKS, which no
+    /// administrator would set. Supervisors with different seeds most likely have different marks.
     pub fn new(seed: u64) -> DescentMark {
         // A limit that nobody would set, and that a 32-bit rlim_t holds.
         DescentMark((seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000)
     }
 
-    /// Marks the calling process. If the hard limit is lower, the process stays without a mark.
+    /// Marks the calling process, a new instance, and its later descendants, by the soft limit RLIMIT_LOCKS. Does
+    /// nothing if the hard limit is lower than the mark's value.
     pub fn set(self) {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_LOCKS) {
             let _ = setrlimit(Resource::RLIMIT_LOCKS, self.0.into(), hard);
         }
     }
 
-    /// Returns `true` if the calling process and its descendants can have the mark.
+    /// Returns `true` if the calling process and its descendants can have this mark: the hard limit RLIMIT_LOCKS is not
+    /// lower than the mark's value.
     pub fn can_be_set(self) -> bool {
         getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
     }
 
-    /// Returns `true` if `process` has inherited this mark.
+    /// Returns `true` if `process` has this mark, so that it is an instance of the supervisor or a descendant of one.
+    /// Returns `false` if /proc cannot be read.
     pub fn is_on(self, process: Pid) -> bool {
         let limits = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("limits"));
         limits.is_ok_and(|limits| DescentMark::in_limits(&limits) == Some(self))

@@ -23,14 +23,16 @@ use libc::{
     tm,
 };
 
-/// The size of a signal mask in system calls, in bytes.
+/// The size of a signal mask in system calls of the kernel, in bytes.
 const MASK: usize = if cfg!(target_arch = "mips64") { 16 } else { 8 };
 
-/// Functions that are a system call of the same arguments.
+/// Defines functions that replace functions of the C library within this library, and consist of a system call with the
+/// same arguments. So a function of the program that has the same name cannot replace them.
 macro_rules! calls {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty = $($call:ident)+ ($($value:expr),*);)+) => {
         $(
-            /// As the C library's function of that name.
+            /// Does the same as the C library's function of that name, by a system call of its own. So a function of
+            /// the program that has the same name is not called, and a thread is not cancelled here.
             ///
             /// # Safety
             /// The conditions of the C library's function.
@@ -110,7 +112,8 @@ calls! {
         = SYS_newfstatat(libc::AT_FDCWD, path, to, 0);
 }
 
-/// As the C library's ppoll().
+/// Does the same as ppoll(2) of the C library, by a system call of its own. So a function `ppoll` of the program is not
+/// called by mistake, and a thread is not cancelled here.
 ///
 /// # Safety
 /// The conditions of the C library's function.
@@ -129,7 +132,8 @@ pub unsafe extern "C" fn sam_direct_ppoll(
     }
 }
 
-/// As the C library's poll().
+/// Does the same as poll(2) of the C library, by the system call ppoll. So a function `poll` of the program is not
+/// called by mistake, and a thread is not cancelled here.
 ///
 /// # Safety
 /// The conditions of the C library's function.
@@ -142,7 +146,8 @@ pub unsafe extern "C" fn sam_direct_poll(fds: *mut pollfd, count: nfds_t, timeou
     unsafe { sam_direct_ppoll(fds, count, timeout, ptr::null()) }
 }
 
-/// As the C library's clock_nanosleep(), which returns the error.
+/// Does the same as clock_nanosleep(2) of the C library, by a system call of its own, and like that returns the error.
+/// So a function of the program with that name is not called by mistake, and a thread is not cancelled here.
 ///
 /// # Safety
 /// The conditions of the C library's function.
@@ -160,13 +165,14 @@ pub unsafe extern "C" fn sam_direct_clock_nanosleep(
     }
 }
 
-/// As the C library's sigqueue().
+/// Does the same as sigqueue(3) of the C library, by the system call rt_sigqueueinfo. So a function `sigqueue` of the
+/// program is not called by mistake.
 ///
 /// # Safety
 /// The conditions of the C library's function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, value: sigval) -> c_int {
-    /// The first members of siginfo_t in the form that SI_QUEUE has.
+    /// The first members of the kernel's siginfo_t of a signal that sigqueue(3) sends.
     #[repr(C)]
     struct Queued {
         signal: c_int,
@@ -195,7 +201,8 @@ pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, valu
     }
 }
 
-/// As the C library's time().
+/// Does the same as time(2) of the C library, by clock_gettime(2). So a function `time` of the program is not called by
+/// mistake.
 ///
 /// # Safety
 /// `to` is NULL or points to room for a time_t.
@@ -212,7 +219,7 @@ pub unsafe extern "C" fn sam_direct_time(to: *mut time_t) -> time_t {
     now.tv_sec
 }
 
-/// As the C library's sigemptyset().
+/// Does the same as sigemptyset(3) of the C library. A function `sigemptyset` of the program is not called by mistake.
 ///
 /// # Safety
 /// `set` points to room for a signal set.
@@ -223,7 +230,7 @@ pub unsafe extern "C" fn sam_direct_sigemptyset(set: *mut sigset_t) -> c_int {
     0
 }
 
-/// As the C library's sigfillset().
+/// Does the same as sigfillset(3) of the C library. A function `sigfillset` of the program is not called by mistake.
 ///
 /// # Safety
 /// `set` points to room for a signal set.
@@ -234,7 +241,8 @@ pub unsafe extern "C" fn sam_direct_sigfillset(set: *mut sigset_t) -> c_int {
     0
 }
 
-/// As the C library's sigaddset(), for signals that exist.
+/// Does the same as sigaddset(3) of the C library. A function `sigaddset` of the program is not called by mistake. A
+/// number that is no signal sets errno to `EINVAL`.
 ///
 /// # Safety
 /// `set` points to a signal set.
@@ -249,7 +257,8 @@ pub unsafe extern "C" fn sam_direct_sigaddset(set: *mut sigset_t, signal: c_int)
     0
 }
 
-/// As the C library's sigismember(), for signals that exist.
+/// Does the same as sigismember(3) of the C library. A function `sigismember` of the program is not called by mistake.
+/// A number that is no signal sets errno to `EINVAL`.
 ///
 /// # Safety
 /// `set` points to a signal set.
@@ -263,18 +272,22 @@ pub unsafe extern "C" fn sam_direct_sigismember(set: *const sigset_t, signal: c_
     c_int::from(unsafe { *set.cast::<c_ulong>().add(word) } & bit != 0)
 }
 
-/// Returns the number of the word of a signal set that has the bit of `signal`, and that bit.
+/// Returns the index of the word of a `sigset_t` that contains the bit of `signal`, and a word with that bit alone.
+/// Returns `None` if a `sigset_t` has no bit for that number.
 fn place_in_set(signal: c_int) -> Option<(usize, c_ulong)> {
     let number = usize::try_from(signal - 1).ok().filter(|&number| number < 8 * size_of::<sigset_t>())?;
     let bits = c_ulong::BITS as usize;
     Some((number / bits, 1 << (number % bits)))
 }
 
-/// Functions that are more than a system call. They are asked of the dynamic linker, behind the program.
+/// Defines functions that replace functions of the C library within this library, and are more than a system call. Each
+/// asks the dynamic linker for the C library's function, and does not find one of the program that has the same name.
 macro_rules! others {
     ($($name:ident = $real:literal ($($argument:ident: $type:ty),*) -> $result:ty;)+) => {
         $(
-            /// As the C library's function of that name.
+            /// Calls the C library's function of that name. A function of the program that has the same name is not
+            /// called by mistake: this asks the dynamic linker for the function in the libraries that come after this
+            /// one (RTLD_NEXT in dlsym(3)).
             ///
             /// # Safety
             /// The conditions of the C library's function.
@@ -309,8 +322,9 @@ others! {
     sam_direct_sysconf = c"sysconf"(name: c_int) -> c_long;
 }
 
-/// Returns the function `name` of the libraries that come after this one. Ends the process where there is none, which
-/// cannot be: the library would not have been loaded.
+/// Returns the address of the C library's function `name`: the dynamic linker searches only the libraries that come
+/// after this one (RTLD_NEXT in dlsym(3)). Ends the process if there is none, which cannot be, because this library
+/// would not have been loaded.
 fn next(name: &std::ffi::CStr) -> *mut c_void {
     // SAFETY: the name is a string.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };

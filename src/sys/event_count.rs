@@ -6,7 +6,7 @@ use super::atomic::{AtomicU32, Ordering};
 use super::{clock, futex};
 use crate::time::MonotonicTime;
 
-/// A counter of events, in a word that may be in memory shared with other processes.
+/// A counter that threads and processes can wait for, in a word that may be in memory shared with other processes.
 ///
 /// A waiter reads the count, then checks its condition, then waits until the count differs from the one that it read.
 /// So the waiter misses no event that occurs between its check and its wait.
@@ -14,25 +14,26 @@ use crate::time::MonotonicTime;
 pub struct EventCount<'a>(pub &'a AtomicU32);
 
 impl EventCount<'_> {
-    /// Counts an event, and wakes all waiters.
+    /// Increments the counter, and wakes all threads and processes that wait for it to change.
     pub fn notify(self) {
         self.0.fetch_add(1, Ordering::Release);
         futex::wake_all(self.0);
     }
 
-    /// Returns the number of events so far, modulo 2^32.
+    /// Returns how often [`notify`](EventCount::notify) was called for this counter, modulo 2^32. A thread or process
+    /// that wants to wait passes this number to [`wait`](EventCount::wait).
     pub fn count(self) -> u32 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Waits while the count is `seen`, for at most `timeout`. Also returns when a signal handler has run, and may
+    /// Sleeps while the counter is `seen`, for at most `timeout`. Also returns when a signal handler has run, and may
     /// return without a reason (spurious wake-up).
     pub fn wait_once(self, seen: u32, timeout: Duration) {
         futex::wait(self.0, seen, Some(timeout));
     }
 
-    /// Waits until the count is no longer `seen`. Returns `false` if `deadline` passed first. `None` waits without a
-    /// limit.
+    /// Sleeps until the counter is no longer `seen`, because a thread or process has called
+    /// [`notify`](EventCount::notify). Returns `false` if `deadline` passed first. A deadline of `None` sets no limit.
     pub fn wait(self, seen: u32, deadline: Option<MonotonicTime>) -> bool {
         while self.count() == seen {
             let left = deadline.map(|deadline| deadline.saturating_since(clock::now()));

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// An event descriptor, see eventfd(2). It is readable from [`wake`](EventFdWaker::wake) to
-/// [`drain`](EventFdWaker::drain). Close-on-exec.
+/// An event descriptor, by which one process wakes another one that polls it, see eventfd(2). It is readable from
+/// [`wake`](EventFdWaker::wake) to [`drain`](EventFdWaker::drain). Close-on-exec.
 #[derive(Debug)]
 pub struct EventFdWaker(OwnedFd);
 
@@ -25,12 +25,12 @@ impl EventFdWaker {
         let _ = nix::unistd::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Makes the descriptor unreadable again.
+    /// Makes the descriptor unreadable again. Called by the process that was woken.
     pub fn drain(&self) {
         let _ = nix::unistd::read(&self.0, &mut [0; 8]);
     }
 
-    /// Returns the number of the descriptor.
+    /// Returns the number of the event descriptor.
     pub fn number(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -7,13 +7,15 @@ use nix::sys::resource::{Resource, setrlimit};
 use super::process::ExitStatus;
 use super::signals::{self, Signal};
 
-/// The signal that the process kills itself with after the exit handlers. 0 for none.
+/// The signal with which the supervisor kills itself after the application's exit handlers, because that signal killed
+/// its last instance. 0 for none.
 static FINAL_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The exit code of a supervisor that does not know how its instance ended.
 const UNKNOWN_STATUS_CODE: i32 = 255;
 
-/// Ends the calling process with `status`: with the same exit code, or by the same signal.
+/// Ends the calling process, the supervisor, in the same way as its last instance: with the exit code or by the signal
+/// in `status`.
 ///
 /// The application's exit handlers run first. A signal that dumps core leaves no second core file.
 pub fn exit_as(status: ExitStatus) -> ! {

@@ -7,29 +7,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Bytes of a small block. Most allocations fit.
+/// The size in bytes of the small memory blocks of this library's allocator. Most allocations fit in one.
 const SMALL: usize = 128;
-/// Bytes of a block for a log line that is being built.
+/// The size in bytes of the medium memory blocks of this library's allocator. A log line fits in one.
 const LARGE: usize = 2048;
-/// Bytes of a block for a list of events, signals or processes. Longer lists are in the heap of the process.
+/// The size in bytes of the largest memory blocks of this library's allocator, for the lists of the supervisor: events,
+/// signals, processes. Larger allocations come from the heap of the process.
 pub const HUGE: usize = 16_384;
-/// The alignment of every block, in bytes.
+/// The alignment in bytes of every memory block of this library's allocator. An allocation with a larger one comes from
+/// the heap of the process.
 const ALIGNMENT: usize = 64;
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
-/// Small blocks share pages, because each page that is written takes memory in each process.
+/// The memory blocks of this library's allocator, in three sizes. An allocation takes the smallest block that fits, or
+/// comes from the heap of the process. So a supervisor works even if the program has damaged or filled the heap.
 struct Heap {
     small: Blocks<SMALL, 64>,
     large: Blocks<LARGE, 32>,
     huge: Blocks<HUGE, 16>,
 }
 
-/// Up to 64 blocks of equal size. An allocation takes a whole block.
+/// Up to 64 memory blocks of `SIZE` bytes each. An allocation takes a whole block.
 #[repr(C)]
 struct Blocks<const SIZE: usize, const COUNT: usize> {
-    /// A bit for each block that is in use.
+    /// One bit for each memory block of this array, by its index: 1 while an allocation uses the block.
     used: AtomicU64,
     blocks: Aligned<UnsafeCell<[[u8; SIZE]; COUNT]>>,
 }
@@ -64,7 +67,8 @@ impl<const SIZE: usize, const COUNT: usize> Blocks<SIZE, COUNT> {
         Some(self.start().wrapping_add(before.trailing_ones() as usize * SIZE))
     }
 
-    /// Frees a block. Returns `false` if it is none of these.
+    /// Frees the memory block at the address `block`. Returns `false`, and frees nothing, if that is no block of this
+    /// array, so that it belongs to another size or to the heap of the process.
     fn take_back(&self, block: *mut u8) -> bool {
         let number = self.number(block);
         if let Some(number) = number {
@@ -100,7 +104,8 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Returns a list with memory for `count` items.
+/// Returns an empty list with memory for `count` items. The supervisor reserves its lists before `sam_register`
+/// returns, and later allocates nothing for them.
 ///
 /// # Errors
 /// There is not enough memory.
@@ -110,7 +115,8 @@ pub fn reserve<T>(count: usize) -> Result<Vec<T>> {
     Ok(list)
 }
 
-/// Returns the items, as many as there is memory for. std's collect() ends the process if memory runs out.
+/// Returns a list of the items, or of the first ones if memory runs out. std's collect() would end the process in that
+/// case.
 pub fn gather<T>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut gathered = Vec::new();
     for item in items {

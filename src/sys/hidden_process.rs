@@ -11,15 +11,18 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use super::process;
 use super::signals::Signal;
 
-/// The size of the stack of the process. The kernel allocates memory only for the pages that are used.
+/// The size in bytes of the stack for the hidden child process that [`run`] makes. The kernel allocates memory only for
+/// the pages that are used.
 ///
-/// The application's pthread_atfork(3) handlers run on this stack if `body` forks, so it is not small.
+/// The application's pthread_atfork(3) handlers run on this stack if the function that runs there forks, so it is not
+/// small.
 const STACK_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
 
-/// The size of the guard below the stack, where any access is an error. A multiple of all page sizes of Linux.
+/// The size in bytes of the guard below the stack of a hidden child process, where any access is an error. A multiple
+/// of all page sizes of Linux.
 const GUARD_BYTES: usize = 1 << 16;
 
-/// The exit code of a process whose `body` panicked.
+/// The exit code of a hidden child process in which the function that it ran panicked.
 const PANIC_CODE: u8 = u8::MAX;
 
 /// Runs `body` in a new process, and returns the value that `body` returned, or 255 if `body` panicked. The caller must
@@ -43,7 +46,8 @@ pub fn run(body: impl FnOnce() -> u8) -> nix::Result<u8> {
     clone_and_wait(&stack, &mut task)
 }
 
-/// Clones a process that runs `task` on `stack`, and waits for its end.
+/// Clones a process that runs the function in `task` on `stack`, and waits for its end. Returns the value of that
+/// function, which is the exit code of the process. The process takes the function out of `task`.
 fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix::Result<u8> {
     extern "C" fn start<F: FnOnce() -> u8>(task: *mut c_void) -> c_int {
         process::signal_on_death_of_parent(Some(Signal::KILL));
@@ -70,7 +74,7 @@ fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix
     if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status) as u8) } else { Err(Errno::ECHILD) }
 }
 
-/// A mapped stack with a guard below it.
+/// A mapped stack for a hidden child process, with a guard below it.
 struct Stack(NonNull<c_void>);
 
 impl Stack {
@@ -86,7 +90,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Returns the end of the mapping, where the stack begins. Stacks grow down on all Linux targets of Rust.
+    /// Returns the end of the mapped memory, where a stack begins. Stacks grow down on all Linux targets of Rust.
     fn top(&self) -> *mut c_void {
         // SAFETY: the result is one past the last byte of the mapping, which pointer arithmetic may reach.
         unsafe { self.0.as_ptr().byte_add(Self::LENGTH.get()) }

@@ -4,23 +4,25 @@ use nix::unistd::Pid;
 
 use super::proc_file;
 
-/// Facts about a process that hold it up.
+/// The reasons why a hung instance may not be at fault: a debugger has stopped it, or the kernel writes its core file.
+/// Read from /proc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Inspection {
-    /// A debugger traces the process.
+    /// `true` if a debugger traces the inspected process.
     pub traced: bool,
-    /// The kernel writes the core file of the process.
+    /// `true` if the kernel writes the core file of the inspected process, which has crashed.
     pub dumping: bool,
 }
 
 impl Inspection {
-    /// Finds out whether a debugger traces `process`, and whether the kernel writes its core file. Returns "no" for
-    /// both if /proc cannot be read.
+    /// Reads from /proc whether a debugger traces `process`, and whether the kernel writes its core file. Both are
+    /// `false` if /proc cannot be read.
     pub fn of(process: Pid) -> Inspection {
         Inspection::in_status(proc_file::read(process, "status", &mut [0; 4096]))
     }
 
-    /// Finds the facts in the text of a status file, or in the beginning of it.
+    /// Finds in `text`, the contents of /proc/PID/status or the beginning of it, whether a debugger traces the process
+    /// and whether the kernel writes its core file.
     fn in_status(text: &[u8]) -> Inspection {
         let mut found = Inspection::default();
         for line in text.split(|&byte| byte == b'\n') {

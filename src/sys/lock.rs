@@ -9,14 +9,15 @@ use std::time::Duration;
 use super::after_fork;
 use super::signals::{Blocked, Mask};
 
-/// A value that one thread at a time can reach. All signals are blocked in that thread, so no handler finds the lock
-/// held by the thread that it has interrupted.
+/// A value that one thread at a time can use. All signals are blocked in that thread, so no signal handler finds the
+/// lock taken by the thread that it has interrupted.
 ///
-/// fork(2) copies a held lock, but of all threads only the one that forks. So a lock that another process has taken
-/// counts as free. The value is then as the other thread left it in the middle of its work. A thread that forks during
-/// its turn ends the turn in the new process before it takes the lock again.
+/// fork(2) copies a taken lock to a process that does not have the thread which took it. So a lock that another process
+/// has taken counts as free, and the value is as that thread left it in the middle of its work. A thread that forks
+/// while it has the lock frees it in the new process before it takes it again.
 pub struct Lock<T> {
-    /// `FREE`, `CLOSED`, or the generation of the process that has taken the lock.
+    /// 0 for a free lock, `u32::MAX` for a closed one. Otherwise the number of the process in which a thread has taken
+    /// the lock, see [`after_fork::generation`].
     state: AtomicU32,
     value: UnsafeCell<T>,
 }
@@ -28,25 +29,27 @@ const CLOSED: u32 = u32::MAX;
 // its own, and one thread.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
-/// The calling thread's turn with the value of a lock, until this is dropped.
+/// The right of the calling thread to use the value of a lock. Dropping it frees the lock, and restores the signal
+/// mask.
 pub struct Locked<'a, T> {
     lock: &'a Lock<T>,
-    /// Dropped after the lock is free.
+    /// Restores the signal mask. As the last field it is dropped when the lock is free.
     blocked: Blocked,
 }
 
 impl<T> Lock<T> {
-    /// Returns a lock that no thread holds.
+    /// Makes a free lock for `value`.
     pub const fn new(value: T) -> Lock<T> {
         Lock { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
     }
 
-    /// Blocks all signals in the calling thread, and waits until no other thread holds the lock. Returns `None` if the
-    /// lock is closed.
+    /// Blocks all signals in the calling thread, and waits until no other thread of this process has the lock. Returns
+    /// `None` if the lock is closed, as in a supervisor.
     ///
-    /// The calling thread must not hold this lock.
+    /// The calling thread must not have this lock already.
     pub fn lock(&self) -> Option<Locked<'_, T>> {
-        /// The pause between two looks, while another thread holds the lock. That is rare, and takes a short time.
+        /// The pause between two attempts to take the lock while another thread has it. That is rare, and takes a short
+        /// time.
         const PAUSE: Duration = Duration::from_micros(20);
         let blocked = Blocked::all();
         let held = after_fork::generation();
@@ -65,7 +68,8 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Returns the value, without a turn: the caller has the only reference to the lock.
+    /// Returns the value without taking the lock. For tests and fuzz targets, which have the only reference to the
+    /// lock.
     #[cfg(any(test, fuzzing))]
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
@@ -79,13 +83,14 @@ impl<T> fmt::Debug for Lock<T> {
 }
 
 impl<T> Locked<'_, T> {
-    /// Closes the lock until the end of this turn: `lock()` returns `None` to the threads that wait, and to later
-    /// callers.
+    /// Closes the lock: until this is dropped, [`Lock::lock`] returns `None` to the threads that wait and to new
+    /// callers. A process that becomes a supervisor closes its locks, so that calls by the application's other threads
+    /// fail.
     pub fn close(&self) {
         self.lock.state.store(CLOSED, Ordering::Release);
     }
 
-    /// Returns the signal mask that the thread had before this turn, and will have again.
+    /// Returns the signal mask that the calling thread had before it took the lock. Dropping this restores it.
     pub fn mask_before(&self) -> Mask {
         self.blocked.mask_before()
     }

@@ -16,23 +16,25 @@ use nix::unistd::read;
 use super::ffi_buf::{InBuf, OutBuf};
 use crate::error::{Error, Result};
 
-/// A file in memory, or private memory in its place. The descriptor is close-on-exec and kept open for the life of the
-/// process. The application may close it all the same, so it is checked before each use.
+/// Memory for the data that an application stores: a memory file that all instances share, or before `sam_register`
+/// memory of this process alone.
 ///
-/// The caller uses it in one thread at a time, with all signals blocked. Another thread may fork meanwhile: at any
-/// moment the fields describe memory that is there.
+/// The descriptor is close-on-exec and kept open for the life of the process. The application may close it all the
+/// same, so it is checked before each use. One thread at a time uses the memory, with all signals blocked. Another
+/// thread may fork meanwhile: at any moment the fields describe memory that is there.
 #[derive(Debug)]
 pub struct MemoryFile {
-    /// `None` for private memory.
+    /// The descriptor of the memory file. `None` for memory without a file, which belongs to this process alone.
     file: Option<Identified>,
     mapping: AtomicPtr<u8>,
-    /// The number of bytes that are mapped.
+    /// The number of bytes, from the start of the memory file, that this process has mapped.
     mapped: AtomicUsize,
-    /// The number of bytes of memory that the file has, as far as this process knows.
+    /// The number of bytes of memory that the kernel has allocated for the file, as far as this process knows.
     reserved: AtomicUsize,
 }
 
-/// A descriptor, and the file that it is while it is ours.
+/// The descriptor of a memory file, with the device and inode number of the file. If the application closes the
+/// descriptor, its number may belong to another file later, and these numbers then differ.
 #[derive(Debug, Clone, Copy)]
 struct Identified {
     fd: RawFd,
@@ -40,16 +42,18 @@ struct Identified {
     inode: libc::ino_t,
 }
 
-/// Bytes that a file may keep when they are not used: most data is smaller, and is stored without another mapping.
+/// The largest number of unused bytes that a memory file keeps. Most data is smaller, so it can be stored again without
+/// another allocation.
 const KEPT: usize = 256 * 1024;
 
-/// The unit in which memory is given back, in bytes: a multiple of every system's page.
+/// The unit in bytes in which a memory file gives memory back to the kernel: a multiple of every machine's page size.
 const UNIT: usize = 65536;
 
 const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 impl MemoryFile {
-    /// Makes an empty file. `name` shows in /proc.
+    /// Makes an empty memory file, which processes that are forked later share. /proc shows it with `name`, see
+    /// memfd_create(2).
     ///
     /// # Errors
     /// The error of memfd_create(2), fcntl(2) or fstat(2).
@@ -62,7 +66,7 @@ impl MemoryFile {
         Ok(MemoryFile::on(Some(Identified { fd: fd.into_raw_fd(), device: stat.st_dev, inode: stat.st_ino })))
     }
 
-    /// Makes empty memory without a file: a forked process gets a copy, and no descriptor is used.
+    /// Makes empty memory without a file and without a descriptor. A forked process gets a copy.
     pub fn private() -> MemoryFile {
         MemoryFile::on(None)
     }
@@ -76,16 +80,17 @@ impl MemoryFile {
         }
     }
 
-    /// Returns the descriptor, as an instance that is not trusted has it.
+    /// Returns the descriptor of the memory file, so that a test or fuzz target can change the size of the file, as a
+    /// hostile instance can.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn exposed(&self) -> impl AsFd + use<> {
         Borrowed(self.file.expect("a file").fd)
     }
 
-    /// Writes `data` at the place `start`.
+    /// Copies `data` into the memory, from the byte with the index `start` on.
     ///
     /// # Errors
-    /// `Internal` if the memory does not reach to the end of the data: see `reserve`.
+    /// `Internal` if less memory than that is mapped: call [`reserve`](MemoryFile::reserve) first.
     pub fn write(&self, start: usize, data: InBuf<'_>) -> Result<()> {
         let place = self.place(start, data.len())?;
         // SAFETY: the mapping has room for the data at that place, and its pages are reserved. The data cannot lie in
@@ -94,10 +99,11 @@ impl MemoryFile {
         Ok(())
     }
 
-    /// Fills `room` with the bytes at the place `start`.
+    /// Fills `room` from the memory, from the byte with the index `start` on.
     ///
     /// # Errors
-    /// `Internal` if the memory does not reach to the end of these bytes: see `reach`. Nothing was read then.
+    /// `Internal` if less memory than that is mapped: call [`reach`](MemoryFile::reach) first. Nothing was read in this
+    /// case.
     pub fn read(&self, start: usize, mut room: OutBuf<'_>) -> Result<()> {
         let place = self.place(start, room.len())?;
         // SAFETY: the mapping has these bytes, of a file that cannot shrink, and is no room of the application's.
@@ -105,10 +111,11 @@ impl MemoryFile {
         Ok(())
     }
 
-    /// Copies the first `length` bytes to the start of `target`.
+    /// Copies the first `length` bytes of this memory to the start of `target`, which gets as much memory as that
+    /// needs.
     ///
     /// # Errors
-    /// As `reach`, and for `target` as `reserve`.
+    /// The errors of [`reach`](MemoryFile::reach), and for `target` those of [`reserve`](MemoryFile::reserve).
     pub fn copy_to(&self, target: &MemoryFile, length: usize) -> Result<()> {
         self.reach(length)?;
         target.reserve(length)?;
@@ -116,7 +123,10 @@ impl MemoryFile {
         target.write(0, unsafe { InBuf::new(self.mapping.load(Ordering::Relaxed), length) })
     }
 
-    /// Returns where the `length` bytes from `start` on are mapped.
+    /// Returns the address at which `length` bytes of the memory are mapped, from the byte with the index `start` on.
+    ///
+    /// # Errors
+    /// `Internal` if this process has not mapped all these bytes.
     fn place(&self, start: usize, length: usize) -> Result<*mut u8> {
         match start.checked_add(length) {
             Some(end) if self.reaches(end) => Ok(self.mapping.load(Ordering::Relaxed).wrapping_add(start)),
@@ -124,12 +134,13 @@ impl MemoryFile {
         }
     }
 
-    /// Returns `true` if the first `length` bytes are mapped.
+    /// Returns `true` if this process has mapped at least the first `length` bytes of the memory.
     pub fn reaches(&self, length: usize) -> bool {
         length <= self.mapped.load(Ordering::Relaxed)
     }
 
-    /// Makes sure that the first `length` bytes can be read.
+    /// Maps at least the first `length` bytes of the memory file in this process, so that they can be read. Used for
+    /// data that another instance has stored.
     ///
     /// # Errors
     /// `Internal` if there are fewer bytes. `DescriptorLost` if the application has closed the descriptor. The error of
@@ -145,8 +156,8 @@ impl MemoryFile {
         self.map(Some(&file), length, MapFlags::empty())
     }
 
-    /// Makes sure that the first `length` bytes can be written, in memory that is really there. If the memory has to
-    /// grow, the earlier content of private memory is lost.
+    /// Allocates and maps memory for at least `length` bytes, so that they can be written. If the memory has no file,
+    /// as before `sam_register`, and has to grow, its content is lost.
     ///
     /// # Errors
     /// `NoMemory` if the machine or a limit of the process has no room for that. `DescriptorLost` if the application
@@ -194,7 +205,7 @@ impl MemoryFile {
         Ok(())
     }
 
-    /// Unmaps what is mapped at `start` and behind.
+    /// Unmaps all mapped bytes of the memory from the byte with the index `start` on.
     fn unmap_from(&self, start: usize) {
         let mapped = self.mapped.load(Ordering::Relaxed);
         if let Some(length) = mapped.checked_sub(start).filter(|&length| length > 0) {
@@ -206,19 +217,22 @@ impl MemoryFile {
         }
     }
 
-    /// Asks the kernel how much memory the file has: another process may have stored since this one was forked.
+    /// Asks the kernel how much memory the file has, and stores it in this value. Called in a new instance, because
+    /// another instance may have stored data since this process was forked.
     pub fn survey(&self) {
         if let Some(Ok((_, size))) = self.file.map(Identified::checked) {
             self.reserved.store(size, Ordering::Relaxed);
         }
     }
 
-    /// Returns `true` if the file has much more memory than data of `length` bytes needs.
+    /// Returns `true` if the file has more than twice the memory that `length` bytes of data need, and more than 256
+    /// KiB.
     pub fn is_wasteful(&self, length: usize) -> bool {
         self.reserved.load(Ordering::Relaxed) > length.saturating_mul(2).max(KEPT)
     }
 
-    /// Gives back the memory behind the first `length` bytes.
+    /// Gives memory after the first `length` bytes, rounded up to 64 KiB, back to the kernel. The content after that
+    /// is lost.
     pub fn give_back(&self, length: usize) {
         let room = length.div_ceil(UNIT).saturating_mul(UNIT);
         self.unmap_from(room);
@@ -245,11 +259,12 @@ impl Drop for MemoryFile {
 }
 
 impl Identified {
-    /// Returns the descriptor, and the number of bytes of the file that are really there. An instance that is not
-    /// trusted may have made the file as long as it liked: reading its holes would take memory that is not reserved.
+    /// Returns the descriptor of this memory file, after a check that it is still that file, and the number of bytes
+    /// that the kernel has allocated for it. A hostile instance may have made the file longer than that: reading the
+    /// rest would take memory that is not reserved.
     ///
     /// # Errors
-    /// `DescriptorLost` if the number is no longer a descriptor of this file.
+    /// `DescriptorLost` if the number is no longer a descriptor of this file, because the application closed it.
     fn checked(self) -> Result<(Borrowed, usize)> {
         let file = Borrowed(self.fd);
         match fstat(&file) {
@@ -262,7 +277,8 @@ impl Identified {
     }
 }
 
-/// A descriptor number that the application may have closed: good for one call, after a check.
+/// The number of a descriptor that the application may have closed. It is used for one system call after a check, which
+/// fails with `EBADF` if the descriptor is closed.
 struct Borrowed(RawFd);
 
 impl AsFd for Borrowed {
@@ -272,7 +288,7 @@ impl AsFd for Borrowed {
     }
 }
 
-/// Returns the number of bytes that can be had without driving the machine out of memory.
+/// Returns the number of bytes of memory that a process can allocate without driving the machine out of memory.
 fn available_memory() -> usize {
     let file = open(c"/proc/meminfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok();
     let available = file.and_then(|file| available_in(|room| read(&file, room).unwrap_or(0)));
@@ -308,13 +324,14 @@ fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
     available?.saturating_add(swap.unwrap_or(0)).checked_mul(1024)
 }
 
-/// Returns the number in a line `NAME NUMBER kB`, if the line has this name.
+/// Returns the number in a line `NAME NUMBER kB` of /proc/meminfo, if the line has the name `name`.
 fn kib(line: &[u8], name: &[u8]) -> Option<usize> {
     let number = line.strip_prefix(name)?.strip_suffix(b" kB")?.trim_ascii();
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Returns the size of memory and swap in bytes, for where /proc is not mounted or no descriptor is left to read it.
+/// Returns the size of all memory and swap of the machine, in bytes. Used if /proc/meminfo cannot be read, because
+/// /proc is not mounted or the process has no free descriptor.
 fn all_memory() -> usize {
     // SAFETY: sysinfo fills in plain data and cannot fail for a valid pointer.
     let info = unsafe {

@@ -1,7 +1,7 @@
 //! An ELF note that lists the libraries which are loaded at run time. Package builders turn it into dependencies, see
 //! "ELF Metadata for dlopen() Dependencies", <https://uapi-group.org/specifications/specs/elf_dlopen_metadata/>.
 
-/// The text of the note: JSON, ended by a NUL byte.
+/// The text of the ELF note that names the libraries which this library loads at run time: JSON, ended by a NUL byte.
 const TEXT: &[u8] = concat!(
     r#"[{"feature":"quorum","description":"Recovery policies with QUORUM","#,
     r#""priority":"recommended","soname":["libquorum.so.5"]},"#,
@@ -11,10 +11,11 @@ const TEXT: &[u8] = concat!(
 )
 .as_bytes();
 
-/// The size of the text in the note, which is a multiple of 4.
+/// The size in bytes of the JSON text in the ELF note: a multiple of 4, as ELF requires.
 const PADDED_TEXT_BYTES: usize = TEXT.len().next_multiple_of(4);
 
-/// The layout of an ELF note, see "Notes (Nhdr)" in elf(5).
+/// The layout of the ELF note that names the libraries which this library loads at run time, see "Notes (Nhdr)" in
+/// elf(5).
 #[repr(C, align(4))]
 struct Note {
     name_length: u32,

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use nix::unistd::Pid;
 
-/// Reads the file `name` of `process` into `room`. Returns what was read: the beginning of a file that is longer, and
-/// nothing if the file cannot be read.
+/// Reads the file /proc/PID/`name` of the process with the pid `process` into `room`. Returns the bytes that were read:
+/// the first ones if the file is larger than `room`, and none if it cannot be read.
 pub fn read<'a>(process: Pid, name: &str, room: &'a mut [u8]) -> &'a [u8] {
     let mut path = String::with_capacity(32);
     let _ = write!(path, "/proc/{process}/{name}");

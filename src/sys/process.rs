@@ -35,7 +35,8 @@ pub unsafe fn fork() -> nix::Result<Option<Pid>> {
     Ok((child != 0).then_some(Pid::from_raw(child)))
 }
 
-/// Returns a descriptor that becomes readable when the process ends. Close-on-exec.
+/// Returns a pidfd of `process`: a descriptor that becomes readable when that process ends, see pidfd_open(2).
+/// Close-on-exec.
 pub fn pidfd(process: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: pidfd_open touches no memory.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) })?;
@@ -52,24 +53,24 @@ pub enum ExitStatus {
     Killed {
         /// The signal that killed the process.
         signal: Signal,
-        /// The kernel wrote a core file.
+        /// `true` if the kernel wrote a core file of the process.
         core: bool,
     },
     /// The exit status is not known, because another thread of the calling process has reaped the process.
     Unknown,
 }
 
-/// A change of the state of a child.
+/// A change of the state of a child of the supervisor, as waitid(2) reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildChange {
-    /// The child has ended, and this process has reaped it.
+    /// The child has ended, and the calling process has reaped it.
     Ended(ExitStatus),
     /// This signal stopped the child.
     Stopped(Signal),
 }
 
-/// Returns the pid and the real user id of a child that has changed, and how, if there is one. Reaps a child that
-/// ended.
+/// Returns the pid and the real user id of a child of the calling process whose state has changed, and the change, or
+/// `None` if there is no such child. Reaps a child that has ended.
 pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: info is plain data that the kernel fills in; its pid is 0 when there is no news.
@@ -92,11 +93,11 @@ pub fn next_change() -> Option<(Pid, u32, ChildChange)> {
     Some((Pid::from_raw(pid), user, change))
 }
 
-/// Looks at one child of the calling process, or at all of them, and reaps none. Returns `true` if a child that is
-/// looked at has ended.
+/// Returns `true` if the child with the pid `child` has ended, or with the kind `P_ALL` if any child of the calling
+/// process has. Reaps none (WNOWAIT in waitid(2)).
 ///
 /// # Errors
-/// ECHILD if there is no such child.
+/// `ECHILD` if the calling process has no such child, or none at all.
 fn look_at_children(kind: libc::idtype_t, child: libc::id_t) -> nix::Result<bool> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: info is plain data that the kernel fills in; its pid stays 0 if no child has ended.
@@ -107,37 +108,39 @@ fn look_at_children(kind: libc::idtype_t, child: libc::id_t) -> nix::Result<bool
     }
 }
 
-/// Returns `true` if the calling process has any child, dead ones that are not reaped among them.
+/// Returns `true` if the calling process has any child, living or dead and not reaped yet.
 pub fn has_children() -> bool {
     look_at_children(libc::P_ALL, 0).is_ok()
 }
 
-/// Returns `true` if `child`, which is not reaped yet, still lives.
+/// Returns `true` if `child`, a child of the calling process that it has not reaped, still lives.
 pub fn is_alive(child: Pid) -> bool {
     look_at_children(libc::P_PID, child.as_raw() as libc::id_t) == Ok(false)
 }
 
-/// Returns `true` if a child has ended and is not reaped yet.
+/// Returns `true` if any child of the calling process has ended and is not reaped yet.
 pub fn has_dead_child() -> bool {
     look_at_children(libc::P_ALL, 0) == Ok(true)
 }
 
-/// Returns `true` if `child`, which the calling process has not reaped, is no child of it any more: another thread
-/// has reaped it.
+/// Returns `true` if another thread of the calling process has reaped `child`. The caller knows that it has not done so
+/// itself.
 pub fn is_reaped_by_another(child: Pid) -> bool {
     look_at_children(libc::P_PID, child.as_raw() as libc::id_t) == Err(Errno::ECHILD)
 }
 
-/// Waits until `child` has ended, for `timeout` at most. Does not reap it.
+/// Waits until `child`, a child of the calling process, has ended, for `timeout` at most. Does not reap it.
 pub fn await_end(child: Pid, timeout: Duration) {
     let Ok(ending) = pidfd(child) else { return };
     let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
     let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None);
 }
 
-/// Waits until `child` has ended and reaps it. Returns `false` if it has not ended by `deadline`.
+/// Waits until `child`, a child of the calling process, has ended, and reaps it. Returns `false` if it has not ended by
+/// `deadline`.
 pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
-    /// The pause between two looks whether the child has ended. Used if the kernel has no pidfd left to wait on.
+    /// The pause between two checks whether the child has ended. Used if the process has no free descriptor for a
+    /// pidfd.
     const PAUSE: Duration = Duration::from_millis(1);
     let ending = pidfd(child).ok();
     loop {
@@ -160,8 +163,8 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
     }
 }
 
-/// Returns the pids of the children of a process, which is given as its folder in /proc. Children that have ended and
-/// are not reaped are among them. Empty where /proc cannot be read, and incomplete where memory is short.
+/// Returns the pids of the children of a process, living or dead and not reaped yet. `process` is the folder of that
+/// process in /proc. The list is empty if /proc cannot be read, and incomplete if memory is short.
 pub fn children(process: &Path) -> Vec<Pid> {
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
@@ -170,15 +173,19 @@ pub fn children(process: &Path) -> Vec<Pid> {
     heap::gather(lists.flat_map(pids))
 }
 
-/// While a value exists, the calling process is the subreaper of its descendants: it becomes the parent of orphans
-/// among them (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping the value restores the former attribute.
+/// A guard that makes the calling process, the supervisor, the parent of orphans among its descendants
+/// (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping it restores the former attribute.
 #[derive(Debug)]
 pub struct Subreaper {
     before: bool,
 }
 
 impl Subreaper {
-    /// Makes the calling process the reaper of its orphaned descendants (PR_SET_CHILD_SUBREAPER in prctl(2)).
+    /// Makes the calling process, the supervisor, the parent of orphans among its descendants (PR_SET_CHILD_SUBREAPER
+    /// in prctl(2)), until the result is dropped.
+    ///
+    /// # Errors
+    /// The error of prctl(2).
     pub fn become_one() -> nix::Result<Subreaper> {
         let before = prctl::get_child_subreaper()?;
         prctl::set_child_subreaper(true)?;
@@ -198,22 +205,24 @@ pub fn parent() -> Option<Pid> {
     Some(nix::unistd::getppid()).filter(|parent| parent.as_raw() != 0)
 }
 
-/// A process that is about to fork. Its children use this to find out whether it has ended, also from another PID
-/// namespace.
+/// The supervisor as the parent of the processes that it is about to fork. These processes use this value to find out
+/// whether the supervisor has ended, also from another PID namespace.
 #[derive(Debug)]
 pub struct Origin {
     pid: Pid,
-    /// `None` if no descriptor was left. Then children in another PID namespace do not notice the end.
+    /// A pidfd of the supervisor, which becomes readable when the supervisor ends. `None` if the process had no free
+    /// descriptor. In this case children in another PID namespace do not notice the end.
     pidfd: Option<OwnedFd>,
 }
 
 impl Origin {
-    /// Returns the origin of the children that the calling process is about to fork.
+    /// Returns a value by which the children that the calling process is about to fork can notice its end.
     pub fn current() -> Origin {
         Origin { pid: own_pid(), pidfd: pidfd(own_pid()).ok() }
     }
 
-    /// Returns `true` if the process has ended. To be asked by its child.
+    /// Returns `true` if the process that made this value, the parent of the calling process, has ended. Called in a
+    /// child of that process.
     pub fn has_ended(&self) -> bool {
         match parent() {
             // The parent is in another PID namespace, and that does not change when it has ended.
@@ -225,14 +234,15 @@ impl Origin {
         }
     }
 
-    /// Returns the descriptor that `has_ended` needs.
+    /// Returns the number of the pidfd that [`has_ended`](Origin::has_ended) polls, so that a child which closes its
+    /// descriptors can keep it open. `None` if the process had no free descriptor.
     pub fn descriptor(&self) -> Option<RawFd> {
         self.pidfd.as_ref().map(AsRawFd::as_raw_fd)
     }
 }
 
-/// Returns `true` if the next child is the first process of a new PID namespace: when that child ends, the kernel ends
-/// all others in the namespace, and no further child can be forked (pid_namespaces(7)).
+/// Returns `true` if the next child of the calling process is the first process of a new PID namespace. When that child
+/// ends, the kernel ends all others in the namespace, and no further child can be forked (pid_namespaces(7)).
 pub fn next_child_is_init() -> bool {
     // The kernel has no such namespace to show before its first process is there.
     let namespace = |name: &str| std::fs::metadata(Path::new("/proc/self/ns").join(name));
@@ -266,19 +276,21 @@ pub fn signal_on_death_of_parent_now() -> Option<Signal> {
     Signal::from_number(signal)
 }
 
-/// The time by which the kernel may delay the timers of the calling thread. In ns, as PR_SET_TIMERSLACK takes it
-/// (prctl(2)).
+/// The timer slack of a thread: the time by which the kernel may delay its timers, to wake several threads at once. In
+/// ns, as PR_SET_TIMERSLACK in prctl(2) takes it.
 #[derive(Debug, Clone, Copy)]
 pub struct TimerSlack(libc::c_ulong);
 
 impl TimerSlack {
-    /// The smallest slack that the kernel allows, 1 ns.
+    /// The smallest timer slack that the kernel allows, 1 ns. The supervisor has it, so that it does not miss
+    /// deadlines.
     pub const LEAST: TimerSlack = TimerSlack(1);
 
-    /// The slack that the thread has inherited from the thread which made it.
+    /// The value by which the kernel restores the timer slack that a thread inherited when it was made: 0, see
+    /// PR_SET_TIMERSLACK in prctl(2).
     pub const INHERITED: TimerSlack = TimerSlack(0);
 
-    /// Returns a slack of this length, of at least 1 ns.
+    /// Returns the timer slack that lets the kernel delay timers by the duration `slack`, of at least 1 ns.
     pub fn of(slack: Duration) -> TimerSlack {
         TimerSlack(libc::c_ulong::try_from(slack.as_nanos().max(1)).unwrap_or(libc::c_ulong::MAX))
     }
@@ -290,14 +302,15 @@ impl TimerSlack {
         TimerSlack(libc::c_ulong::try_from(slack).unwrap_or(0))
     }
 
-    /// Sets the slack of the calling thread. Children inherit it.
+    /// Sets the timer slack of the calling thread: the time by which the kernel may delay its timers. Threads and
+    /// processes that it makes later inherit it.
     pub fn set(self) {
         // SAFETY: PR_SET_TIMERSLACK takes a number.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, self.0, 0, 0, 0) };
     }
 }
 
-/// Returns `true` if the children of the calling process are in another PID namespace that already has processes.
+/// Returns `true` if the children of the calling process are in another PID namespace, and that already has processes.
 pub fn children_are_apart() -> bool {
     let namespace = |name: &str| std::fs::read_link(Path::new("/proc/self/ns").join(name)).ok();
     let of_children = namespace("pid_for_children");
@@ -335,7 +348,7 @@ pub fn leads_session() -> bool {
     nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
 }
 
-/// Sets the name of the calling process that ps(1) and /proc show.
+/// Sets the name under which ps(1) and /proc show the calling thread, and its process if it is the first thread.
 pub fn set_name(name: &CStr) {
     // SAFETY: PR_SET_NAME reads a string.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
@@ -348,7 +361,8 @@ pub fn run_and_exit(body: impl FnOnce()) -> ! {
     exit_now(done.is_err().into())
 }
 
-/// Closes every descriptor of the calling process but these, and puts /dev/null in place of the standard ones.
+/// Closes every descriptor of the calling process except those in `kept`, and opens /dev/null in place of the standard
+/// ones.
 pub fn close_all_except<const N: usize>(mut kept: [RawFd; N]) {
     kept.sort_unstable();
     let mut first = 0;
@@ -376,7 +390,8 @@ fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// Waits for the end of a child and reaps it. Returns at once if another thread has reaped it.
+/// Waits until `child`, a child of the calling process, has ended, and reaps it. Returns at once if another thread has
+/// reaped it.
 pub fn reap(child: Pid) {
     while waitpid(child, None) == Err(Errno::EINTR) {}
 }

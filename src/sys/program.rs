@@ -7,12 +7,12 @@ unsafe extern "C" {
     fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
-/// The bytes of a name or a value that are read. The user who starts the program chooses how long these are, and memory
-/// may be short.
+/// The largest number of bytes that are read of the program's name or of an environment variable. The user who starts
+/// the program chooses how long these are, and memory may be short.
 const MAX_BYTES: usize = 1024;
 
-/// Returns the file name of the program, without directories, and its first 1024 bytes at most. Control characters are
-/// replaced by `?`, so that the name fits in one line of text.
+/// Returns the file name of the program, without directories, cut off after 1024 bytes. Control characters are replaced
+/// by `?`, so that the name fits in one line of text.
 pub fn name() -> String {
     // SAFETY: the C library sets the pointer to a C string before main (program_invocation_name(3)). A program that
     // changes the pointer must set it to a C string as well, because error(3) and others print it.

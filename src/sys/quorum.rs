@@ -8,14 +8,14 @@ use libloading::os::unix::Library;
 
 use super::client_library::{self, Refusal, TRY_AGAIN, answer};
 
-/// The file name of libquorum.
+/// The file name of libquorum, corosync's client library for quorum.
 pub const FILE: &str = "libquorum.so.5";
 
 const CS_TRACK_CURRENT: c_uint = 1;
 const CS_TRACK_CHANGES: c_uint = 2;
 const CS_DISPATCH_ONE_NONBLOCKING: c_int = 4;
 
-/// The structure `quorum_callbacks_t` of <corosync/quorum.h>.
+/// The functions that libquorum calls back, as the structure `quorum_callbacks_t` of <corosync/quorum.h>.
 #[repr(C)]
 struct Callbacks {
     notify: extern "C" fn(u64, u32, u64, u32, *mut u32),
@@ -27,7 +27,7 @@ type FdGet = unsafe extern "C" fn(u64, *mut c_int) -> c_int;
 type TrackStart = unsafe extern "C" fn(u64, c_uint) -> c_int;
 type Dispatch = unsafe extern "C" fn(u64, c_int) -> c_int;
 
-/// The loaded library, and its functions.
+/// corosync's client library libquorum, loaded at run time, and the functions of it that the cluster helper calls.
 #[derive(Debug)]
 pub struct QuorumLibrary {
     initialize: Initialize,
@@ -38,7 +38,7 @@ pub struct QuorumLibrary {
     _library: Library,
 }
 
-/// A connection to corosync's quorum service.
+/// A connection to corosync's quorum service, which reports whether the cluster partition is quorate.
 #[derive(Debug)]
 pub struct QuorumConnection<'a> {
     library: &'a QuorumLibrary,
@@ -46,21 +46,22 @@ pub struct QuorumConnection<'a> {
     fd: c_int,
 }
 
-/// The state in corosync's last notification: 0 for none yet, 1 for not quorate, 2 for quorate.
+/// The quorum of the cluster partition in corosync's last notification: 0 for none yet, 1 for not quorate, 2 for
+/// quorate.
 ///
 /// One word is enough, because a process has at most one connection at a time.
 static LAST_NOTIFICATION: AtomicU32 = AtomicU32::new(0);
 
-/// Stores the state. libquorum calls this function in [`QuorumConnection::news`].
+/// Stores whether the cluster partition is quorate. libquorum calls this function in [`QuorumConnection::news`].
 extern "C" fn notify(_handle: u64, quorate: u32, _ring: u64, _entries: u32, _members: *mut u32) {
     LAST_NOTIFICATION.store(1 + u32::from(quorate != 0), Ordering::Relaxed);
 }
 
 impl QuorumLibrary {
-    /// Loads the library.
+    /// Loads corosync's client library libquorum, by which the cluster helper learns of quorum.
     ///
     /// # Errors
-    /// `Missing` if the library, or one of the functions, is not installed.
+    /// `Missing` if the library, or one of its functions, is not installed.
     pub fn open() -> Result<QuorumLibrary, Refusal> {
         let library = client_library::open(FILE)?;
         // SAFETY: the types are those in <corosync/quorum.h>. C passes its enums cs_error_t and cs_dispatch_flags_t as
@@ -77,8 +78,8 @@ impl QuorumLibrary {
         }
     }
 
-    /// Connects to the quorum service, and subscribes to the current state and all changes. May block for an unlimited
-    /// time if corosync does not answer.
+    /// Connects to corosync's quorum service, and subscribes to the present state and all changes. May block for an
+    /// unlimited time if corosync does not answer.
     ///
     /// # Errors
     /// The `cs_error_t` of quorum_initialize(3), quorum_fd_get(3) or quorum_trackstart(3).
@@ -106,14 +107,16 @@ impl QuorumLibrary {
 }
 
 impl QuorumConnection<'_> {
-    /// Returns the descriptor of the connection. It becomes readable when corosync has sent a notification.
+    /// Returns the descriptor of the connection to corosync's quorum service. It becomes readable when corosync has
+    /// sent a notification.
     pub fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the library keeps the descriptor open until quorum_finalize, which `drop` calls. The borrow ends
         // before that.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    /// Returns `true` if the partition is quorate by corosync's last notification, `None` before the first one.
+    /// Handles the notifications that corosync has sent. Returns `true` if the partition is quorate by the last one,
+    /// and `None` before the first one.
     ///
     /// # Errors
     /// The `cs_error_t` of quorum_dispatch(3): the connection is lost.

@@ -21,7 +21,7 @@ use nix::unistd::{Pid, ftruncate};
 
 use super::process;
 
-/// The layout of a page, which is the same for all uses.
+/// The layout of the memory of a [`SharedPage`], which is the same for all uses.
 ///
 /// It consists of atomic words only. So every content is valid, and a write by another process is no data race.
 #[repr(C)]
@@ -36,9 +36,11 @@ struct Layout {
 #[derive(Debug)]
 pub struct SharedPage {
     layout: NonNull<Layout>,
-    /// The descriptor and the inode number of the memory file, if the page is one and the descriptor is open.
+    /// The descriptor and the inode number of the page's memory file. `None` if the page is no file or the descriptor
+    /// is closed.
     file: Option<(OwnedFd, u64)>,
-    /// The only process that has the page mapped, if it is not inherited.
+    /// The pid of the only process that has the page mapped, if processes that it forks do not inherit the page. `None`
+    /// if they do.
     sole_owner: Option<Pid>,
 }
 
@@ -48,13 +50,16 @@ unsafe impl Send for SharedPage {}
 unsafe impl Sync for SharedPage {}
 
 impl SharedPage {
-    /// The number of 64-bit words in a page.
+    /// The number of 64-bit words in the memory of a [`SharedPage`]. They need 1024 bytes; other words of the page
+    /// follow.
     pub const WORDS: usize = 128;
-    /// The number of 32-bit words in a page, which can be used as futexes.
+    /// The number of 32-bit words in the memory of a [`SharedPage`], which processes can use as futexes, to wake each
+    /// other.
     pub const FUTEXES: usize = 64;
 
     const MAPPED_BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
-    /// The size of a page's file. It is one page also on machines with larger pages. No machine has smaller ones.
+    /// The size in bytes of the memory file of a [`SharedPage`]. It is 4096 also on machines whose memory pages are
+    /// larger. No machine has smaller ones.
     const FILE_BYTES: i64 = 4096;
     const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
@@ -106,13 +111,15 @@ impl SharedPage {
         Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), sole_owner: None })
     }
 
-    /// Returns the number of the page's descriptor and the inode number of its file. `None` if no descriptor is open.
+    /// Returns the number of the descriptor under which this page is open as a memory file, and the inode number of
+    /// that file. `None` if the page is no file or the descriptor is closed.
     pub fn file(&self) -> Option<(RawFd, u64)> {
         let (fd, inode) = self.file.as_ref()?;
         Some((fd.as_raw_fd(), *inode))
     }
 
-    /// Returns two mappings of one page of zeros, as two processes have them.
+    /// Returns two mappings of one page of zeros, so that a test in one process can act for two processes that share
+    /// the page.
     #[cfg(any(test, fuzzing))]
     pub fn mapped_twice() -> (SharedPage, SharedPage) {
         let page = SharedPage::in_file(c"sam-test").expect("a memory file");
@@ -126,13 +133,13 @@ impl SharedPage {
         (page, again)
     }
 
-    /// Closes the descriptor. The page stays mapped.
+    /// Closes the descriptor of this page's memory file, if it has one. The page stays mapped.
     pub fn close_file(&mut self) {
         self.file = None;
     }
 
-    /// Keeps processes that are forked later from inheriting the page. Such a process must do nothing with it but drop
-    /// it.
+    /// Lets processes that are forked later not inherit this page. Such a process must do nothing with this value but
+    /// drop it.
     ///
     /// # Errors
     /// The error of madvise(2) with `MADV_DONTFORK`.
@@ -157,13 +164,14 @@ impl SharedPage {
         &self.layout().words
     }
 
-    /// Returns the 32-bit words, which can be used as futexes.
+    /// Returns the 32-bit words of the page, which processes can use as futexes, to wake each other.
     #[inline]
     pub fn futexes(&self) -> &[AtomicU32; SharedPage::FUTEXES] {
         &self.layout().futexes
     }
 
-    /// Returns the lifeline of the page, which the kernel marks when the thread that holds it ends.
+    /// Returns the lifeline of the page: a word that the kernel marks when the supervisor's thread ends, so that an
+    /// instance notices.
     #[inline]
     pub fn lifeline(&self) -> &super::lifeline::Lifeline {
         &self.layout().lifeline

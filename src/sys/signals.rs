@@ -12,7 +12,7 @@ use nix::sys::signal::{
 use nix::sys::signalfd::{self, SfdFlags};
 use nix::unistd::Pid;
 
-/// A signal of this system, from 1 to SIGRTMAX. nix's type does not have the real-time signals.
+/// A signal of this system, with a number from 1 to SIGRTMAX. nix's type does not have the real-time signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signal(i32);
 
@@ -88,7 +88,7 @@ impl fmt::Display for Signal {
 pub struct Mask(SigSet);
 
 impl Mask {
-    /// Sets the mask of the calling thread. Returns the former one.
+    /// Sets the signal mask of the calling thread to this one. Returns the former mask.
     pub fn set(self) -> Mask {
         let mut before = SigSet::empty();
         // Fails for a wrong first argument only.
@@ -97,11 +97,12 @@ impl Mask {
     }
 }
 
-/// A guard: all signals are blocked in the calling thread until it is dropped.
+/// A guard that keeps all signals blocked in the calling thread until it is dropped.
 #[derive(Debug)]
 pub struct Blocked {
     before: Mask,
-    /// Makes the type neither `Send` nor `Sync`, because the mask is that of the thread that made it.
+    /// Makes this type neither `Send` nor `Sync`, because the signal mask to restore is that of the thread that blocked
+    /// signals.
     _thread: PhantomData<*const ()>,
 }
 
@@ -111,7 +112,8 @@ impl Blocked {
         Blocked { before: Mask(SigSet::all()).set(), _thread: PhantomData }
     }
 
-    /// Returns the signal mask that was in force before, and is restored when this is dropped.
+    /// Returns the signal mask that the calling thread had before this guard blocked all signals. Dropping the guard
+    /// restores it.
     pub fn mask_before(&self) -> Mask {
         self.before
     }
@@ -123,16 +125,16 @@ impl Drop for Blocked {
     }
 }
 
-/// Unblocks the signals of hardware faults in the calling thread. Where they are blocked, the kernel kills the process
-/// and runs no handler (sigprocmask(2)).
+/// Unblocks the signals of hardware faults, such as SIGSEGV, in the calling thread. Where they are blocked, the kernel
+/// kills the process and runs no handler (sigprocmask(2)).
 pub fn unblock_faults() {
     use signal::Signal::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     let faults: SigSet = [SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].into_iter().collect();
     let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&faults), None);
 }
 
-/// Discards the signals that are pending for the calling process. Stops after a large number, because other processes
-/// may send them without end.
+/// Discards the signals that are pending for the calling thread and its process. Stops after 2^20 signals, because
+/// other processes may send them without end.
 pub fn discard_pending() {
     const MOST: usize = 1 << 20;
     // SAFETY: the set is initialised by sigfillset; the zero timeout makes the calls return at once.
@@ -152,7 +154,8 @@ pub fn disarm_timers() {
     }
 }
 
-/// Discards a pending signal that the calling thread has just caused and that is blocked.
+/// Discards a pending signal that the calling thread has just caused, such as SIGPIPE by a write. The signal is
+/// blocked, so it has reached no handler.
 pub(super) fn forget_pending(signal: Signal) {
     // SAFETY: the set is initialised by sigemptyset; the zero timeout makes the call return at once.
     unsafe {
@@ -164,12 +167,12 @@ pub(super) fn forget_pending(signal: Signal) {
     }
 }
 
-/// A guard: SIGCHLD has its default disposition until it is dropped. While SIGCHLD is ignored, the kernel discards the
-/// exit status of children (wait(2)). The caller has SIGCHLD blocked all the time.
+/// A guard that keeps SIGCHLD at its default action until it is dropped. While SIGCHLD is ignored, the kernel discards
+/// the exit status of children (wait(2)). The caller has SIGCHLD blocked all the time.
 #[derive(Debug)]
 pub struct ChildSignal {
     before: SigAction,
-    /// SIGCHLD was pending before, for a child of the application.
+    /// `true` if SIGCHLD was pending before this guard was made, because a child of the application had changed.
     was_pending: bool,
 }
 
@@ -208,37 +211,39 @@ fn is_pending(signal: Signal) -> bool {
     }
 }
 
-/// A signal that arrived at the supervisor, with what came along.
+/// A signal that arrived at the supervisor, with the value that its sender gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Received {
-    /// The signal that arrived.
+    /// The signal that arrived at the supervisor.
     pub signal: Signal,
-    /// The value that sigqueue(3) sent with the signal.
+    /// The value that the sender gave the signal by sigqueue(3). `None` if it used kill(2) or was the kernel.
     pub value: Option<u64>,
-    /// The kernel sent the signal, such as for a terminal. No process sent it by kill(2).
+    /// `true` if the kernel sent the signal, for example SIGINT after Ctrl-C in a terminal. `false` if a process sent
+    /// it.
     pub by_kernel: bool,
 }
 
 impl Received {
-    /// Returns a signal that the supervisor sends on its own behalf.
+    /// Returns a signal of the supervisor itself, such as SIGKILL for a hung instance, in the form of one that arrived.
+    /// So both are sent to the instance in the same way.
     pub fn sent_by_supervisor(signal: Signal) -> Received {
         Received { signal, value: None, by_kernel: false }
     }
 }
 
-/// A descriptor from which the blocked signals of this process are read (signalfd(2)).
+/// A descriptor from which the supervisor reads the signals that arrive, all of which it blocks, see signalfd(2).
 #[derive(Debug)]
 pub struct SignalFd(signalfd::SignalFd);
 
 impl SignalFd {
-    /// Opens a descriptor (signalfd(2)) on which all blocked signals arrive.
+    /// Opens a descriptor on which all blocked signals of the calling process arrive, see signalfd(2).
     pub fn new() -> nix::Result<SignalFd> {
         signalfd::SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map(SignalFd)
     }
 
-    /// Returns the next signal that has arrived, if any. Leaves out what the kernel sends for the timers and limits of
-    /// this process.
+    /// Returns the next signal that has arrived at the supervisor, or `None`. Leaves out the signals that the kernel
+    /// sends for timers and resource limits of the supervisor itself.
     pub fn take(&self) -> Option<Received> {
         loop {
             let info = self.0.read_signal().ok().flatten()?;
@@ -260,7 +265,8 @@ impl AsFd for SignalFd {
     }
 }
 
-/// Returns `true` if the signal is about a timer or a resource limit of this process.
+/// Returns `true` if the kernel sent the signal for a timer or a resource limit of the process that received it. The
+/// supervisor does not forward such a signal to the instance. `code` is the signal's si_code, see sigaction(2).
 fn concerns_receiver_alone(signal: Signal, code: i32) -> bool {
     let own = [Signal::ALRM, Signal::VTALRM, Signal::PROF, Signal::XCPU, Signal::XFSZ];
     let is_own = own.contains(&signal);
@@ -276,13 +282,14 @@ pub fn kill(process: Pid, signal: Signal) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(process.as_raw(), signal.0) }).map(drop)
 }
 
-/// Returns `true` if there is a process with this pid, dead ones that are not reaped among them.
+/// Returns `true` if there is a process with this pid, living or dead and not reaped yet.
 pub fn exists(process: Pid) -> bool {
     // SAFETY: kill touches no memory of ours. Signal 0 is sent to no process, see kill(2).
     Errno::result(unsafe { libc::kill(process.as_raw(), 0) }) != Err(Errno::ESRCH)
 }
 
-/// Sends a signal to the process that `pidfd` refers to, and whose pid is `process`.
+/// Sends a signal to the process that `pidfd` refers to. `process` is the pid of that process, to be used if the kernel
+/// does not allow sending by pidfd.
 ///
 /// # Errors
 /// The errors of kill(2): the signal did not arrive.
@@ -303,7 +310,7 @@ pub fn send_to_self(signal: Signal) {
     let _ = kill(super::process::own_pid(), signal);
 }
 
-/// Sends a signal to a process, with a value.
+/// Sends a signal with the value `value` to a process, see sigqueue(3).
 ///
 /// # Errors
 /// The errors of sigqueue(3): the signal did not arrive.

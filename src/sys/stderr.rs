@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
-/// Writes a line without waiting. The caller must have blocked all signals.
+/// Writes a line to standard error without waiting. The caller must have blocked all signals.
 ///
 /// # Errors
 /// `EAGAIN` if the write would have to wait, or the error of write(2).
@@ -56,7 +56,8 @@ fn write_file(line: &[u8]) -> nix::Result<()> {
     nix::unistd::write(stderr, line).map(drop)
 }
 
-/// Writes a line to a pipe without waiting, even if the pipe fills up at this moment.
+/// Writes a line to standard error, which is a pipe. Never waits, even if another process fills the pipe just before
+/// the write (RWF_NOWAIT in pwritev2(2)).
 ///
 /// # Errors
 /// `EAGAIN` if the pipe is full. `EOPNOTSUPP` before Linux 6.4, where pipes do not support `RWF_NOWAIT`.

@@ -5,12 +5,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-/// A connection to a Unix stream socket. Close-on-exec.
+/// A connection to a Unix stream socket, by which log lines go to some syslog daemons. Its calls never wait.
+/// Close-on-exec.
 #[derive(Debug)]
 pub struct Stream(OwnedFd);
 
 impl Stream {
-    /// Connects to the socket at `path`.
+    /// Connects to the Unix stream socket at `path`, without waiting for the server.
     ///
     /// # Errors
     /// `EAGAIN` if the server's queue of connections is full, `ENAMETOOLONG` if the path does not fit in an address, or
@@ -37,7 +38,7 @@ impl Stream {
         }
     }
 
-    /// Sends a whole record.
+    /// Sends a whole log record without waiting.
     ///
     /// # Errors
     /// `EAGAIN` if the socket has no room, and nothing was sent. `EPIPE` if only a part of the record was sent, or the

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::process;
 
-/// Returns a number that no other running thread of this process has. It is never 0.
+/// Returns a number that identifies the calling thread: no other running thread of this process has it. It is never 0.
 pub fn own() -> u64 {
     // SAFETY: pthread_self(3) has no arguments and always succeeds.
     unsafe { libc::pthread_self() as u64 }
@@ -41,13 +41,14 @@ fn set_cancel_type(kind: c_int) -> c_int {
 }
 
 /// A guard that keeps the calling thread from being cancelled (pthread_cancel(3)) until [`end`](Uncancelled::end) is
-/// called.
+/// called. The C functions of the library except `sam_hc_send` hold it.
 #[derive(Debug)]
 #[must_use = "the thread cannot be cancelled until end() is called"]
 pub struct Uncancelled {
     state: c_int,
     kind: c_int,
-    /// Keeps the guard in the thread that made it.
+    /// Makes this type neither `Send` nor `Sync`, because it restores the cancellation state of the thread that made
+    /// it.
     _thread: PhantomData<*const ()>,
 }
 
@@ -61,7 +62,7 @@ impl Uncancelled {
         Uncancelled { state: set_cancel_state(CANCEL_DISABLE), kind, _thread: PhantomData }
     }
 
-    /// Restores the previous cancellation state and type.
+    /// Restores the cancellation state and type that the calling thread had before [`begin`](Uncancelled::begin).
     ///
     /// Does not return if the previous type is asynchronous and a request is pending: the C library unwinds the thread
     /// from here. So this is not done by a destructor, and the caller must hold no value with a destructor.
@@ -75,7 +76,8 @@ impl Uncancelled {
     }
 }
 
-/// Runs `body` with cancellation enabled, as in a new thread. Cancellation is disabled when `body` returns.
+/// Runs `body`, a call of the application's code, so that the thread can be cancelled by pthread_cancel(3) meanwhile.
+/// Before and after that the thread, which the library has made, cannot be cancelled.
 pub fn cancellable<T>(body: impl FnOnce() -> T) -> T {
     set_cancel_state(CANCEL_ENABLE);
     let result = body();
@@ -119,10 +121,10 @@ pub fn spawn_detached(body: fn()) -> Result<(), i32> {
     }
 }
 
-/// Runs `main` in the calling thread and `background` in a second thread, both with `shared`. Then ends the process.
+/// Runs `main` in the calling thread and `background` in a second thread, both with `shared`. Ends the process when
+/// `main` returns, with exit code 0.
 ///
-/// The process ends when `main` returns, with exit code 0. If `main` panics or the thread cannot be made, the exit code
-/// is 1. The application's exit handlers do not run.
+/// If `main` panics or the thread cannot be made, the exit code is 1. The application's exit handlers do not run.
 pub fn run_beside<T: Sync>(shared: &T, background: fn(&T), main: impl FnOnce(&T)) -> ! {
     struct Task<'a, T>(&'a T, fn(&T));
     extern "C" fn run<T>(task: *mut c_void) -> *mut c_void {

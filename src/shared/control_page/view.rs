@@ -2,7 +2,7 @@
 
 use crate::time::MonotonicTime;
 
-/// The state that the instance last requested by a call of the library.
+/// The phase of health checking that the instance last entered by a call of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The instance is registered, and has not started health checking yet.
@@ -18,15 +18,17 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The number of bits that a phase takes in a word.
+    /// The number of low bits of a word that contain the phase. The other bits contain the time in ns.
     const BITS: u32 = 3;
 
-    /// Returns one word with the phase and the time at which it began.
+    /// Packs this phase and the time `now` at which it begins into one word for the control page. So the supervisor
+    /// reads both in a single step.
     pub(super) fn since(self, now: MonotonicTime) -> u64 {
         now.as_ns() << Phase::BITS | self as u64
     }
 
-    /// Returns the phase in a word. Unknown phases, which only a hostile instance stores, count as `Finalized`.
+    /// Returns the phase in the low bits of a word of the control page. A number that stands for no phase, which only a
+    /// hostile instance stores, counts as `Finalized`.
     fn of(word: u64) -> Phase {
         match word & ((1 << Phase::BITS) - 1) {
             0 => Phase::Registered,
@@ -38,7 +40,7 @@ impl Phase {
     }
 }
 
-/// The index of each word on the page. The heartbeat has a cache line of its own.
+/// The index of each 64-bit word on the control page. The heartbeat has a cache line of its own.
 #[derive(Clone, Copy)]
 pub(super) enum Word {
     Heartbeat = 0,
@@ -54,25 +56,27 @@ pub(super) enum Word {
     Forked = 18,
 }
 
-/// The contents of a control page that the instance stores. A hostile instance may store any values.
+/// The values that an instance has stored on its control page, read by the supervisor or sam-status. A hostile instance
+/// may store any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// The phase that the instance entered last.
+    /// The phase of health checking that the instance entered last, such as started or stopped.
     pub phase: Phase,
-    /// The time at which the instance entered the phase. 0 ns on a fresh page.
+    /// The time at which the instance entered `phase`. 0 ns on a page on which the instance has stored nothing.
     pub since: MonotonicTime,
     /// The time of the last heartbeat of the instance. `None`: it has sent none.
     pub heartbeat: Option<MonotonicTime>,
-    /// The time at which the instance's callback last returned "unhealthy".
+    /// The time at which the instance's health check callback last returned "unhealthy". `None`: it never has.
     pub unhealthy: Option<MonotonicTime>,
-    /// The number of the warning signal, 0 for no warning. A hostile instance may store any number.
+    /// The number of the signal that warns the instance before it is killed, 0 for no warning. A hostile instance may
+    /// store any number.
     pub warn_signal: i32,
     /// `true` if the instance called `sam_mark_failed`, so that it is not restarted.
     pub marked_failed: bool,
 }
 
 impl View {
-    /// The view of an instance that has stored nothing, for times without an instance.
+    /// The values of an instance that has stored nothing. The supervisor uses them while there is no instance.
     pub const NO_INSTANCE: View = View {
         phase: Phase::Registered,
         since: MonotonicTime::from_ns(0),
@@ -82,10 +86,12 @@ impl View {
         marked_failed: false,
     };
 
-    /// The number of words at the start of a page that a view is made of.
+    /// The number of words at the start of a control page that contain the values of this type. sam-status reads so
+    /// many.
     pub const WORDS: usize = 16;
 
-    /// Makes a view. `word` returns the word of the page with the given index.
+    /// Reads the values of an instance from the words of its control page. `word` returns the word with the given
+    /// index.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
         let time = |place| Some(word(place)).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);

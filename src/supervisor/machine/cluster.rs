@@ -9,8 +9,8 @@ use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::supervisor::log_event::{Kind, LogEvent};
 use crate::time::MonotonicTime;
 
-/// The longest wait of the supervisor, at its end, for cmap. The same as that of `sam_stop` and `sam_finalize` in the
-/// instance.
+/// The longest wait of the supervisor, at its end, until cmap shows how the program has ended. In an instance,
+/// `sam_stop` and `sam_finalize` wait for cmap as long.
 pub(super) const CMAP_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Machine {
@@ -19,7 +19,9 @@ impl Machine {
         self.rules.quorum && matches!(self.quorum, QuorumState::No | QuorumState::Gone)
     }
 
-    /// Takes a report of the cluster helper over.
+    /// Stores the quorum and the state in cmap that the cluster helper reports. If quorum was lost or regained, logs
+    /// that and checks the health of the instance. A supervisor that has only waited for cmap ends when cmap shows the
+    /// state.
     pub(super) fn take_report(
         &mut self,
         now: MonotonicTime,
@@ -46,7 +48,8 @@ impl Machine {
         }
     }
 
-    /// Has cmap show a state. Returns `true` if cmap does not show it yet.
+    /// Asks the cluster helper to show `state` and the time of the last sign of life in cmap, unless cmap was asked to
+    /// show the same before. Does nothing without CMAP. Returns `true` if the helper was asked.
     pub(super) fn publish(
         &mut self,
         now: MonotonicTime,
@@ -59,7 +62,8 @@ impl Machine {
         record.is_some()
     }
 
-    /// Has cmap show what has changed, and answers what the instance waits for.
+    /// Asks the cluster helper to show the phase and the heartbeat of the instance in cmap, if they have changed. Tells
+    /// the instance when cmap shows its phase, and lets an instance start that waits for quorum when there is quorum.
     pub(super) fn answer_instance(
         &mut self,
         now: MonotonicTime,

@@ -15,24 +15,29 @@ use crate::sys::process::ExitStatus;
 use crate::sys::signals::Received;
 use crate::time::MonotonicTime;
 
-/// The pause between two searches. The first is as short as the time that daemon(3) needs on a busy machine.
+/// The pause between two searches for a process that goes on in the place of an instance which exited with 0. It
+/// doubles from 10 ms, the time that daemon(3) needs on a busy machine, to 1 s.
 const SEARCH_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
-/// The age at which a process is taken for the one that goes on, although it has not called the library. A younger one
-/// may have been forked to execute another program, which a shell does within a few ms.
+/// The time after the exit of the instance from which the only process that it left is adopted, although that process
+/// has not called the library. Until then the process may still execute another program, which a shell makes its
+/// children do within a few ms.
 const DAEMON_SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// The time before the exit of an instance in which a signal may have come too late for the instance to pass it on to
-/// the process that goes on in its place. A handler runs much sooner on a machine that is not overloaded.
+/// The time before the exit of an instance in which a signal may have come too late for the signal handler of the
+/// instance. The process that goes on in its place gets the signal again. On a machine that is not overloaded, a
+/// handler runs much sooner.
 const SIGNAL_CROSSING_TIME: Duration = Duration::from_millis(100);
 
-/// The longest search for a process that cannot be supervised, and after a termination signal. As long as the time that
-/// an instance may go on without quorum: a service manager waits much longer.
+/// The longest search for the process that goes on in the place of an instance, if that process cannot be adopted or
+/// the program was told to end. It is the time that an instance may go on without quorum. Service managers wait longer
+/// for the end of a program.
 const SEARCH_LIMIT: Duration = QUORUM_GRACE;
 
 impl Machine {
-    /// Answers the exit with 0 of an instance. It is the end of the instance if that was told to end, or had said that
-    /// it would. A signal that is still held, or was sent a moment before the exit, may not have reached the instance.
+    /// Decides what follows when the instance has exited with 0 and has left processes. The exit is the end of the
+    /// instance if it was told to end, has stopped health checking or marked itself as failed, or was warned. Otherwise
+    /// the search for the process that goes on in its place begins.
     pub(super) fn may_have_daemonized(
         &mut self,
         now: MonotonicTime,
@@ -40,6 +45,7 @@ impl Machine {
         view: &View,
         effects: &mut Vec<Effect>,
     ) {
+        // A signal that is still held, or was sent a moment before the exit, may not have reached the instance.
         let is_unconfirmed = self.held.end_program() || self.unconfirmed_end_signal(now).is_some();
         let was_told = self.end_is_final && !is_unconfirmed;
         let may_go_on = matches!(watch.phase(view), Phase::Registered | Phase::Waiting | Phase::Started)
@@ -55,13 +61,16 @@ impl Machine {
         effects.push(Effect::FindDaemon);
     }
 
-    /// Returns the termination signal that an instance which exited with 0 at `since` may not have handled.
+    /// Returns the last SIGTERM, SIGINT or SIGQUIT for the instance, which exited with 0 at `since`, if it was
+    /// forwarded less than [`SIGNAL_CROSSING_TIME`] before that. The instance may have exited before it handled the
+    /// signal.
     fn unconfirmed_end_signal(&self, since: MonotonicTime) -> Option<Received> {
         let (_, received) = self.last_end_signal.filter(|(at, _)| since < *at + SIGNAL_CROSSING_TIME)?;
         Some(received)
     }
 
-    /// Decides what follows from `found`.
+    /// Decides what follows from `found`, the processes that may go on in the place of the instance, which exited with
+    /// 0 at `since`: adopts a process, searches again later, or ends the search.
     ///
     /// A process that called the library is adopted. If no heartbeat is due, the only process that may call the library
     /// is adopted as well, because no other process would pass signals on to it. If heartbeats are due, the machine
@@ -115,7 +124,8 @@ impl Machine {
         self.close(now, ExitStatus::Exited(0), CmapState::Gone, effects);
     }
 
-    /// Goes on with the process `pid` as the instance, which the event loop has adopted.
+    /// Goes on with the process `pid` as the instance, which the event loop has adopted. `watch` is the state of the
+    /// instance that exited with 0 at `since`.
     pub(super) fn adopted(
         &mut self,
         now: MonotonicTime,

@@ -17,7 +17,8 @@ use crate::sys::inspection::Inspection;
 use crate::sys::signals::Signal;
 use crate::time::MonotonicTime;
 
-/// The time that an instance may go on without quorum if there is no interval. sam_overview(3) documents it.
+/// The time that an instance may run on after a loss of quorum if the program has no interval (the longest silence that
+/// it allows). With an interval, the interval is that time. sam_overview(3) documents it.
 pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 
 /// The bounds of the pause between two looks for a debugger, which is a quarter of the interval. A look reads a file of
@@ -25,7 +26,8 @@ pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 /// wait more than a second.
 const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// The health of a living instance, as the supervisor sees it: one of the rows of the second table.
+/// The health of a living instance, as the supervisor sees it. `Machine::react` is a table that says what follows from
+/// each fact about the instance in each health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Health {
     /// The instance gives signs of life in time, or has not started health checking.
@@ -34,29 +36,35 @@ pub(super) enum Health {
     Warned { at: MonotonicTime, last_activity: MonotonicTime },
     /// The instance was warned because quorum was lost at `at`. Heartbeats do not save it.
     QuorumLost { at: MonotonicTime },
-    /// The instance was sent the signal for a hang, and has to end until `until`.
+    /// The hung instance was sent the signal of SAM_HANG_SIGNAL. If the instance has not ended at `until`, SIGKILL
+    /// follows.
     HangSignalSent { until: MonotonicTime },
     /// The instance was sent SIGKILL. If the kernel refused that, it is sent again at `retry_at`.
     Killed { retry_at: Option<MonotonicTime> },
 }
 
-/// A fact that the supervisor finds out about a living instance.
+/// An observation about a living instance that may change its [`Health`]: about signs of life, quorum, a debugger, a
+/// deadline or a refused signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fact {
-    /// A debugger traces the instance, and SAM_DEBUG_HOLD is set.
+    /// A debugger traces the instance. This counts only if SAM_DEBUG_HOLD=1 is set: then the supervisor does not warn
+    /// or kill a traced instance for its silence.
     Traced,
-    /// The control page and the cluster helper were looked at.
+    /// The supervisor has read the control page of the instance and the last report of the cluster helper.
     Seen {
         /// `true` if the instance has started health checking.
         is_started: bool,
         /// `true` if the partition is quorate, or the policy does not ask for quorum.
         is_quorate: bool,
     },
-    /// The last sign of life of the instance, which has started health checking, was at this time.
+    /// The last sign of life of the instance, such as a heartbeat, was at this time. Observed only while health
+    /// checking is started.
     SignOfLife(MonotonicTime),
-    /// The callback returned "unhealthy" at `at`, after the last sign of life.
+    /// The callback of the instance returned "unhealthy" at `at`. Since then there was no sign of life: the last one
+    /// was at `last_activity`.
     Unhealthy { at: MonotonicTime, last_activity: MonotonicTime },
-    /// The deadline of the health has passed. The supervisor woke up later than it had asked for by `lateness`.
+    /// The deadline has passed at which the supervisor warns or kills the instance. The supervisor woke up later than
+    /// it had asked for by `lateness`. The last sign of life of the instance was at `last_activity`.
     TimeUp { last_activity: MonotonicTime, lateness: Duration },
     /// The kernel refused to send SIGKILL to the instance.
     KillRefused,
@@ -67,20 +75,24 @@ enum Fact {
 pub(super) struct Watch {
     pub(super) pid: Pid,
     pub(super) born: MonotonicTime,
-    /// A debugger traces the instance.
+    /// `true` if a debugger traces the instance and SAM_DEBUG_HOLD=1 is set.
     pub(super) traced: bool,
-    /// The kernel writes the core file of the instance.
+    /// `true` if the kernel was writing the core file of the instance at the last inspection.
     pub(super) dumping: bool,
-    /// The time at which a debugger was last seen.
+    /// The time at which the supervisor last saw that a debugger traced the instance.
     pub(super) traced_until: Option<MonotonicTime>,
     pub(super) health: Health,
-    /// The latest sign of life that the supervisor has seen.
+    /// The time of the latest sign of life of the instance, such as a heartbeat, that the supervisor has seen. `None`:
+    /// it has seen none.
     pub(super) last_activity: Option<MonotonicTime>,
-    /// Deadlines before this time are ignored, because the supervisor woke up late.
+    /// The time before which no deadline of the instance counts as passed, because the supervisor woke up late or was
+    /// continued by SIGCONT.
     pub(super) not_before: Option<MonotonicTime>,
-    /// Deadlines were put off by `not_before` since the last sign of life.
+    /// `true` if the deadline of the instance was put off by `not_before`. It is not put off again before the next sign
+    /// of life, or before the instance is warned.
     pub(super) extension_used: bool,
-    /// The reason for the next loss, if the supervisor has warned or ended the instance.
+    /// The reason for which the supervisor has warned or ended the instance. If the instance ends now, this is logged
+    /// as the reason. `None`: it was not warned, or has recovered.
     pub(super) reason: Option<Reason>,
     /// The time at which the supervisor decided to end the instance.
     pub(super) end_decided_at: Option<MonotonicTime>,
@@ -106,13 +118,15 @@ impl Watch {
         }
     }
 
-    /// Returns the last sign of life of the instance. A time in the future is forged, and does not count.
+    /// Returns the time of the last sign of life of the instance: its birth, its last call that changed the phase, its
+    /// last heartbeat, or a debugger. A time on the control page that is later than `now` is forged, and is ignored.
     pub(super) fn last_activity_in(&self, now: MonotonicTime, view: &View) -> MonotonicTime {
         let signs = past(now, Some(view.since)).max(past(now, view.heartbeat)).max(self.traced_until);
         signs.map_or(self.born, |sign| sign.max(self.born))
     }
 
-    /// Records the last sign of life. A new one allows the next extension.
+    /// Records the time of the last sign of life of the instance, see `last_activity_in`. If it is a new one, the next
+    /// deadline may be put off once if the supervisor wakes up late.
     pub(super) fn note_activity(&mut self, now: MonotonicTime, view: &View) {
         self.note(self.last_activity_in(now, view));
     }
@@ -124,8 +138,9 @@ impl Watch {
         }
     }
 
-    /// Returns the phase that counts. A phase that the instance entered after the decision to end it does not: so a
-    /// handler of the signal for a hang cannot call the recovery off.
+    /// Returns the phase of the instance, such as started or stopped, from its control page. If the instance entered
+    /// that phase after the supervisor had decided to end it, returns `Started`. So a handler of the hang signal cannot
+    /// avoid the restart by `sam_stop`.
     pub(super) fn phase(&self, view: &View) -> Phase {
         if self.end_decided_at.is_none_or(|at| view.since <= at) { view.phase } else { Phase::Started }
     }
@@ -134,7 +149,8 @@ impl Watch {
         self.end_decided_at.get_or_insert(now);
     }
 
-    /// Cancels a warning, because the instance sent a heartbeat.
+    /// Cancels the warning of the instance, because it sent a heartbeat, has stopped health checking or is traced by a
+    /// debugger. Returns the new health, which is `Healthy`.
     fn recover(&mut self) -> Health {
         self.reason = None;
         Health::Healthy
@@ -146,7 +162,8 @@ impl Machine {
         self.rules.interval.map(|interval| now + interval)
     }
 
-    /// Returns the time that an instance may go on without quorum.
+    /// Returns the time that an instance may run on after a loss of quorum: the interval, or [`QUORUM_GRACE`] without
+    /// one.
     fn quorum_grace(&self) -> Duration {
         self.rules.interval.unwrap_or(QUORUM_GRACE)
     }
@@ -160,12 +177,14 @@ impl Machine {
         self.rules.settings.debug_hold && self.rules.interval.is_some()
     }
 
-    /// Returns `true` if the instance has to be inspected before it is evaluated.
+    /// Returns `true` if the supervisor has to read /proc before it checks the deadlines of the instance. It looks for
+    /// a debugger, with SAM_DEBUG_HOLD, and before SIGKILL for a core file that the kernel still writes.
     pub(super) fn must_inspect(&self, now: MonotonicTime, watch: &Watch) -> bool {
         self.looks_for_debuggers() || matches!(watch.health, Health::HangSignalSent { until } if now >= until)
     }
 
-    /// Returns what happens to a living instance, and until when if there is a limit.
+    /// Returns what the supervisor does about a living instance, for sam-status: it watches, warns or ends the
+    /// instance, or waits for a debugger. The time is the one at which that ends, if it is limited.
     pub(super) fn activity_of(&self, watch: &Watch) -> (Activity, Option<MonotonicTime>) {
         let until = self.deadline(watch, None);
         match watch.health {
@@ -178,8 +197,8 @@ impl Machine {
         }
     }
 
-    /// Returns when the health of the instance changes unless something happens. `if_healthy` is the deadline of an
-    /// instance that is healthy.
+    /// Returns the time at which the supervisor warns or kills the instance, or sends SIGKILL again, if nothing changes
+    /// before. `if_healthy` is the deadline of an instance that is healthy. `None`: there is no deadline.
     fn deadline(&self, watch: &Watch, if_healthy: Option<MonotonicTime>) -> Option<MonotonicTime> {
         match watch.health {
             Health::Healthy => if_healthy.max(watch.not_before),
@@ -190,7 +209,9 @@ impl Machine {
         }
     }
 
-    /// Returns `true` if the instance was warned or is to end, and has given no sign of life since that calls this off.
+    /// Returns `true` if the instance was warned, has reported that it is unhealthy, or is to end, and has not
+    /// recovered. A later sign of life ends a warning for silence. An instance that has stopped health checking is not
+    /// in recovery.
     pub(super) fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
         if watch.phase(view) != Phase::Started {
             return false;
@@ -204,7 +225,8 @@ impl Machine {
         }
     }
 
-    /// Takes over what an inspection has found, and evaluates the instance.
+    /// Stores what the event loop has found out about the instance: whether a debugger traces it, and whether the
+    /// kernel writes its core file. Then checks the health of the instance, see `evaluate`.
     pub(super) fn inspected(
         &mut self,
         now: MonotonicTime,
@@ -227,8 +249,8 @@ impl Machine {
         self.evaluate(now, watch, view, effects);
     }
 
-    /// Records that the kernel refused to send a signal. The instance has most likely become another user, and may
-    /// become the former one again, so a kill is tried again.
+    /// Notes that the kernel refused to send the instance `signal`, and logs the first refusal. SIGKILL is sent again
+    /// later: the instance most likely has changed its user, and may change it back.
     pub(super) fn refused(
         &mut self,
         now: MonotonicTime,
@@ -247,7 +269,8 @@ impl Machine {
         self.state = State::Watching(watch);
     }
 
-    /// Finds out how the instance is, and does what follows from that.
+    /// Checks the signs of life, the quorum and the deadlines of the instance, and warns or kills the instance if need
+    /// be. Sets the time of the next check.
     pub(super) fn evaluate(
         &mut self,
         now: MonotonicTime,
@@ -282,7 +305,8 @@ impl Machine {
         self.state = State::Watching(watch);
     }
 
-    /// The second table: sets the next health, and adds what is to be done.
+    /// Decides what follows from `fact` in the present health of the instance: sets the next health, and adds what is
+    /// to be done to `effects`. The arms of the match are a table of all healths and facts.
     fn react(
         &mut self,
         now: MonotonicTime,
@@ -390,7 +414,8 @@ impl Machine {
         };
     }
 
-    /// Returns `true` if a supervisor that wakes up late by this time may have missed heartbeats.
+    /// Returns `true` if the supervisor woke up late by more than a quarter of the interval. Then it puts the deadline
+    /// off, because the instance may have been delayed as well.
     fn is_much(&self, lateness: Duration) -> bool {
         self.rules.interval.is_some_and(|interval| lateness > interval / 4)
     }

@@ -18,11 +18,12 @@ use crate::time::MonotonicTime;
 /// programs save their terminal in a handler and then stop themselves by SIGSTOP. A second is enough for that.
 const STOP_ANSWER_TIME: Duration = Duration::from_secs(1);
 
-/// The number of real-time signals that are held at most while there is no instance. The kernel limits them as well
-/// (RLIMIT_SIGPENDING in getrlimit(2)).
+/// The highest number of real-time signals that the supervisor keeps while there is no instance. The kernel limits them
+/// as well (RLIMIT_SIGPENDING in getrlimit(2)).
 pub(super) const MAX_HELD_REALTIME: usize = 64;
 
-/// The number of all signals that are held at most: those, and one of each other signal.
+/// The highest number of signals that the supervisor keeps while there is no instance: [`MAX_HELD_REALTIME`] real-time
+/// signals, and one of each of the 31 other signals.
 pub(super) const MAX_HELD: usize = MAX_HELD_REALTIME + 31;
 
 /// An instance below this age is new. Its handlers may not be installed yet, and a sender that signals every process of
@@ -34,9 +35,11 @@ const NEW_INSTANCE_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Hash)]
 pub(super) struct HeldSignals {
     signals: Vec<Received>,
-    /// A real-time signal was dropped because too many are held.
+    /// `true` if a real-time signal for the next instance was dropped, because too many were kept already. The further
+    /// ones are dropped without a log line.
     overflowed: bool,
-    /// The time of the next look whether the instance is started. `sam_start` does not wake the supervisor.
+    /// The time of the next check whether the instance has called `sam_start`. The instance gets the signals then. The
+    /// supervisor has to check, because `sam_start` does not wake it.
     check_at: Option<MonotonicTime>,
     backoff: Backoff,
 }
@@ -46,7 +49,8 @@ impl HeldSignals {
         HeldSignals { signals: Vec::new(), overflowed: false, check_at: None, backoff: RETRY_BACKOFF }
     }
 
-    /// Reserves the memory for all signals that can be held.
+    /// Reserves the memory for [`MAX_HELD`] signals, so that none is allocated when a signal is kept for the next
+    /// instance.
     ///
     /// # Errors
     /// There is not enough memory.
@@ -54,22 +58,26 @@ impl HeldSignals {
         self.signals.try_reserve_exact(MAX_HELD)
     }
 
-    /// Returns when to look whether the instance is started, if a signal waits for that.
+    /// Returns the time of the next check whether the instance has called `sam_start`. Returns `None` if no signal is
+    /// kept for the instance until then.
     pub(super) fn due(&self) -> Option<MonotonicTime> {
         self.check_at.filter(|_| !self.signals.is_empty())
     }
 
-    /// Returns `true` if a signal is held that ends the program.
+    /// Returns `true` if SIGTERM, SIGINT or SIGQUIT, which end the program, is among the signals that are kept for the
+    /// next instance.
     pub(super) fn end_program(&self) -> bool {
         self.signals.iter().any(|held| ends_program(held.signal))
     }
 
-    /// Discards held signals that would end the program.
+    /// Discards SIGTERM, SIGINT and SIGQUIT, which end the program, from the signals that are kept for the next
+    /// instance.
     pub(super) fn forget_end_signals(&mut self) {
         self.signals.retain(|held| !ends_program(held.signal));
     }
 
-    /// Keeps a signal, as the kernel keeps a blocked one. Returns `false` if there is no room for it.
+    /// Keeps a signal for the next instance. As the kernel does with blocked signals, keeps every real-time signal, and
+    /// one of each other signal. Returns `false` if there is no room for a further real-time signal.
     fn keep(&mut self, received: Received) -> bool {
         let signal = received.signal;
         if signal.is_real_time() {
@@ -85,7 +93,9 @@ impl HeldSignals {
 }
 
 impl Machine {
-    /// Passes a signal on to the instance, or keeps it for the instance.
+    /// Decides what follows from a signal that the supervisor received. Forwards it to the instance, or keeps it until
+    /// a new or the next instance has called `sam_start`. `shared` says that a terminal has sent it to the instance as
+    /// well.
     pub(super) fn signal(
         &mut self,
         now: MonotonicTime,
@@ -148,13 +158,15 @@ impl Machine {
         }
     }
 
-    /// Keeps a signal that arrived after the instance had died, and passes it on to the next instance.
+    /// Keeps a signal for the next instance that arrived when the last one had already ended.
     pub(super) fn signal_missed(&mut self, received: Received, effects: &mut Vec<Effect>) {
         self.end_is_final |= ends_program(received.signal);
         self.hold(received, effects);
     }
 
-    /// Returns how a signal that only the supervisor is known to have received gets to an instance of this age.
+    /// Decides whether the supervisor forwards a signal to an instance of this age. With SAM_FORWARD_SIGNALS=0 it does
+    /// not, because senders signal the instance themselves. Exceptions are signals of the kernel, and SIGTERM, SIGINT
+    /// or SIGQUIT for a new instance.
     fn delivery(&self, received: Received, age: Duration) -> Delivery {
         // With SAM_FORWARD_SIGNALS=0 every sender signals the instance as well. The kernel does not, and a sender may
         // have missed an instance that was just made.
@@ -163,7 +175,8 @@ impl Machine {
         if withheld && !missed { Delivery::Withheld } else { Delivery::Forwarded }
     }
 
-    /// Keeps a signal for the next instance. Logs the first one that has to be dropped.
+    /// Keeps a signal for the next instance. Drops it if too many real-time signals are kept already, and logs the
+    /// first one that is dropped.
     pub(super) fn hold(&mut self, received: Received, effects: &mut Vec<Effect>) {
         if !self.held.keep(received) && !std::mem::replace(&mut self.held.overflowed, true) {
             self.log(None, Kind::SignalDropped { signal: received.signal }, effects);
@@ -178,8 +191,8 @@ impl Machine {
         self.held.signals.clear();
     }
 
-    /// Passes held signals on that end the program: they never wait. The others wait until the instance is started,
-    /// which is there from `now` on.
+    /// Forwards SIGTERM, SIGINT and SIGQUIT to the instance `pid`, which was made at `now`, from the signals that the
+    /// supervisor has kept for it. The others are kept until the instance has called `sam_start`.
     pub(super) fn forward_end_signals(&mut self, now: MonotonicTime, pid: Pid, effects: &mut Vec<Effect>) {
         self.held.backoff.reset();
         self.held.check_at = Some(now + self.held.backoff.advance());
@@ -192,7 +205,7 @@ impl Machine {
         self.held.forget_end_signals();
     }
 
-    /// Passes held signals on to an instance that has called `sam_start`.
+    /// Forwards all signals that the supervisor has kept for the instance, if the instance has called `sam_start`.
     pub(super) fn forward_held(&mut self, now: MonotonicTime, view: &View, effects: &mut Vec<Effect>) {
         if self.held.signals.is_empty() {
             return;
@@ -208,19 +221,20 @@ impl Machine {
         }
     }
 
-    /// Returns `true` if the supervisor is to stop as the instance did, because a terminal told both to stop.
+    /// Returns `true` if the supervisor has to stop itself, because `signal` has stopped the instance. It does so after
+    /// a stop signal of terminals such as SIGTSTP, for a shell that waits for the supervisor.
     pub(super) fn follows_stop(&self, now: MonotonicTime, signal: Signal) -> bool {
         let Some(stop_received) = self.stop_received else { return false };
         stops_program(signal) || now < stop_received + STOP_ANSWER_TIME
     }
 }
 
-/// Returns `true` for the signals after which the end of the program is final.
+/// Returns `true` for SIGTERM, SIGINT and SIGQUIT. No restart follows the end of an instance after one of them.
 pub fn ends_program(signal: Signal) -> bool {
     [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal)
 }
 
-/// Returns `true` for the signals by which a terminal stops a program.
+/// Returns `true` for SIGTSTP, SIGTTIN and SIGTTOU, by which a terminal stops a program.
 fn stops_program(signal: Signal) -> bool {
     [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
 }

@@ -11,7 +11,7 @@ mod cluster;
 
 const INTERVAL: Duration = ms(100);
 const PID: Pid = Pid::from_raw(4711);
-/// A process that goes on in the place of the instance.
+/// The pid of a process that goes on in the place of an instance which exited with 0.
 const DAEMON: Pid = Pid::from_raw(72);
 
 const EXITED: ExitStatus = ExitStatus::Exited(3);
@@ -21,29 +21,30 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Returns the time at this number of ms.
+/// Returns the time at this number of ms on the clock of the tests, which begins with 0.
 const fn at(ms: u64) -> MonotonicTime {
     MonotonicTime::from_ns(ms * 1_000_000)
 }
 
-/// Returns the last time before this one.
+/// Returns the time 1 ns before `time`, which is the last one before it.
 fn before(time: MonotonicTime) -> MonotonicTime {
     MonotonicTime::from_ns(time.as_ns() - 1)
 }
 
-/// Returns a time in ms.
+/// Returns the number of ms since the clock of the tests began with 0.
 fn in_ms(time: MonotonicTime) -> u64 {
     time.as_ns() / 1_000_000
 }
 
-/// The last time of the clock.
+/// The latest time that the clock can show. On a control page it is always forged.
 const FUTURE: MonotonicTime = MonotonicTime::from_ns(u64::MAX);
 
 fn view(phase: Phase, since: MonotonicTime, heartbeat: MonotonicTime) -> View {
     View { phase, since, heartbeat: Some(heartbeat), ..View::NO_INSTANCE }
 }
 
-/// Returns the view of a page to which a hostile instance has written any words.
+/// Returns the contents of a control page on which a hostile instance has stored the given phase, times in ns and
+/// number of its warning signal. No value has to be valid.
 fn hostile(phase: Phase, since: u64, [heartbeat, unhealthy]: [u64; 2], warn_signal: i32) -> View {
     let time = |ns| Some(MonotonicTime::from_ns(ns));
     let since = MonotonicTime::from_ns(since);
@@ -77,7 +78,8 @@ fn log(id: u32, pid: Option<Pid>, kind: Kind) -> Effect {
     Effect::Log(LogEvent { id: Some(id), pid, kind })
 }
 
-/// A machine whose instance 1 was born at 1 s.
+/// Returns the state machine of a supervisor with this interval and recovery policy, and default settings. The machine
+/// was told that instance 1 was made at 1000 ms.
 fn machine(interval: Option<Duration>, recovery: Recovery) -> Machine {
     machine_with(interval, recovery, Settings::default())
 }
@@ -90,7 +92,8 @@ fn machine_with(interval: Option<Duration>, recovery: Recovery, settings: Settin
 }
 
 impl Machine {
-    /// Handles an event. Returns what is to be done.
+    /// Has the state machine handle `event` at `now`, while `view` is on the control page. Returns the effects that the
+    /// machine asks for.
     fn step(&mut self, now: MonotonicTime, event: Event, view: &View) -> Vec<Effect> {
         let mut effects = vec![];
         self.handle(now, event, view, &mut effects);
@@ -193,7 +196,8 @@ fn launch_that_fails_is_tried_again_with_growing_pauses() {
     assert_eq!(machine.wake_at(), Some(now + ms(10)));
 }
 
-/// A machine whose instance 1 was lost and whose instance 2 could not be made, at 1.05 s.
+/// Returns the state machine of a supervisor that has no instance: instance 1 has ended at 1050 ms, and the kernel
+/// refused to fork instance 2. The next try is due at 1060 ms.
 fn machine_without_instance() -> Machine {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     machine.step(at(1050), Event::Died(SEGV), &started(at(1001)));
@@ -615,7 +619,8 @@ fn delayed_restart_waits_and_termination_signal_cancels_it() {
     assert_eq!(effects[1..], [log(6, None, Kind::Delayed { pause: ms(50) })]);
 }
 
-/// A machine that sends a hung instance SIGABRT first, and has just done so at 1.2 s.
+/// Returns the state machine of a supervisor with SAM_HANG_SIGNAL=ABRT and a timeout of 700 ms. Instance 1 was silent
+/// since 1000 ms, and was sent SIGABRT at 1200 ms.
 fn machine_after_hang_signal() -> Machine {
     let hang_signal = Some(HangSignal { signal: Signal::ABRT, timeout: ms(700) });
     let mut machine =
@@ -693,18 +698,21 @@ fn kill_without_hang_signal_needs_no_inspection() {
     assert_eq!(deeds(machine.step(at(1200), Event::Tick, &seen)), [Effect::Send(Signal::KILL)]);
 }
 
-/// A machine that leaves an instance alone while a debugger traces it.
+/// Returns the state machine of a supervisor with SAM_DEBUG_HOLD=1, which does not warn or kill an instance for silence
+/// while a debugger traces it.
 fn machine_that_holds() -> Machine {
     machine_with(Some(INTERVAL), Recovery::Restart, Settings { debug_hold: true, ..Settings::default() })
 }
 
-/// A tick with its look at the instance.
+/// Sends the state machine a tick at `now`, and then the inspection that it asks for, in which `traced` says whether a
+/// debugger traces the instance. Returns the effects.
 fn look(machine: &mut Machine, now: MonotonicTime, traced: bool, seen: &View) -> Vec<Effect> {
     assert_eq!(machine.step(now, Event::Tick, seen), [Effect::Inspect]);
     machine.step(now, Event::Inspected(Inspection { traced, dumping: false }), seen)
 }
 
-/// All ticks that it asks for up to the ms `end`, with the ms at which something is to be done.
+/// Sends the state machine each tick that it asks for until `end` ms, with an inspection as in `look`. Returns the
+/// effects, each with its time in ms, but without the log lines for warnings and kills.
 fn look_until(machine: &mut Machine, end: u64, traced: bool, seen: &View) -> Vec<(u64, Effect)> {
     let mut done = vec![];
     while let Some(now) = machine.wake_at().filter(|&wake| wake <= at(end)) {
@@ -782,7 +790,8 @@ fn without_an_interval_the_machine_never_wakes() {
     assert_eq!(machine.wake_at(), None);
 }
 
-/// A machine whose instance 1 was born at 1 s, with its first effects.
+/// Returns the state machine of a supervisor with SAM_STANDBY=1, which forks each next instance in advance. The machine
+/// was told that instance 1 was made at 1000 ms. Also returns the effects of that.
 fn machine_with_spare(recovery: Recovery) -> (Machine, Vec<Effect>) {
     let settings = Settings { standby: true, ..Settings::default() };
     let mut machine = Machine::new(
@@ -907,7 +916,8 @@ fn spare_that_ends_before_it_takes_over_is_shown_as_stopped() {
     assert_eq!(machine.wake_at(), Some(at(1070)), "nothing is published meanwhile");
 }
 
-/// An act of the instance in one millisecond of the model.
+/// An action of the simulated instance in one millisecond of a random test, in which the state machine is compared with
+/// [`Model`].
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Nothing,
@@ -916,7 +926,7 @@ enum Act {
     Stop,
     Unhealthy,
     Die,
-    /// Exits with 0, and goes on in a process that it forked.
+    /// The instance exits with 0, and goes on in a process that it has forked.
     GoOn,
     Finalize,
 }
@@ -940,8 +950,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     })
 }
 
-/// A simple second implementation of the rules, which looks at the instance every millisecond. The state machine has to
-/// decide the same.
+/// A simple second implementation of the decisions about heartbeats, ends and restarts. It checks the instance every
+/// millisecond. A random test compares the state machine with it.
 struct Model {
     interval: Option<Duration>,
     recovery: Recovery,
@@ -1018,7 +1028,8 @@ impl Model {
     }
 }
 
-/// The page, as the instance would write it.
+/// Changes `seen`, the contents of the control page of a simulated instance, as the instance does by the action `act`
+/// at `now`.
 fn write(seen: &mut View, now: MonotonicTime, act: Act) {
     match act {
         Act::Heartbeat if seen.phase == Phase::Started => seen.heartbeat = Some(now),
@@ -1036,7 +1047,8 @@ fn write(seen: &mut View, now: MonotonicTime, act: Act) {
 }
 
 proptest! {
-    /// The machine, which sleeps until `wake_at`, does what the model does, which never sleeps.
+    /// The state machine, which gets ticks only when it has asked for them by `wake_at`, does the same as [`Model`],
+    /// which checks the instance every millisecond.
     #[test]
     fn machine_that_sleeps_until_wake_at_does_what_the_model_does(
         life in acts(),
@@ -1087,9 +1099,8 @@ proptest! {
         }
     }
 
-    /// Whatever an instance writes and however often it is looked at: it is warned at most once per interval, it
-    /// is not killed without two intervals between its last true word and the kill, and the machine never sleeps
-    /// longer than an interval.
+    /// For random contents of the control page, the state machine does nothing but send the instance signals. It asks
+    /// for a tick within an interval, until the instance was sent SIGKILL.
     #[test]
     fn random_page_leads_to_no_early_kill_and_no_long_sleep(
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..4_u8), 1..60),
@@ -1116,7 +1127,9 @@ proptest! {
     }
 }
 
-/// A machine whose instance exited with 0 at 1050 ms.
+/// Returns the state machine of a supervisor whose instance 1 exited with 0 at 1050 ms and left processes. The machine
+/// has just asked for the search for one that goes on in the place of the instance. `seen` is on the control page of
+/// instance 1.
 fn machine_that_searches(interval: Option<Duration>, seen: &View) -> Machine {
     let mut machine = machine(interval, Recovery::Restart);
     assert_eq!(machine.step(at(1050), Event::MayHaveDaemonized, seen), [Effect::FindDaemon]);

@@ -238,8 +238,8 @@ fn lost_instance_is_shown_as_stopped() {
 }
 
 proptest! {
-    /// Whatever an instance writes: without quorum it is never let in, and from the moment it is seen started it is
-    /// killed an interval later at the latest, unless it is seen not started.
+    /// For random contents of the control page, an instance is not let in without quorum. If it is seen started without
+    /// quorum, it is killed an interval later, unless it is seen in another phase before.
     #[test]
     fn random_page_does_not_outlive_quorum(
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..5_u8), 1..60),
