@@ -7,12 +7,6 @@ use std::ptr;
 
 use super::process;
 
-/// Returns a number that identifies the calling thread: no other running thread of this process has it. It is never 0.
-pub fn own() -> u64 {
-    // SAFETY: pthread_self(3) has no arguments and always succeeds.
-    unsafe { libc::pthread_self() as u64 }
-}
-
 unsafe extern "C-unwind" {
     // A thread with a pending cancellation request may end in these functions, so the C library may unwind from them.
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;

@@ -1102,7 +1102,7 @@ proptest! {
     /// For random contents of the control page, the state machine does nothing but send the instance signals. It asks
     /// for a tick within an interval, until the instance was sent SIGKILL.
     #[test]
-    fn random_page_leads_to_no_early_kill_and_no_long_sleep(
+    fn random_page_leads_to_signals_only_and_no_long_sleep(
         words in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<i32>(), 0..4_u8), 1..60),
         steps in proptest::collection::vec(1..120_u64, 60),
     ) {
