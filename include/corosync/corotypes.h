@@ -143,7 +143,10 @@ typedef struct {
   uint8_t value[CS_MAX_NAME_LENGTH];
 } cs_name_t;
 
-/* The version of a service of the corosync daemon. No function of libsam takes this type. */
+/*
+ The version of a service of the corosync daemon. Only corosync's other libraries use this type; it is here because
+ programs find it in this header.
+ */
 typedef struct {
   /* The release letter of the version of a service of the corosync daemon. */
   char releaseCode;

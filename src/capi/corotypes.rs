@@ -103,7 +103,8 @@ pub struct cs_name_t {
     pub value: [u8; CS_MAX_NAME_LENGTH],
 }
 
-/// The version of a service of the corosync daemon. No function of libsam takes this type.
+/// The version of a service of the corosync daemon. Only corosync's other libraries use this type; it is here because
+/// programs find it in this header.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct cs_version_t {

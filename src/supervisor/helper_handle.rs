@@ -59,8 +59,8 @@ pub struct HelperHandle {
     corosync_was_lost: bool,
 }
 
-/// Connects to corosync's quorum service once, for `sam_initialize`. A child process does so, and ends then. Its parent
-/// is a process that the application cannot see, so the application sees neither of them.
+/// Returns `Ok` if corosync's quorum service can be reached, for `sam_initialize`. A short-lived process connects to
+/// it. That process is forked so that the application neither gets its SIGCHLD nor can wait for it.
 ///
 /// # Errors
 /// The quorum service cannot be reached, or the library for it is not installed.

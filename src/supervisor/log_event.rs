@@ -106,7 +106,7 @@ pub enum Kind {
     },
     /// A signal that arrived while there was no instance was never passed on.
     SignalDropped {
-        /// The signal that no instance received.
+        /// The signal that arrived at the supervisor, and that no instance received.
         signal: Signal,
     },
     /// The supervisor has killed the processes that a dead instance left behind, because SAM_KILL_GROUP is set.

@@ -123,7 +123,7 @@ pub enum Event {
     Signal {
         /// The signal that arrived at the supervisor.
         received: Received,
-        /// `true` if a terminal sent the signal to the instance as well.
+        /// `true` if the terminal also sent the signal to the instance, so the supervisor need not forward it.
         shared: bool,
     },
 }

@@ -125,8 +125,8 @@ impl Watch {
         signs.map_or(self.born, |sign| sign.max(self.born))
     }
 
-    /// Records the time of the last sign of life of the instance, see `last_activity_in`. If it is a new one, the next
-    /// deadline may be put off once if the supervisor wakes up late.
+    /// Records the latest sign of life that the control page `view` shows at `now`: a heartbeat, or a call such as
+    /// `sam_start`. After a new sign of life the supervisor may once more put off a deadline because it woke up late.
     pub(super) fn note_activity(&mut self, now: MonotonicTime, view: &View) {
         self.note(self.last_activity_in(now, view));
     }
