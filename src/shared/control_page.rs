@@ -352,4 +352,143 @@ mod tests {
             std::thread::yield_now();
         }
     }
+
+    /// Returns the time `ns` of the monotonic clock.
+    fn at(ns: u64) -> MonotonicTime {
+        MonotonicTime::from_ns(ns)
+    }
+
+    #[test]
+    fn supervisor_reads_what_instance_stores() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        instance.heartbeat(at(5));
+        instance.report_unhealthy(at(7));
+        instance.set_warn_signal(10);
+        instance.mark_failed();
+        let view = supervisor.view();
+        assert_eq!((view.heartbeat, view.unhealthy), (Some(at(5)), Some(at(7))));
+        assert_eq!((view.warn_signal, view.marked_failed), (10, true));
+        assert_eq!(instance.warn_signal(), 10);
+    }
+
+    #[test]
+    fn instance_starts_with_the_warning_signal_that_was_set_before_the_fork() {
+        let page = ControlPage::new().unwrap();
+        page.set_warn_signal(15);
+        assert_eq!(page.into_instance_end().warn_signal(), 15);
+    }
+
+    #[test]
+    fn page_in_a_file_has_a_location_and_another_page_has_none() {
+        let page = ControlPage::on(SharedPage::in_file(c"test").unwrap()).into_supervisor_end();
+        let location = page.location().expect("a location");
+        let target = std::fs::metadata(format!("/proc/self/fd/{}", location.descriptor)).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&target), location.inode);
+        assert_eq!(ControlPage::new().unwrap().into_supervisor_end().location(), None);
+    }
+
+    #[test]
+    fn released_spare_gets_id_and_warning_signal_and_confirms() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        std::thread::scope(|scope| {
+            let spare = scope.spawn(|| instance.wait_for_release());
+            supervisor.release(7, 12);
+            assert_eq!(spare.join().unwrap(), 7);
+        });
+        assert_eq!(instance.warn_signal(), 12);
+        assert!(!supervisor.took_over());
+        instance.confirm_takeover();
+        assert!(supervisor.took_over());
+    }
+
+    #[test]
+    fn spare_is_not_released_before_the_supervisor_says_so() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        let released = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let spare = scope.spawn(|| {
+                instance.wait_for_release();
+                released.load(Ordering::Acquire)
+            });
+            // The spare may not have begun to wait yet; the test then cannot fail, but is not wrong.
+            std::thread::sleep(Duration::from_millis(10));
+            released.store(true, Ordering::Release);
+            supervisor.release(1, 0);
+            assert!(spare.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn start_is_granted_for_the_wait_that_the_grant_names() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        let moment = Duration::from_millis(1);
+        assert!(!instance.wait_for_start_grant(at(5), moment));
+        supervisor.grant_start(at(4));
+        assert!(!instance.wait_for_start_grant(at(5), moment));
+        supervisor.grant_start(at(5));
+        assert!(instance.wait_for_start_grant(at(5), moment));
+    }
+
+    #[test]
+    fn phase_is_published_once_it_or_a_later_one_is() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        let moment = Duration::from_millis(1);
+        supervisor.ack_published(at(4));
+        assert!(!instance.wait_until_published(at(5), moment));
+        supervisor.ack_published(at(5));
+        assert!(instance.wait_until_published(at(5), moment));
+        supervisor.ack_published(at(6));
+        assert!(instance.wait_until_published(at(5), moment));
+    }
+
+    #[test]
+    fn answer_wakes_the_instance_before_its_timeout() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let deadline = std::time::Instant::now() + Duration::from_secs(600);
+                // A wait may also end early, without an answer.
+                while !instance.wait_for_start_grant(at(5), Duration::from_secs(600)) {
+                    assert!(std::time::Instant::now() < deadline, "the answer woke nobody");
+                }
+            });
+            supervisor.grant_start(at(5));
+            waiting.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn process_that_claims_is_adopted_once_and_no_other_is() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        assert!(!supervisor.has_forked());
+        assert_eq!(supervisor.claimant(), None);
+        instance.note_fork();
+        instance.claim(4711);
+        assert!(supervisor.has_forked());
+        assert_eq!(supervisor.claimant(), Some(4711));
+        assert!(!instance.is_adopted(4711));
+        supervisor.set_adopted(4711);
+        assert!(instance.is_adopted(4711) && !instance.is_adopted(4712));
+        assert_eq!(supervisor.claimant(), None);
+    }
+
+    #[test]
+    fn claim_that_is_no_pid_is_ignored() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        for number in [0, -1] {
+            instance.claim(number);
+            assert_eq!(supervisor.claimant(), None);
+        }
+        word(&instance.0, Word::Claimant).store(1 << 40, Ordering::Release);
+        assert_eq!(supervisor.claimant(), None);
+    }
+
+    #[test]
+    fn closed_page_tells_processes_left_behind_that_no_supervisor_is_there() {
+        let (instance, supervisor) = ControlPage::both_ends();
+        supervisor.hold_lifeline();
+        assert!(!instance.supervisor_is_gone());
+        supervisor.close();
+        assert!(instance.supervisor_is_gone());
+    }
 }
