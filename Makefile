@@ -206,6 +206,7 @@ lint:
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --package headers -- --check
+	CARGO='$(CARGO)' packaging/crates --check
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
 	@if command -v codespell >/dev/null; then echo codespell; codespell; \
 	    else echo 'Skipped: the spelling check needs codespell, which make test-packages installs.'; fi
