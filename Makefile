@@ -15,6 +15,12 @@ CC          = cc
 LDFLAGS    ?=
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
 COROTYPES   = yes
+# no: install with the symbols for debuggers, for a package build, which takes them out itself. Otherwise those of the
+# library are in a file beside it, where debuggers look, and the programs have none.
+STRIP       = yes
+OBJCOPY     = $(shell $(CC) -print-prog-name=objcopy)
+# no: leave the cache of the dynamic loader alone. Only an installation without DESTDIR updates it.
+LDCONFIG    = ldconfig
 
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The corosync API level that we match.
@@ -31,15 +37,16 @@ $(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. On
 endif
 built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 library = $(built)/libsam.so
-program = $(built)/sam-status
-# Newer than what the library and the program were made from.
+# Every program in tools but the one that makes the headers.
+programs = $(filter-out headers,$(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml)))
+# Newer than what the library and the programs were made from.
 stamp   = $(built)/libsam.stamp
-sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map tools/sam-status/Cargo.toml \
-    $(shell find src tools/sam-status/src -name '*.rs')
+sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map $(programs:%=tools/%/Cargo.toml) \
+    $(shell find src $(programs:%=tools/%/src) -name '*.rs')
 stage   = $(abspath $(target))/$(if $(filter dev,$(PROFILE)),dev-prefix,prefix)
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
-sections = 3 8
+sections = $(sort $(subst .,,$(suffix $(wildcard man/*))))
 
 bench_programs = $(patsubst benches/%.c,$(target)/bench/%,$(wildcard benches/*.c)) $(target)/bench/empty-linked
 
@@ -61,7 +68,7 @@ endif
 
 # cargo knows what is out of date.
 define build
-$(CARGO) build --profile $(PROFILE) --package libsam --package sam-status
+$(CARGO) build --profile $(PROFILE) --package libsam $(programs:%=--package %)
 tools/check-library $(library)
 @touch $(stamp)
 endef
@@ -82,18 +89,29 @@ under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix
 under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
 
 # Every file that `make install` writes, in quotes.
-installed = '$(DESTDIR)$(bindir)/sam-status' $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(soname) libsam.so pkgconfig/libsam.pc) \
+installed = $(programs:%='$(DESTDIR)$(bindir)/%') \
+    $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(real).debug $(soname) libsam.so pkgconfig/libsam.pc) \
     $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
     $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
 # FORCE=1 overwrites and deletes files of a package, too.
 refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
+# What the dynamic loader finds is for the machine itself.
+update_loader = $(if $(DESTDIR)$(filter no,$(LDCONFIG)),,LDCONFIG='$(LDCONFIG)' packaging/update-loader $(1))
 
 install: $(stamp)
 	$(refuse_owned)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
-	$(INSTALL) -m 755 $(program) '$(DESTDIR)$(bindir)/sam-status'
+	$(INSTALL) -m 755 $(programs:%=$(built)/%) '$(DESTDIR)$(bindir)'
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
+ifeq ($(STRIP),no)
+	rm -f '$(DESTDIR)$(libdir)/$(real).debug'
+else
+	$(OBJCOPY) --only-keep-debug $(library) '$(DESTDIR)$(libdir)/$(real).debug'
+	chmod 644 '$(DESTDIR)$(libdir)/$(real).debug'
+	$(OBJCOPY) --strip-unneeded --add-gnu-debuglink='$(DESTDIR)$(libdir)/$(real).debug' '$(DESTDIR)$(libdir)/$(real)'
+	for program in $(programs); do $(OBJCOPY) --strip-unneeded '$(DESTDIR)$(bindir)'/$$program || exit 1; done
+endif
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
 	sed -e 's|@prefix@|$(call in_pc,$(prefix))|' \
@@ -106,13 +124,16 @@ install: $(stamp)
 	for section in $(sections); do \
 	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \
 	done
+	$(call update_loader,'$(libdir)/$(soname)')
 
+# GNU's name of it, where stripping is not what `install` does.
 install-strip: install
-	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
 
 uninstall:
 	$(refuse_owned)
 	rm -f $(installed)
+	packaging/remove-folders '$(DESTDIR)$(prefix)' $(installed)
+	$(call update_loader)
 
 # Writes what cbindgen makes of src/capi.rs to include/corosync.
 header:
@@ -121,7 +142,8 @@ header:
 # Where the tests find what a user would have installed. No package owns a file there.
 stage: all
 	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' bindir='$(stage)/bin' libdir='$(stage)/lib' \
-	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes FORCE=1
+	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes \
+	    STRIP=no LDCONFIG=no FORCE=1
 
 # Supervises a small daemon while it is crashed and hung.
 demo: stage
@@ -206,6 +228,7 @@ lint:
 	    --lib --test models -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --package headers -- --check
+	CARGO='$(CARGO)' packaging/crates --check
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
 	@if command -v codespell >/dev/null; then echo codespell; codespell; \
 	    else echo 'Skipped: the spelling check needs codespell, which make test-packages installs.'; fi

@@ -1,5 +1,6 @@
 //! The results of `make install` and `make uninstall`: a `libsam.pc` that can be relocated, modes that let every user
-//! in, and files of a package that are left alone.
+//! in, a stripped library whose symbols debuggers find, a word on what the dynamic loader finds, and files of a package
+//! that are left alone.
 
 mod common;
 
@@ -9,14 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::tools::{Scratch, run};
+use object::{Object, ObjectSymbol};
 
 /// Runs `make install` with these variables and umask 077 into a private folder. Builds nothing, but installs the files
 /// that the tests use.
 fn install(scratch: &Scratch, goal: &str, variables: &[&str]) -> PathBuf {
-    let root = scratch.path("root");
-    let (status, said) = run(make(&root, goal, variables));
+    install_saying(scratch, goal, variables);
+    scratch.path("root")
+}
+
+/// Does the same as `install`, and returns what make prints.
+fn install_saying(scratch: &Scratch, goal: &str, variables: &[&str]) -> String {
+    let (status, said) = run(make(&scratch.path("root"), goal, variables));
     assert!(status.success(), "make {goal} {variables:?}: {status}\n{said}");
-    root
+    said
 }
 
 /// Returns the command of `install`.
@@ -117,16 +124,16 @@ fn visit_all(path: &Path, visit: &mut impl FnMut(&Path)) {
 }
 
 fn installed_files_are_readable_by_every_user_under_umask_077() {
-    for goal in ["install", "install-strip"] {
-        let scratch = Scratch::new(goal);
-        let root = install(&scratch, goal, &["prefix=/opt/libsam"]);
+    for strip in ["STRIP=yes", "STRIP=no"] {
+        let scratch = Scratch::new("modes");
+        let root = install(&scratch, "install", &["prefix=/opt/libsam", strip]);
         let mut files = 0;
         let mut wrong = Vec::new();
         visit_all(&root, &mut |path| {
             let metadata = fs::symlink_metadata(path).unwrap();
             let kind = metadata.file_type();
             assert!(!kind.is_fifo() && !kind.is_socket(), "{}", path.display());
-            let is_program = path.ends_with("bin/sam-status") || path.ends_with("lib/libsam.so.4.4.0");
+            let is_program = path.parent().unwrap().ends_with("bin") || path.ends_with("lib/libsam.so.4.4.0");
             let expected = match kind {
                 _ if kind.is_symlink() => return,
                 _ if kind.is_dir() || is_program => 0o755,
@@ -143,6 +150,97 @@ fn installed_files_are_readable_by_every_user_under_umask_077() {
         let link = fs::read_link(root.join("opt/libsam/lib/libsam.so.4")).unwrap();
         assert_eq!(link, Path::new("libsam.so.4.4.0"));
     }
+}
+
+fn addr2line_finds_source_of_stripped_library_in_debug_file() {
+    let scratch = Scratch::new("strip");
+    let folder = install(&scratch, "install", &["prefix=/opt/libsam"]).join("opt/libsam/lib");
+    let library = folder.join("libsam.so.4.4.0");
+    let size = fs::metadata(&library).unwrap().len();
+    assert!(size < 1_000_000, "the installed library has {size} bytes");
+
+    let data = fs::read(&library).unwrap();
+    let file = object::File::parse(&*data).unwrap();
+    let symbol = file.dynamic_symbols().find(|symbol| symbol.name() == Ok("sam_hc_send")).unwrap();
+    let source = || {
+        let mut addr2line = Command::new("addr2line");
+        addr2line.arg("-e").arg(&library).arg(format!("{:x}", symbol.address()));
+        run(addr2line).1
+    };
+    assert!(source().contains("src/capi.rs:"), "{}", source());
+
+    let root = install(&scratch, "install", &["prefix=/opt/libsam", "STRIP=no"]);
+    assert!(
+        !files(&root).contains(&folder.join("libsam.so.4.4.0.debug")),
+        "a file of an earlier installation is left"
+    );
+    assert!(source().contains("src/capi.rs:"), "without a debug file: {}", source());
+}
+
+/// Makes a program in place of ldconfig that finds `libraries`, and writes to the file `called` when it updates its
+/// cache. Returns its path.
+fn ldconfig(scratch: &Scratch, libraries: &[&Path]) -> PathBuf {
+    let program = scratch.path("ldconfig");
+    let list: String = libraries
+        .iter()
+        .map(|path| format!("\tlibsam.so.4 (libc6,x86-64) => {}\n", path.display()))
+        .collect();
+    let called = scratch.path("called");
+    let script =
+        format!("#!/bin/sh\n[ \"$*\" = -p ] && printf '%b' '{list}' || echo >'{}'\n", called.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+fn make_install_says_how_programs_find_library_unless_loader_does() {
+    let scratch = Scratch::new("loader");
+    let prefix = scratch.path("root");
+    let library = prefix.join("lib/libsam.so.4");
+    let other = scratch.path("libsam.so.4");
+    fs::write(&other, "").unwrap();
+    let advice = format!("LD_LIBRARY_PATH={}", prefix.join("lib").display());
+    let installs = |libraries: &[&Path], destination: &str| {
+        let _ = fs::remove_file(scratch.path("called"));
+        let program = ldconfig(&scratch, libraries);
+        install_saying(
+            &scratch,
+            "install",
+            &[
+                &format!("prefix={}", prefix.display()),
+                &format!("LDCONFIG={}", program.display()),
+                &format!("DESTDIR={destination}"),
+            ],
+        )
+    };
+    let said = installs(&[], "");
+    assert!(said.contains("does not find libsam.so.4") && said.contains(&advice), "{said}");
+    let is_root = nix::unistd::geteuid().is_root();
+    assert_eq!(scratch.path("called").exists(), is_root, "the cache is updated if the user may do that");
+    let said = installs(&[&other, &library], "");
+    assert!(said.contains(&format!("finds {}", other.display())) && said.contains(&advice), "{said}");
+    let said = installs(&[&library, &other], "");
+    assert!(!said.contains("dynamic loader"), "{said}");
+
+    let said = installs(&[], &scratch.path("package").display().to_string());
+    assert!(!said.contains("dynamic loader") && !scratch.path("called").exists(), "with DESTDIR: {said}");
+}
+
+fn make_uninstall_removes_its_empty_folders_but_no_other_file() {
+    let scratch = Scratch::new("uninstall");
+    let prefix = ["prefix=/opt/libsam"];
+    let root = install(&scratch, "install", &prefix);
+    let theirs = root.join("opt/libsam/share/man/man3/theirs.3");
+    fs::write(&theirs, "").unwrap();
+    install(&scratch, "uninstall", &prefix);
+    assert_eq!(files(&root), [theirs.as_path()]);
+    assert!(!root.join("opt/libsam/lib").exists());
+
+    fs::remove_file(&theirs).unwrap();
+    install(&scratch, "install", &prefix);
+    install(&scratch, "uninstall", &prefix);
+    assert!(!root.join("opt/libsam").exists(), "{:?}", fs::read_dir(root.join("opt/libsam")));
+    assert!(root.join("opt").exists(), "the folder around the prefix is not ours");
 }
 
 /// Returns the files below a folder, including links.
@@ -221,6 +319,9 @@ common::runner::tests![
     pkg_config_relocates_the_library_with_its_prefix,
     pkg_config_reports_overridden_variables,
     installed_files_are_readable_by_every_user_under_umask_077,
+    addr2line_finds_source_of_stripped_library_in_debug_file,
+    make_install_says_how_programs_find_library_unless_loader_does,
+    make_uninstall_removes_its_empty_folders_but_no_other_file,
     files_of_a_package_are_neither_overwritten_nor_deleted_unless_forced,
     dpkg_names_the_owner_of_an_installed_file,
 ];
