@@ -1,12 +1,13 @@
 # Builds, installs and tests libsam. GNU names: prefix, exec_prefix, bindir, libdir, includedir,
-# mandir, DESTDIR.
+# mandir, datadir, DESTDIR.
 
 prefix      = /usr/local
 exec_prefix = $(prefix)
 bindir      = $(exec_prefix)/bin
 libdir      = $(exec_prefix)/lib
 includedir  = $(prefix)/include
-mandir      = $(prefix)/share/man
+datadir     = $(prefix)/share
+mandir      = $(datadir)/man
 DESTDIR     =
 INSTALL     = install
 CARGO       = cargo
@@ -43,6 +44,11 @@ programs = $(filter-out headers,$(patsubst tools/%/Cargo.toml,%,$(wildcard tools
 stamp   = $(built)/libsam.stamp
 sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map $(programs:%=tools/%/Cargo.toml) \
     $(shell find src $(programs:%=tools/%/src) -name '*.rs')
+# Completions of sam-status: the files, and where bash, zsh and fish look for them.
+completions = tools/sam-status/completions
+bash_dir    = $(datadir)/bash-completion/completions
+zsh_dir     = $(datadir)/zsh/vendor-completions
+fish_dir    = $(datadir)/fish/vendor_completions.d
 stage   = $(abspath $(target))/$(if $(filter dev,$(PROFILE)),dev-prefix,prefix)
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
@@ -56,8 +62,8 @@ TESTS =
 DEB_FLAGS =
 RPM_FLAGS =
 
-.PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage
+.PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade clean stage
 
 # For cargo, a variable that is empty differs from one that is not set.
 ifeq ($(LDFLAGS),)
@@ -66,9 +72,15 @@ else
 export LDFLAGS
 endif
 
-# cargo knows what is out of date.
+define newline
+
+
+endef
+# cargo knows what is out of date. One command for each, because in one command the crates that both use would be built
+# with the features that either wants.
 define build
-$(CARGO) build --profile $(PROFILE) --package libsam $(programs:%=--package %)
+$(CARGO) build --profile $(PROFILE) --package libsam
+$(foreach program,$(programs),$(CARGO) build --profile $(PROFILE) --package $(program)$(newline))
 tools/check-library $(library)
 @touch $(stamp)
 endef
@@ -92,7 +104,8 @@ under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^)
 installed = $(programs:%='$(DESTDIR)$(bindir)/%') \
     $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(real).debug $(soname) libsam.so pkgconfig/libsam.pc) \
     $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
-    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
+    $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section)))) \
+    '$(DESTDIR)$(bash_dir)/sam-status' '$(DESTDIR)$(zsh_dir)/_sam-status' '$(DESTDIR)$(fish_dir)/sam-status.fish'
 # FORCE=1 overwrites and deletes files of a package, too.
 refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
 # What the dynamic loader finds is for the machine itself.
@@ -124,6 +137,10 @@ endif
 	for section in $(sections); do \
 	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \
 	done
+	$(INSTALL) -d '$(DESTDIR)$(bash_dir)' '$(DESTDIR)$(zsh_dir)' '$(DESTDIR)$(fish_dir)'
+	$(INSTALL) -m 644 $(completions)/sam-status.bash '$(DESTDIR)$(bash_dir)/sam-status'
+	$(INSTALL) -m 644 $(completions)/_sam-status '$(DESTDIR)$(zsh_dir)'
+	$(INSTALL) -m 644 $(completions)/sam-status.fish '$(DESTDIR)$(fish_dir)'
 	$(call update_loader,'$(libdir)/$(soname)')
 
 # GNU's name of it, where stripping is not what `install` does.
@@ -139,10 +156,14 @@ uninstall:
 header:
 	$(CARGO) run --quiet --package headers
 
+# Writes the completions of sam-status.
+completions:
+	UPDATE_COMPLETIONS=1 $(CARGO) test --quiet --package sam-status completions
+
 # Where the tests find what a user would have installed. No package owns a file there.
 stage: all
 	$(MAKE) install prefix='$(stage)' exec_prefix='$(stage)' bindir='$(stage)/bin' libdir='$(stage)/lib' \
-	    includedir='$(stage)/include' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes \
+	    includedir='$(stage)/include' datadir='$(stage)/share' mandir='$(stage)/share/man' DESTDIR= COROTYPES=yes \
 	    STRIP=no LDCONFIG=no FORCE=1
 
 # Supervises a small daemon while it is crashed and hung.
@@ -253,6 +274,12 @@ check-packages: dist
 # Builds the library in the ways that users and packagers choose, and checks each.
 check-builds: dist
 	tests/check-builds $(version) $(abspath $(target))
+
+# Runs a program on the library of the commit OLD, such as the tag of the last release, under the new sam-status, and the
+# reverse.
+OLD = ccf7286
+check-upgrade: stage
+	tests/check-upgrade '$(OLD)' $(abspath $(target)) '$(stage)'
 
 clean:
 	$(CARGO) clean

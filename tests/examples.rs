@@ -4,10 +4,16 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use common::tools::{Scratch, build_example, command, example, run};
+use common::{Ended, PATIENCE, Running};
 
 /// Compiles an example with `compiler`. Returns a command that runs it.
 fn compile(scratch: &Scratch, compiler: &[&str], file: &str) -> Command {
@@ -41,6 +47,7 @@ fn every_example_is_tested() {
         "poll_loop.c",
         "quorum.c",
         "raii.cpp",
+        "server.c",
         "state.c",
         "supervised.py",
         "supervised.service",
@@ -123,6 +130,53 @@ fn python_program_that_crashes_is_restarted_with_its_data() {
     prints(python, 0, &["instance 2 has one two three"]);
 }
 
+/// Sends a server one line. Returns the connection and the answer, which is empty if the server closes the connection.
+fn ask(server: SocketAddr, line: &str) -> (TcpStream, String) {
+    let mut client = TcpStream::connect(server).unwrap_or_else(|error| panic!("{line}: {error}"));
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(line.as_bytes()).unwrap();
+    let mut answer = [0; 64];
+    // A server that dies before it reads the line resets the connection.
+    let length = client.read(&mut answer).unwrap_or(0);
+    (client, String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+fn server_refuses_no_client_and_loses_no_sum_when_it_crashes_or_hangs() {
+    let scratch = Scratch::new("server");
+    let mut server = c(&scratch, "server.c");
+    // Clients come during the delay.
+    server.env("SAM_RESTART_DELAY", "3000");
+    server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Running::start(server);
+    let port: u16 = server.wait_for("port ").trim().parse().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    server.wait_for("instance 1 serves, sum 0");
+    assert_eq!(ask(address, "add 5\n").1, "5\n");
+    assert_eq!(ask(address, "crash\n").1, "");
+    // The kernel accepts the connection although there is no instance. The next instance answers.
+    let waiting = TcpStream::connect(address).expect("connect during the restart delay");
+    let said = server.said();
+    assert!(!said.iter().any(|line| line.starts_with("instance 2")), "connected too late: {said:?}");
+    assert_eq!(ask(address, "add 1\n").1, "6\n");
+    drop(waiting);
+
+    let mut hung = TcpStream::connect(address).unwrap();
+    hung.write_all(b"hang\n").unwrap();
+    server.wait_for_error("instance 2 hangs");
+    assert_eq!(ask(address, "add 1\n").1, "7\n");
+    kill(Pid::from_raw(server.pid() as i32), Signal::SIGTERM).unwrap();
+    server.finish(PATIENCE).expect(
+        Ended::Exit(0),
+        &[
+            &format!("port {port}"),
+            "instance 1 serves, sum 0",
+            "instance 2 serves, sum 5",
+            "instance 3 serves, sum 6",
+            "instance 3 stops",
+        ],
+    );
+}
+
 /// Runs `systemd-analyze verify` on a unit. Returns its status and its output.
 fn verify(unit: &Path) -> (ExitStatus, String) {
     let mut verify = command("systemd-analyze");
@@ -156,5 +210,6 @@ common::runner::tests![
     quorum_is_waited_for_or_corosync_reported_unreachable,
     exception_that_leaves_cxx_block_stops_health_checking,
     python_program_that_crashes_is_restarted_with_its_data,
+    server_refuses_no_client_and_loses_no_sum_when_it_crashes_or_hangs,
     systemd_accepts_the_unit,
 ];

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use common::prefix;
 use common::tools::{Scratch, command, flags, run};
+use common::{PATIENCE, Running, prefix};
 
 /// The functions with the codes that they can return. The first list holds the codes that tests/man/codes.c provokes,
 /// the second the codes that need a corosync which is absent, busy or not accessible to this user.
@@ -54,6 +55,7 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
     wanted.insert("sam_overview.3".into());
     assert_eq!(files_in(&man.join("man3")), wanted);
     assert_eq!(files_in(&man.join("man8")), BTreeSet::from(["sam-status.8".into(), "sam_overview.8".into()]));
+    assert_eq!(files_in(&man.join("man7")), BTreeSet::from(["sam_environment.7".into()]));
 
     let overview = |section: &str| {
         let mut man_command = command("man");
@@ -80,7 +82,7 @@ fn pages_cause_no_warning_of_mandoc_or_groff() {
         );
     }
 
-    for page in pages().into_iter().chain([sam_status_page()]) {
+    for page in pages().into_iter().chain([sam_status_page(), environment_page()]) {
         for lint in [mandoc_lint, groff_lint] {
             let said = complaints(&page, lint);
             assert!(said.is_empty(), "{}:\n{said}", page.display());
@@ -118,6 +120,7 @@ fn sections_are_in_the_usual_order() {
         "DESCRIPTION",
         "OPTIONS",
         "EXIT STATUS",
+        "ENVIRONMENT",
         "FILES",
         "NOTES",
         "EXAMPLES",
@@ -134,20 +137,46 @@ fn sam_status_page_explains_all_options_and_columns() {
     let (status, help) = run(help);
     assert!(status.success(), "{help}");
     let options: BTreeSet<&str> = words(&help).filter(|word| word.starts_with("--")).collect();
-    assert!(options.len() == 4, "{options:?}");
+    assert!(options.len() == 8, "{options:?}");
     let documented: BTreeSet<&str> =
         words(page.section("OPTIONS")).filter(|word| word.starts_with("--")).collect();
     assert_eq!(documented, options);
 
-    let mut table = command(&sam_status);
-    table.arg("a program that nobody has");
-    let (status, columns) = run(table);
-    assert_eq!(status.code(), Some(3), "{columns}");
+    // A program that waits for an hour, so that the table has a row, and the list an object.
+    let scratch = Scratch::new("columns");
+    let source = "#include <corosync/sam.h>\n#include <unistd.h>\n\
+        int main(void) { sam_initialize(0, SAM_RECOVERY_POLICY_RESTART); sam_register(NULL); sam_start();\n\
+        return write(1, \"ready\\n\", 6) == 6 ? (int)sleep(3600) : 1; }\n";
+    let program = Running::start_with_one_pipe(command(compile(&scratch, "columns", source)));
+    program.wait_for("ready");
+    let supervisor = program.pid().to_string();
+    let output = |arguments: &[&str]| {
+        let mut sam_status = command(&sam_status);
+        sam_status.args(arguments).arg(&supervisor);
+        run(sam_status).1
+    };
+    // The supervisor may write its page a little after the instance has begun.
+    let deadline = Instant::now() + PATIENCE;
+    let list = loop {
+        let list = output(&["--json"]);
+        if list.contains("\"running\"") {
+            break list;
+        }
+        assert!(Instant::now() < deadline, "{list}");
+    };
+    let table = output(&[]);
     let description = page.section("DESCRIPTION");
     let explained: BTreeSet<&str> = words(description).collect();
-    let missing: Vec<&str> =
-        columns.split_whitespace().filter(|column| !explained.contains(column)).collect();
+    let columns: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert!(columns.contains(&"SUPERVISOR"), "{table}");
+    let missing: Vec<&&str> = columns.iter().filter(|column| !explained.contains(**column)).collect();
     assert!(missing.is_empty(), "columns that the page does not explain: {missing:?}");
+
+    let serde_json::Value::Array(list) = serde_json::from_str(&list).expect(&list) else { panic!("{list}") };
+    let explained: BTreeSet<&str> = words(page.section("OPTIONS")).collect();
+    let members = list[0].as_object().unwrap().keys();
+    let missing: Vec<&String> = members.filter(|member| !explained.contains(member.as_str())).collect();
+    assert!(missing.is_empty(), "members that the page does not explain: {missing:?}");
 }
 
 /// Returns the words of a text: runs of letters, digits, `-` and `_`.
@@ -178,8 +207,8 @@ fn referenced_pages_exist() {
     }
 }
 
-fn sam_initialize_page_lists_the_variables_that_the_overview_explains() {
-    let explained = tags(Page::named("sam_overview").section("ENVIRONMENT"));
+fn sam_initialize_page_lists_the_variables_that_sam_environment_explains() {
+    let explained = tags(Page::read(&environment_page()).section("DESCRIPTION"));
     assert!(explained.contains("SAM_LOG"), "{explained:?}");
     let page = Page::named("sam_initialize");
     let listed: BTreeSet<String> = page
@@ -189,6 +218,26 @@ fn sam_initialize_page_lists_the_variables_that_the_overview_explains() {
         .map(str::to_owned)
         .collect();
     assert_eq!(listed, explained);
+}
+
+fn every_variable_that_the_library_reads_is_explained() {
+    let explained = tags(Page::read(&environment_page()).section("DESCRIPTION"));
+    let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    let mut sources = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut variables = BTreeSet::new();
+    while let Some(path) = sources.pop() {
+        if path.is_dir() {
+            sources.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let quoted = source.split('"').filter(|word| word.starts_with("SAM_") && word.chars().all(is_name));
+        // A unit test of the library has a variable of its own.
+        variables.extend(quoted.filter(|word| !word.starts_with("SAM_TEST_")).map(str::to_owned));
+    }
+    assert!(variables.contains("SAM_LOG"), "{variables:?}");
+    let missing: Vec<&String> = variables.difference(&explained).collect();
+    assert!(missing.is_empty(), "variables that the page does not explain: {missing:?}");
 }
 
 fn synopsis_agrees_with_the_header() {
@@ -397,6 +446,10 @@ fn sam_status_page() -> PathBuf {
     prefix().join("share/man/man8/sam-status.8")
 }
 
+fn environment_page() -> PathBuf {
+    prefix().join("share/man/man7/sam_environment.7")
+}
+
 /// Returns the pages of the functions and of the overview.
 fn pages() -> Vec<PathBuf> {
     let folder = prefix().join("share/man/man3");
@@ -452,7 +505,8 @@ common::runner::tests![
     sections_are_in_the_usual_order,
     sam_status_page_explains_all_options_and_columns,
     referenced_pages_exist,
-    sam_initialize_page_lists_the_variables_that_the_overview_explains,
+    sam_initialize_page_lists_the_variables_that_sam_environment_explains,
+    every_variable_that_the_library_reads_is_explained,
     synopsis_agrees_with_the_header,
     example_copied_from_page_compiles_and_runs,
     pages_list_exactly_the_codes_of_each_function,

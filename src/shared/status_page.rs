@@ -2,8 +2,20 @@
 //!
 //! The page is a memory file among the supervisor's descriptors. It consists of words, and names the descriptor of the
 //! instance's control page, which is a memory file of its own.
+//!
+//! A supervisor may be months older or newer than the sam-status that reads its page. So these rules hold for every
+//! release:
+//! - A page begins with the magic number, which names the layout, the sequence number and the pid of the supervisor.
+//! - Within a layout, a word keeps its place and its meaning. New words are added at the end, and the word `SIZE` says
+//!   how many words the supervisor writes. It is 0 on the pages of version 0.2.0, which end before it.
+//! - A reader takes the words that it knows and the supervisor has written. It reports a supervisor whose layout it does
+//!   not know as such.
 
 #![forbid(unsafe_code)]
+
+mod recent_restarts;
+
+pub use recent_restarts::RecentRestarts;
 
 /// The name of the memory file that a supervisor's status page is, see memfd_create(2). sam-status finds supervisors by
 /// it.
@@ -12,9 +24,11 @@ pub const FILE: &std::ffi::CStr = c"sam-status";
 /// The name of the memory file that an instance's control page is, see memfd_create(2). /proc/PID/fd shows it.
 pub const CONTROL_PAGE_FILE: &std::ffi::CStr = c"sam-control-page";
 
-/// The first word of a supervisor's status page. It identifies the page and its layout: a change of the layout changes
-/// it, and sam-status reads only pages that have it.
+/// The first word of the page: seven bytes that all layouts have in common, and the number of the layout.
 const MAGIC: u64 = u64::from_be_bytes(*b"sam-st 2");
+
+/// The bits of the first word that hold the number of the layout.
+const LAYOUT_BITS: u64 = 0xff;
 
 /// The activity of a supervisor, as sam-status shows it: whether it launches, watches, warns or kills its instance, or
 /// has none.
@@ -89,8 +103,66 @@ pub struct Status {
     pub last: String,
     /// `true` if the program got a termination signal, so that no restart follows the end of its instance.
     pub end_is_final: bool,
-    /// The file name of the supervised program.
+    /// The name of the supervised program: SAM_NAME, or else its file name.
     pub program: String,
+    /// The facts that version 0.2.0 of the library does not show.
+    pub details: Option<Details>,
+}
+
+/// The facts on a page that libraries after version 0.2.0 show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// The version of the library, such as `0.3.0`.
+    pub version: String,
+    /// The time of CLOCK_BOOTTIME, in ns, at which the instance began. 0 if there is no instance.
+    pub born: u64,
+    /// The restarts of the last minutes.
+    pub recent_restarts: RecentRestarts,
+    /// The last end of an instance. `None` if no instance has ended yet.
+    pub last_end: Option<LastEnd>,
+}
+
+/// The end of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastEnd {
+    /// The instance id.
+    pub id: u32,
+    /// The pid of the instance as fork(2) returned it to the supervisor.
+    pub pid: i32,
+    /// The time of the log line about the end, in ns since 1970.
+    pub at: u64,
+    /// The exit status of the instance.
+    pub status: EndStatus,
+    /// The reason of the end, as the field SAM_REASON of the log has it.
+    pub reason: String,
+}
+
+/// The exit status of an instance that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndStatus {
+    /// The exit status is not known.
+    Unknown,
+    /// The instance exited with this code.
+    Exited(i32),
+    /// A signal killed the instance.
+    Killed {
+        /// The number of the signal.
+        signal: i32,
+        /// The kernel wrote a core file.
+        core: bool,
+    },
+}
+
+/// The reason why a page cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The words are not those of a status page.
+    NotAPage,
+    /// The words are those of a status page whose layout is not known.
+    UnknownLayout {
+        /// The supervisor's pid in its own PID namespace.
+        supervisor: i32,
+    },
 }
 
 /// The index of the 64-bit word of a status page that contains the sequence number. The supervisor changes it before
@@ -98,6 +170,8 @@ pub struct Status {
 pub(crate) const SEQUENCE: usize = 1;
 /// The index of the first 64-bit word of a status page that contains facts: the supervisor's pid.
 pub(crate) const FIRST: usize = 2;
+/// The index of the 64-bit word of a status page that contains the number of the activity.
+const ACTIVITY: usize = FIRST + 8;
 /// The index of the first 64-bit word of a status page that contains the name of the program.
 const PROGRAM: usize = 16;
 /// The index of the first 64-bit word of a status page that contains the text of the last log line.
@@ -108,16 +182,38 @@ const LAST: usize = 32;
 const PROGRAM_WORDS: usize = LAST - PROGRAM;
 /// The number of words of a status page for the text of the last log line: one for its length in bytes, the others for
 /// its bytes.
-const LAST_WORDS: usize = 40;
+const LAST_WORDS: usize = SIZE - LAST;
+
+/// The index of the word with the number of words that the supervisor writes. Version 0.2.0 writes those before it.
+const SIZE: usize = 72;
+/// The index of the first word of the library's version.
+const VERSION: usize = 73;
+/// The number of words for the library's version.
+const VERSION_WORDS: usize = BORN - VERSION;
+/// The index of the word with the time at which the instance began.
+const BORN: usize = 77;
+/// The index of the first word of the restarts of the last minutes.
+const RECENT: usize = 78;
+/// The index of the first word of the last end.
+const END: usize = RECENT + RecentRestarts::WORDS;
+/// The number of words for the numbers of the last end.
+const END_WORDS: usize = 6;
+/// The index of the first word of the reason of the last end.
+const REASON: usize = END + END_WORDS;
+/// The number of words for the reason of the last end.
+const REASON_WORDS: usize = 4;
+
+/// The number of words that this version of the library writes.
+const WORDS: usize = REASON + REASON_WORDS;
 
 /// The contents of a status page as the array of its 64-bit words.
-pub type Words = [u64; LAST + LAST_WORDS];
+pub type Words = [u64; WORDS];
 
 impl Status {
     /// Returns this status as the words of a status page. The supervisor stores them there, and stores the sequence
     /// number, which is 0 here, by itself. Texts that do not fit are cut off.
     pub fn words(&self) -> Words {
-        let mut words = [0; LAST + LAST_WORDS];
+        let mut words = [0; WORDS];
         words[0] = MAGIC;
         let numbers = [
             self.supervisor as u64,
@@ -136,12 +232,34 @@ impl Status {
         words[FIRST..FIRST + numbers.len()].copy_from_slice(&numbers);
         put_text(&mut words[PROGRAM..PROGRAM + PROGRAM_WORDS], &self.program);
         put_text(&mut words[LAST..LAST + LAST_WORDS], &self.last);
+        if let Some(details) = &self.details {
+            words[SIZE] = WORDS as u64;
+            details.put(&mut words);
+        }
         words
     }
 
-    /// Reads a status from the words of a status page. Returns `None` if the words are not valid. sam-status calls
-    /// this, and a hostile process may have written the page.
-    pub fn read(words: &Words) -> Option<Status> {
+    /// Reads a status from the words of a status page. sam-status calls this, and a hostile process may have written the
+    /// page.
+    ///
+    /// # Errors
+    /// The words are no page, or a page with a layout or a value that this version does not know.
+    pub fn read(words: &Words) -> Result<Status, Unreadable> {
+        if (words[0] ^ MAGIC) & !LAYOUT_BITS != 0 {
+            return Err(Unreadable::NotAPage);
+        }
+        let unknown_layout = Unreadable::UnknownLayout { supervisor: words[FIRST] as i32 };
+        let activity = usize::try_from(words[ACTIVITY]).ok().and_then(|number| Activity::ALL.get(number));
+        match activity {
+            Some(&activity) if words[0] == MAGIC => {
+                Status::with_activity(activity, words).ok_or(Unreadable::NotAPage)
+            }
+            _ => Err(unknown_layout),
+        }
+    }
+
+    /// Reads the words of a page of the known layout. Returns `None` if a text on it is not valid.
+    fn with_activity(activity: Activity, words: &Words) -> Option<Status> {
         let [
             supervisor,
             policy,
@@ -151,14 +269,11 @@ impl Status {
             id,
             pid,
             restarts,
-            activity,
+            _,
             until,
             last_at,
             end_is_final,
         ] = *words[FIRST..].first_chunk()?;
-        if words[0] != MAGIC {
-            return None;
-        }
         Some(Status {
             supervisor: supervisor as i32,
             policy: policy as u32,
@@ -169,12 +284,49 @@ impl Status {
             id: id as u32,
             pid: pid as i32,
             restarts,
-            activity: *Activity::ALL.get(usize::try_from(activity).ok()?)?,
+            activity,
             until,
             last_at,
             end_is_final: end_is_final != 0,
             program: text(&words[PROGRAM..PROGRAM + PROGRAM_WORDS])?,
             last: text(&words[LAST..LAST + LAST_WORDS])?,
+            details: if words[SIZE] >= WORDS as u64 { Some(Details::read(words)?) } else { None },
+        })
+    }
+}
+
+impl Details {
+    /// Stores the facts on a page.
+    fn put(&self, words: &mut Words) {
+        put_text(&mut words[VERSION..VERSION + VERSION_WORDS], &self.version);
+        words[BORN] = self.born;
+        words[RECENT..RECENT + RecentRestarts::WORDS].copy_from_slice(&self.recent_restarts.words());
+        let Some(end) = &self.last_end else { return };
+        let (kind, number, core) = match end.status {
+            EndStatus::Unknown => (1, 0, false),
+            EndStatus::Exited(code) => (2, code, false),
+            EndStatus::Killed { signal, core } => (3, signal, core),
+        };
+        let numbers = [kind, number as u64, core.into(), end.id.into(), end.pid as u64, end.at];
+        words[END..END + numbers.len()].copy_from_slice(&numbers);
+        put_text(&mut words[REASON..REASON + REASON_WORDS], &end.reason);
+    }
+
+    /// Reads the facts on a page. Returns `None` if a text is not valid.
+    fn read(words: &Words) -> Option<Details> {
+        let [kind, number, core, id, pid, at] = *words[END..].first_chunk()?;
+        let status = match kind {
+            2 => EndStatus::Exited(number as i32),
+            3 => EndStatus::Killed { signal: number as i32, core: core != 0 },
+            _ => EndStatus::Unknown,
+        };
+        let reason = text(&words[REASON..REASON + REASON_WORDS])?;
+        let end = LastEnd { id: id as u32, pid: pid as i32, at, status, reason };
+        Some(Details {
+            version: text(&words[VERSION..VERSION + VERSION_WORDS])?,
+            born: words[BORN],
+            recent_restarts: RecentRestarts::of(words[RECENT..].first_chunk()?),
+            last_end: Some(end).filter(|_| kind != 0),
         })
     }
 }
@@ -227,6 +379,18 @@ impl Status {
             end_is_final: true,
             last: "instance 3 (pid 455) exited 3".to_owned(),
             program: "daemon".to_owned(),
+            details: Some(Details {
+                version: "1.2.3".to_owned(),
+                born: 99,
+                recent_restarts: RecentRestarts::of(&std::array::from_fn(|word| word as u64)),
+                last_end: Some(LastEnd {
+                    id: 3,
+                    pid: 455,
+                    at: 88,
+                    status: EndStatus::Killed { signal: 6, core: true },
+                    reason: "unhealthy".to_owned(),
+                }),
+            }),
         }
     }
 }
@@ -243,12 +407,68 @@ mod tests {
                 [None, Some(PageLocation { descriptor: 0, inode: 0 }), Status::example().control_page]
             {
                 let status = Status { activity, control_page, ..Status::example() };
-                assert_eq!(Status::read(&status.words()), Some(status));
+                assert_eq!(Status::read(&status.words()), Ok(status));
             }
         }
         let long = Status { program: "p".repeat(500), last: "l".repeat(500), ..Status::example() };
         let read = Status::read(&long.words()).unwrap();
         assert_eq!((read.program.len(), read.last.len()), (120, 312));
+    }
+
+    #[test]
+    fn every_kind_of_end_is_read_as_it_was_written() {
+        let details = Status::example().details.unwrap();
+        let end = details.last_end.clone().unwrap();
+        let with = |status| Some(LastEnd { status, ..end.clone() });
+        for last_end in [
+            None,
+            with(EndStatus::Unknown),
+            with(EndStatus::Exited(255)),
+            with(EndStatus::Killed { signal: 9, core: false }),
+        ] {
+            let details = Some(Details { last_end, ..details.clone() });
+            let status = Status { details, ..Status::example() };
+            assert_eq!(Status::read(&status.words()), Ok(status));
+        }
+    }
+
+    #[test]
+    fn page_of_version_0_2_0_is_read_without_details() {
+        let old = Status { details: None, ..Status::example() };
+        let words = old.words();
+        // Version 0.2.0 left the rest of its page at 0.
+        assert_eq!(words[SIZE..], [0; WORDS - SIZE]);
+        assert_eq!(Status::read(&words), Ok(old));
+    }
+
+    #[test]
+    fn words_of_version_0_2_0_keep_their_places() {
+        let words = Status::example().words();
+        assert_eq!(words[0], u64::from_be_bytes(*b"sam-st 2"));
+        let numbers = [0, 123, 0x12, 2_000_000_000, 6, 1234, 4, 456, 3, 2, 77, 88, 1, 0, 0];
+        assert_eq!(words[1..16], numbers);
+        let texts = (text(&words[16..32]).unwrap(), text(&words[32..72]).unwrap());
+        assert_eq!(texts, ("daemon".to_owned(), "instance 3 (pid 455) exited 3".to_owned()));
+    }
+
+    #[test]
+    fn page_with_more_words_is_read_as_far_as_they_are_known() {
+        let mut words = Status::example().words();
+        words[SIZE] = 500;
+        assert_eq!(Status::read(&words), Ok(Status::example()));
+    }
+
+    #[test]
+    fn page_of_unknown_layout_is_reported_with_its_supervisor() {
+        let unknown = Err(Unreadable::UnknownLayout { supervisor: 123 });
+        let mut words = Status::example().words();
+        words[0] = u64::from_be_bytes(*b"sam-st 3");
+        assert_eq!(Status::read(&words), unknown);
+        let mut words = Status::example().words();
+        words[ACTIVITY] = Activity::ALL.len() as u64;
+        assert_eq!(Status::read(&words), unknown, "an activity of a later version");
+        words[0] = u64::from_be_bytes(*b"sam-xx 2");
+        assert_eq!(Status::read(&words), Err(Unreadable::NotAPage));
     }
 
     #[test]
@@ -260,17 +480,22 @@ mod tests {
     proptest! {
         #[test]
         fn random_words_are_read_or_refused_without_panic(
-            random_words in prop::collection::vec(any::<u64>(), LAST + LAST_WORDS),
+            random_words in prop::collection::vec(any::<u64>(), WORDS),
             magic: bool,
+            now: u64,
         ) {
             let mut words: Words = *random_words.first_chunk().unwrap();
             if magic {
                 words[0] = MAGIC;
-                words[FIRST + 8] %= 8;
+                words[ACTIVITY] %= 8;
                 words[PROGRAM] %= 200;
                 words[LAST] %= 400;
+                words[VERSION] %= 40;
+                words[REASON] %= 40;
             }
-            let _ = Status::read(&words);
+            if let Ok(Status { details: Some(details), .. }) = Status::read(&words) {
+                let _ = details.recent_restarts.number_at(now);
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use super::kill_group::KillGroup;
 use super::log_event::{Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
 use super::service_manager::ServiceManager;
-use super::status_writer::StatusWriter;
+use super::status_writer::{self, StatusWriter};
 use super::summary::Summary;
 use crate::cluster::Doorbell;
 use crate::error::{Error, Result};
@@ -565,7 +565,11 @@ impl Supervisor {
     fn write_log(&mut self) {
         for &event in &self.pending_log {
             self.log.write(&event.entry());
-            self.summary.note(event, clock::time_of_day());
+            let since_1970 = clock::time_of_day();
+            self.summary.note(event, since_1970);
+            if let Some(details) = &mut self.status.details {
+                status_writer::note(details, &event, clock::now(), since_1970);
+            }
         }
         if let Some(service_manager) = &mut self.service_manager {
             if !self.pending_log.is_empty() {
@@ -586,6 +590,9 @@ impl Supervisor {
         self.status.control_page = self.child.as_ref().and_then(|child| child.control_page.location());
         self.status.restarts = self.summary.restarts();
         self.status.end_is_final = self.machine.end_is_final();
+        if let Some(details) = &mut self.status.details {
+            details.born = self.child.as_ref().map_or(0, |child| time::ns(child.born));
+        }
         let last = self.summary.last().map(|(last, since_1970)| (last, time::ns(since_1970)));
         if let Some((last, last_at)) = last.filter(|(_, last_at)| *last_at != self.status.last_at) {
             (self.status.last, self.status.last_at) = (last.to_owned(), last_at);
@@ -833,5 +840,6 @@ fn status(rules: Rules) -> Status {
         last_at: 0,
         last: String::new(),
         program: program::name(),
+        details: Some(status_writer::details()),
     }
 }

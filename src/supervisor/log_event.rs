@@ -191,6 +191,11 @@ impl LogEvent {
         LogEvent { id: None, pid: None, kind }
     }
 
+    /// Returns the value of the field SAM_REASON, if the event has a reason.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.kind.class().2
+    }
+
     /// Returns the event as an entry of the log.
     pub fn entry(&self) -> Entry {
         let (priority, step, reason) = self.kind.class();

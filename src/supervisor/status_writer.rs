@@ -6,10 +6,18 @@
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
+use std::time::Duration;
 
+use nix::unistd::Pid;
+
+use super::log_event::{Kind, LogEvent};
 use crate::shared::control_page::ControlPage;
-use crate::shared::status_page::{self, FIRST, SEQUENCE, Status, Words};
+use crate::shared::status_page::{
+    self, Details, EndStatus, FIRST, LastEnd, RecentRestarts, SEQUENCE, Status, Words,
+};
+use crate::sys::process::ExitStatus;
 use crate::sys::shared_page::SharedPage;
+use crate::time::{self, MonotonicTime};
 
 /// The status page of the supervisor, if there is one.
 #[derive(Debug)]
@@ -55,6 +63,42 @@ impl StatusWriter {
     }
 }
 
+/// Returns the details of a supervisor that has done nothing yet.
+pub fn details() -> Details {
+    Details {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        born: 0,
+        recent_restarts: RecentRestarts::default(),
+        last_end: None,
+    }
+}
+
+/// Records what a log line that is written at `now` changes. `since_1970` is the same time of the other clock.
+pub fn note(details: &mut Details, event: &LogEvent, now: MonotonicTime, since_1970: Duration) {
+    match event.kind {
+        Kind::Restarted { .. } => details.recent_restarts.count(now.as_ns()),
+        Kind::Lost { status, .. } => {
+            details.last_end = Some(LastEnd {
+                id: event.id.unwrap_or(0),
+                pid: event.pid.map_or(0, Pid::as_raw),
+                at: time::ns(since_1970),
+                status: end_status(status),
+                reason: event.reason().unwrap_or("unknown").to_owned(),
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Returns an exit status as the status page shows it.
+fn end_status(status: ExitStatus) -> EndStatus {
+    match status {
+        ExitStatus::Exited(code) => EndStatus::Exited(code),
+        ExitStatus::Killed { signal, core } => EndStatus::Killed { signal: signal.number(), core },
+        ExitStatus::Unknown => EndStatus::Unknown,
+    }
+}
+
 /// Stores `status` on `page`. A reader that finds the same even sequence before and after has read all of one status.
 fn store(status: &Status, page: &SharedPage) {
     const { assert!(size_of::<Words>() / size_of::<u64>() <= SharedPage::WORDS) };
@@ -71,7 +115,9 @@ fn store(status: &Status, page: &SharedPage) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log_event::Reason;
     use super::*;
+    use crate::sys::signals::Signal;
 
     #[test]
     fn status_is_complete_when_sequence_is_even() {
@@ -81,7 +127,25 @@ mod tests {
             store(&status, &page);
             let words: Vec<u64> = page.words().iter().map(|word| word.load(Relaxed)).collect();
             let words = words.first_chunk().unwrap();
-            assert_eq!((status_page::sequence(words), Status::read(words)), (sequence, Some(status.clone())));
+            assert_eq!((status_page::sequence(words), Status::read(words)), (sequence, Ok(status.clone())));
         }
+    }
+
+    #[test]
+    fn end_and_restart_are_recorded_as_the_log_tells_them() {
+        let mut details = details();
+        let now = MonotonicTime::from_ns(5_000_000_000);
+        let mut log = |kind| {
+            let event = LogEvent { id: Some(3), pid: Some(Pid::from_raw(455)), kind };
+            note(&mut details, &event, now, Duration::from_nanos(88));
+        };
+        let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
+        log(Kind::Lost { status, reason: Some(Reason::Silent) });
+        log(Kind::Restarted { took: Duration::ZERO });
+        log(Kind::CorosyncLost);
+        let status = EndStatus::Killed { signal: 6, core: true };
+        let end = LastEnd { id: 3, pid: 455, at: 88, status, reason: "silent".to_owned() };
+        assert_eq!(details.last_end, Some(end));
+        assert_eq!(details.recent_restarts.number_at(now.as_ns()), 1);
     }
 }

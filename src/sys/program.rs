@@ -11,9 +11,12 @@ unsafe extern "C" {
 /// the program chooses how long these are, and memory may be short.
 const MAX_BYTES: usize = 1024;
 
-/// Returns the file name of the program, without directories, cut off after 1024 bytes. Control characters are replaced
-/// by `?`, so that the name fits in one line of text.
+/// Returns the name of the program: the value of SAM_NAME, or without it the file name without directories. It is cut
+/// off after 1024 bytes. Control characters are replaced by `?`, so that the name fits in one line of text.
 pub fn name() -> String {
+    if let Some(chosen) = variable("SAM_NAME").filter(|chosen| !chosen.is_empty()) {
+        return in_one_line(&chosen);
+    }
     // SAFETY: the C library sets the pointer to a C string before main (program_invocation_name(3)). A program that
     // changes the pointer must set it to a C string as well, because error(3) and others print it.
     let name = unsafe {
@@ -22,7 +25,11 @@ pub fn name() -> String {
             name => beginning(CStr::from_ptr(name)),
         }
     };
-    String::from_utf8_lossy(name).replace(char::is_control, "?")
+    in_one_line(name)
+}
+
+fn in_one_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace(char::is_control, "?")
 }
 
 /// Returns the value of an environment variable, or `None` if it is not set. Always `None` in a program that runs with

@@ -6,9 +6,9 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::{
         fd::OwnedFd,
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::fs::{FileExt, MetadataExt, PermissionsExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -36,16 +36,22 @@ fn sam_status() -> PathBuf {
     prefix().join("bin/sam-status")
 }
 
+/// Runs sam-status. Returns its standard output, its standard error and its exit code.
+fn said(arguments: &[&str]) -> (String, String, i32) {
+    let output = Command::new(sam_status()).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
 /// Returns the list that `sam-status --json` prints with these arguments, and its exit code.
 fn listed(arguments: &[&str]) -> (Vec<Value>, i32) {
-    let output = Command::new(sam_status()).arg("--json").args(arguments).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.is_empty(), "{errors}");
+    let (text, errors, code) = said(&[&["--json"], arguments].concat());
+    // With exit code 3, standard error says what was not found.
+    assert!(errors.is_empty() == (code != 3), "exit code {code}: {errors}");
     let Ok(Value::Array(list)) = serde_json::from_str(&text) else {
         panic!("the output is no JSON list: {text:?}")
     };
-    (list, output.status.code().unwrap())
+    (list, code)
 }
 
 /// Waits until `wanted` is true of the entry of one program. Returns the entry and the exit code.
@@ -91,10 +97,13 @@ pub fn hundred_programs_are_listed_with_all_fields() {
         let age = one["heartbeat_age_ms"].as_u64().unwrap();
         let left = one["time_left_ms"].as_u64().unwrap();
         assert!((86_399_999..=86_400_000).contains(&(age + left)), "{one}");
+        assert!(one["uptime_ms"].as_u64() >= Some(age), "{one}");
         let expected = serde_json::json!({
             "program": "troubled", "supervisor": one["supervisor"], "instance": 1, "pid": pid.parse::<u32>().unwrap(),
             "state": "running", "well": true, "policy": "restart", "interval_ms": 86_400_000,
-            "heartbeat_age_ms": age, "time_left_ms": left, "restarts": 0, "last": null,
+            "heartbeat_age_ms": age, "time_left_ms": left, "restarts": 0, "recent_restarts": 0,
+            "uptime_ms": one["uptime_ms"], "last": null, "last_end": null, "library": env!("CARGO_PKG_VERSION"),
+            "library_is_old": false, "service": one["service"],
         });
         assert_eq!(*one, expected);
     }
@@ -119,11 +128,182 @@ pub fn last_event_with_time_and_restart_count_are_shown() {
     let at = one["last"]["at"].as_f64().unwrap();
     assert!(at <= now.as_secs_f64() && at > now.as_secs_f64() - PATIENCE.as_secs_f64(), "{one}");
     assert_eq!((one["instance"].clone(), one["pid"].to_string(), code), (3.into(), pid, 0), "{one}");
+    let end = serde_json::json!({
+        "instance": 2, "pid": before.parse::<u32>().unwrap(), "reason": "signal", "exit_code": null,
+        "signal": "SIGKILL", "core": false, "at": one["last"]["at"], "age_ms": one["last_end"]["age_ms"],
+    });
+    assert_eq!(one["last_end"], end, "{one}");
     assert_eq!(
         (one["interval_ms"].clone(), one["time_left_ms"].clone()),
         (Value::Null, Value::Null),
         "{one}"
     );
+}
+
+pub fn program_that_keeps_failing_is_not_well() {
+    let storm = ["0", "exit=3", "exit=3", "exit=3", "hang"];
+    let program = start(&storm, &[("SAM_LOG", "off")]);
+    program.wait_for("# pid of 4 ");
+    let (one, code) = listed_when(&program, |one| one["restarts"] == 3 && one["pid"] != Value::Null);
+    let shown = (one["state"].as_str(), one["recent_restarts"].as_u64(), one["well"].as_bool(), code);
+    assert_eq!(shown, (Some("failing"), Some(3), Some(false), 1), "{one}");
+    assert_eq!(
+        (one["last_end"]["reason"].as_str(), one["last_end"]["exit_code"].as_i64()),
+        (Some("exited"), Some(3))
+    );
+}
+
+pub fn end_after_silence_is_shown_with_its_reason() {
+    let program = start(&["200", "deaf", "wait"], &[]);
+    let (one, _) = listed_when(&program, |one| one["last_end"] != Value::Null);
+    let end = &one["last_end"];
+    assert_eq!((end["reason"].as_str(), end["signal"].as_str()), (Some("silent"), Some("SIGKILL")), "{one}");
+}
+
+pub fn pid_of_one_program_is_printed_and_none_of_several() {
+    let name = format!("alone-{}", std::process::id());
+    let program = start(&["0", "hang"], &[("SAM_NAME", &name)]);
+    let pid = program.wait_for("# pid of 1 ");
+    let (one, _) = listed_when(&program, |one| one["state"] == "running");
+    assert_eq!(one["program"], *name, "{one}");
+    assert_eq!(said(&["--pid", &name]), (format!("{pid}\n"), String::new(), 0));
+    assert_eq!(said(&["--supervisor", &name]), (format!("{}\n", program.pid()), String::new(), 0));
+
+    let other = start(&["0", "hang"], &[("SAM_NAME", &name)]);
+    listed_when(&other, |one| one["state"] == "running");
+    for option in ["--pid", "--supervisor"] {
+        let (text, errors, code) = said(&[option, &name]);
+        assert_eq!((text.as_str(), code), ("", 2), "{option}: {errors}");
+        for pid in [program.pid(), other.pid()] {
+            assert!(errors.contains(&format!(" {pid} ")), "{option} does not name {pid}: {errors}");
+        }
+    }
+    let supervisor = other.pid().to_string();
+    assert_eq!(said(&["--supervisor", &supervisor]), (format!("{supervisor}\n"), String::new(), 0));
+
+    let delayed = start(&["0", "exit=3"], &[("SAM_RESTART_DELAY", "86400000")]);
+    listed_when(&delayed, |one| one["state"] == "delayed");
+    let (text, errors, code) = said(&["--pid", &delayed.pid().to_string()]);
+    assert!(text.is_empty() && code == 3 && errors.contains("no instance"), "{code} {text} {errors}");
+}
+
+pub fn name_that_nothing_has_is_told_on_standard_error() {
+    let program = start(&["0", "hang"], &[]);
+    listed_when(&program, |one| one["state"] == "running");
+    let pid = program.pid().to_string();
+    for arguments in [&["nobody-has-this"][..], &[&pid, "nobody-has-this"], &["--pid", "nobody-has-this"]] {
+        let (text, errors, code) = said(arguments);
+        assert_eq!(code, 3, "{arguments:?}: {text} {errors}");
+        assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+        assert!(errors.starts_with("sam-status: ") && errors.contains("nobody-has-this"), "{errors}");
+        assert_eq!(text.contains(&pid), arguments.contains(&pid.as_str()), "{arguments:?}: {text}");
+    }
+}
+
+pub fn script_is_listed_by_its_own_name() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/supervised.py");
+    let folder = Folder::new("script");
+    let copy = folder.0.join("feed.py");
+    // The example ends by itself. The copy waits to be looked at before it does anything.
+    let text = fs::read_to_string(script).unwrap();
+    let text = text.replace("sam.sam_start()", "sam.sam_start()); __import__('time').sleep(86400); str(0");
+    assert!(text.contains("sleep(86400)"), "examples/supervised.py does not call sam.sam_start()");
+    fs::write(&copy, text).unwrap();
+    let mut python = Command::new("python3");
+    python.arg("-u").arg(&copy).env("LD_LIBRARY_PATH", prefix().join("lib")).stdout(Stdio::null());
+    let python = Watcher(python.spawn().expect("start python3"));
+    let supervisor = python.0.id().to_string();
+    let deadline = Instant::now() + PATIENCE;
+    let list = loop {
+        let (list, _) = listed(&[&supervisor]);
+        if list.first().is_some_and(|one| one["state"] == "running") {
+            break list;
+        }
+        assert!(Instant::now() < deadline, "{list:#?}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(list[0]["program"], "feed.py", "{list:#?}");
+    assert_eq!(said(&["--supervisor", "feed.py"]).0, format!("{supervisor}\n"));
+}
+
+pub fn openmetrics_counts_the_programs_of_a_name() {
+    let name = format!("measured \"{}\"", std::process::id());
+    let program = start(&["2000", "exit=3", "wait"], &[("SAM_NAME", &name)]);
+    listed_when(&program, |one| one["state"] == "running" && one["restarts"] == 1);
+    let other = start(&["86400000", "hang"], &[("SAM_NAME", &name)]);
+    listed_when(&other, |one| one["state"] == "running");
+    let (text, errors, code) = said(&["--openmetrics", &name]);
+    assert_eq!((errors.as_str(), code), ("", 0));
+    let labels = format!("program=\"{}\"", name.replace('"', "\\\""));
+    let value = |metric: &str, state: &str| {
+        let mut lines = text.lines().filter(|line| {
+            line.starts_with(&format!("{metric}{{{labels},")) && line.contains(&format!("{state}}} "))
+        });
+        lines.next().and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    assert_eq!(value("sam_programs", ",state=\"running\""), Some(2.0), "{text}");
+    assert_eq!(value("sam_programs", ",state=\"failing\""), Some(0.0), "{text}");
+    assert_eq!(value("sam_restarts_total", ""), Some(1.0), "{text}");
+    assert_eq!(value("sam_recent_restarts", ""), Some(1.0), "{text}");
+    assert_eq!(value("sam_interval_seconds", ""), Some(2.0), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+/// Returns the path of the status page of a supervisor in /proc.
+fn status_page(supervisor: u32) -> PathBuf {
+    let mut descriptors =
+        fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap().map(|entry| entry.unwrap().path());
+    let page = descriptors.find(|path| {
+        fs::read_link(path).is_ok_and(|link| link.to_str() == Some("/memfd:sam-status (deleted)"))
+    });
+    page.expect("a status page")
+}
+
+pub fn page_of_another_version_is_read_as_far_as_it_is_known() {
+    let program = start(&["0", "exit=3", "hang"], &[]);
+    listed_when(&program, |one| one["state"] == "running" && one["restarts"] == 1);
+    let pid = program.pid().to_string();
+    let page = File::options().write(true).open(status_page(program.pid())).unwrap();
+    let put = |word: u64, value: u64| page.write_all_at(&value.to_ne_bytes(), word * 8).unwrap();
+
+    // Version 0.2.0 leaves word 72 and all later ones at 0.
+    put(72, 0);
+    let (list, code) = listed(&[&pid]);
+    let one = &list[0];
+    assert_eq!(
+        (one["state"].as_str(), one["restarts"].as_u64(), code),
+        (Some("running"), Some(1), 0),
+        "{one}"
+    );
+    assert_eq!(
+        (one["library"].clone(), one["library_is_old"].as_bool(), one["recent_restarts"].clone()),
+        (Value::Null, Some(true), Value::Null),
+        "{one}"
+    );
+    // A later version may add words.
+    put(72, 400);
+    assert_eq!(listed(&[&pid]).0[0]["library"], env!("CARGO_PKG_VERSION"));
+
+    put(0, u64::from_be_bytes(*b"sam-st 9"));
+    let (text, errors, code) = said(&[&pid]);
+    assert_eq!(code, 1, "{text} {errors}");
+    assert!(text.contains(&pid) && text.contains("unknown"), "{text}");
+    assert!(errors.contains("troubled") && errors.contains(&pid), "{errors}");
+}
+
+pub fn program_whose_library_was_replaced_is_shown_as_old() {
+    let folder = Folder::new("replaced");
+    let copy = folder.0.join("libsam.so.4");
+    copy_program(&prefix().join("lib/libsam.so.4"), &copy);
+    let program = troubled(&["0", "hang"]);
+    let mut command = program.command(Library::Ours);
+    command.env("LD_LIBRARY_PATH", &folder.0);
+    let program = program.start_as(command);
+    let (one, _) = listed_when(&program, |one| one["state"] == "running");
+    assert_eq!(one["library_is_old"], false, "{one}");
+    fs::remove_file(copy).unwrap();
+    let (one, code) = listed_when(&program, |one| one["library_is_old"] == true);
+    assert_eq!((one["library"].as_str(), code), (Some(env!("CARGO_PKG_VERSION")), 0), "{one}");
 }
 
 pub fn heartbeat_age_follows_heartbeats() {
@@ -201,15 +381,14 @@ pub fn output_without_json_is_a_table() {
     let output = Command::new(sam_status()).arg(program.pid().to_string()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let head = "PROGRAM SUPERVISOR INSTANCE PID STATE POLICY INTERVAL HEARTBEAT LEFT RESTARTS LAST";
+    let head = "PROGRAM STATE SUPERVISOR PID INSTANCE UPTIME RESTARTS RECENT HEARTBEAT LEFT INTERVAL POLICY LIBRARY LAST";
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>().join(" "), head, "{text}");
     let supervisor = program.pid();
     let words: Vec<&str> = lines[1].split_whitespace().collect();
-    let start = format!("troubled {supervisor} 2 {pid} running restart -");
-    assert!(
-        words.join(" ").starts_with(&start) && lines[1].ends_with(one["last"]["what"].as_str().unwrap()),
-        "{text}"
-    );
+    let start = format!("troubled running {supervisor} {pid} 2 ");
+    assert!(words.join(" ").starts_with(&start) && lines[1].ends_with(" ago"), "{text}");
+    assert!(lines[1].contains("  exited 3, "), "{text}");
+    assert_eq!(one["last"]["what"].as_str().unwrap().split_once(") ").unwrap().1, "exited 3");
     assert_eq!(lines.len(), 2, "{text}");
 }
 
@@ -270,7 +449,7 @@ pub fn restarts_do_not_grow_memory_of_pages() {
     let storm = storm();
     let storm: Vec<&str> = storm.iter().map(String::as_str).collect();
     let program = start(&storm, &[("SAM_LOG", "off")]);
-    let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "running");
+    let (one, _) = listed_when(&program, |one| one["restarts"] == 60 && one["state"] == "failing");
     let names = ["/memfd:sam-status (deleted)", "/memfd:sam-control-page (deleted)"];
     let deadline = Instant::now() + PATIENCE;
     let files = loop {
@@ -344,13 +523,9 @@ pub fn forged_status_page_is_not_listed() {
     let supervisor = start(&["0", "hang"], &[]);
     supervisor.wait_for("# pid of 1 ");
     listed_when(&supervisor, |one| one["state"] == "running");
-    let real = fs::read_dir(format!("/proc/{}/fd", supervisor.pid()))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| fs::read_link(path).unwrap().to_str() == Some("/memfd:sam-status (deleted)"))
-        .unwrap();
+    let real = status_page(supervisor.pid());
     let mut copy = vec![0; 4096];
-    std::os::unix::fs::FileExt::read_exact_at(&File::open(real).unwrap(), &mut copy, 0).unwrap();
+    File::open(real).unwrap().read_exact_at(&mut copy, 0).unwrap();
     let _fakes = [fake(b""), fake(&[0xff; 65536]), fake(&copy)];
     let (list, code) = listed(&[&std::process::id().to_string()]);
     assert_eq!((list, code), (vec![], 3));

@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use crate::memory::MemoryFiles;
+use crate::process;
 use crate::shared::control_page::View;
-use crate::shared::status_page::{self, PageLocation, Status, Words};
+use crate::shared::status_page::{self, PageLocation, Status, Unreadable, Words};
 
 /// The number of attempts to read a status page that the supervisor is writing to.
 const MAX_READS: usize = 100;
@@ -16,11 +17,26 @@ const MAX_READS: usize = 100;
 /// may have any number of files with the same name.
 const MAX_CANDIDATES: usize = 8;
 
-/// A supervisor that was found, and the contents of its pages.
+/// A supervisor that was found.
 #[derive(Debug)]
 pub struct Found {
     /// The pid of the supervisor in the PID namespace of this process.
     pub pid: u32,
+    /// The name of the process that the kernel keeps.
+    pub kernel_name: String,
+    /// The name of the script, if the program is an interpreter.
+    pub script: Option<String>,
+    /// The systemd service that the supervisor belongs to.
+    pub service: Option<String>,
+    /// The file of the library that the supervisor uses was deleted or replaced, as an upgrade does.
+    pub library_was_replaced: bool,
+    /// The contents of its pages. `None` if this version does not know the layout of its status page.
+    pub pages: Option<Pages>,
+}
+
+/// The contents of the pages of a supervisor.
+#[derive(Debug)]
+pub struct Pages {
     /// The pid of the instance in the PID namespace of this process, if there is an instance.
     pub instance: Option<u32>,
     /// The contents of the status page.
@@ -48,20 +64,35 @@ pub fn supervisors() -> io::Result<Vec<Found>> {
 
 /// Returns the supervisor with the given pid. `None` if that process is no supervisor, or cannot be read.
 fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
-    let process = Path::new("/proc").join(pid.to_string());
+    let folder = Path::new("/proc").join(pid.to_string());
     let wanted = format!("/memfd:{} (deleted)", status_page::FILE.to_str().ok()?);
-    let descriptors = fs::read_dir(process.join("fd")).ok()?;
+    let descriptors = fs::read_dir(folder.join("fd")).ok()?;
     let paths = descriptors.map_while(|entry| Some(entry.ok()?.path()));
     let named =
         paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
     for path in named.take(MAX_CANDIDATES) {
         let Some(file) = files.open(&path) else { continue };
-        let control_page = |place| control_page(&process, files, place);
-        let Some((status, view)) = read(&file, control_page) else { continue };
+        let control_page = |place| control_page(&folder, files, place);
+        let (supervisor, contents) = match read(&file, control_page) {
+            Ok((status, view)) => (status.supervisor, Some((status, view))),
+            Err(Unreadable::UnknownLayout { supervisor }) => (supervisor, None),
+            Err(Unreadable::NotAPage) => continue,
+        };
         // A process that a supervisor has just forked has inherited the descriptor, so the pid must match.
-        if own_pid(&process)? == status.supervisor {
-            let instance = instance(&process, status.pid);
-            return Some(Found { pid, instance, status, view });
+        if process::own_pid(&folder)? == supervisor {
+            let program = contents.as_ref().map(|(status, _)| status.program.as_str());
+            return Some(Found {
+                pid,
+                kernel_name: process::kernel_name(&folder).unwrap_or_default(),
+                script: program.and_then(|program| process::script(program, &folder)),
+                service: process::service(&folder),
+                library_was_replaced: process::library_was_replaced(&folder),
+                pages: contents.map(|(status, view)| Pages {
+                    instance: process::instance(&folder, status.pid),
+                    status,
+                    view,
+                }),
+            });
         }
     }
     None
@@ -70,15 +101,20 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
 /// Reads a status page, and the control page that it names.
 ///
 /// Both are of the same moment, unless the supervisor still writes after [`MAX_READS`] attempts.
-fn read(file: &File, control_page: impl Fn(PageLocation) -> Option<View>) -> Option<(Status, Option<View>)> {
-    let mut last = None;
+fn read(
+    file: &File,
+    control_page: impl Fn(PageLocation) -> Option<View>,
+) -> Result<(Status, Option<View>), Unreadable> {
+    let page = || words::<{ size_of::<Words>() / 8 }>(file, 0).ok_or(Unreadable::NotAPage);
+    let mut last = Err(Unreadable::NotAPage);
     for _ in 0..MAX_READS {
-        let words = words::<{ size_of::<Words>() / 8 }>(file, 0)?;
-        let status = Status::read(&words)?;
-        let view = status.control_page.and_then(&control_page);
+        let words = page()?;
+        last = Status::read(&words).map(|status| {
+            let view = status.control_page.and_then(&control_page);
+            (status, view)
+        });
         let before = status_page::sequence(&words);
-        let after = status_page::sequence(&self::words(file, 0)?);
-        last = Some((status, view));
+        let after = status_page::sequence(&page()?);
         if before == after && before % 2 == 0 {
             break;
         }
@@ -108,48 +144,4 @@ fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {
         *word = u64::from_ne_bytes(bytes.try_into().ok()?);
     }
     Some(words)
-}
-
-/// Returns the pid of a process in its own PID namespace. `process` is its folder in /proc.
-fn own_pid(process: &Path) -> Option<i32> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    pids(&status).last().copied()
-}
-
-/// Returns the pids in the text of a `/proc/PID/status` file, from the outermost PID namespace to the innermost
-/// (proc(5)).
-fn pids(status: &str) -> Vec<i32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    line.into_iter().flat_map(str::split_whitespace).filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// Returns the child of a supervisor that has the pid `pid` in the child's own PID namespace. The returned pid is the
-/// one in the namespace of this process. `None` if there is no such child, or `pid` is 0.
-fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
-    if pid == 0 {
-        return None;
-    }
-    let mut children = children(supervisor).into_iter();
-    let child = children.find(|child| own_pid(&Path::new("/proc").join(child.to_string())) == Some(pid));
-    child?.try_into().ok()
-}
-
-/// Returns the pids of the children of a process. `process` is its folder in /proc. Empty if the kernel has no
-/// `children` files (CONFIG_PROC_CHILDREN, see proc(5)).
-fn children(process: &Path) -> Vec<i32> {
-    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn process_in_namespaces_has_one_pid_for_each() {
-        assert_eq!(pids("Name:\tx\nPid:\t7\nNSpid:\t7\n"), [7]);
-        assert_eq!(pids("NSpid:\t4711\t12\t1\nNSpgid:\t1\n"), [4711, 12, 1]);
-        assert!(pids("Name:\tx\n").is_empty());
-    }
 }

@@ -4,15 +4,19 @@
 
 // The format of the pages is compiled from the library's own source. sam-status does not link the library, because it
 // would get the library's allocator, destructor and ELF notes with it.
+mod cli;
 #[allow(dead_code)]
 #[path = "../../../src/error.rs"]
 mod error;
 mod found;
 mod memory;
+mod openmetrics;
 #[allow(dead_code)]
 #[path = "../../../src/policy.rs"]
 mod policy;
+mod process;
 mod report;
+mod screen;
 #[allow(dead_code)]
 #[path = "../../../src/shared"]
 mod shared {
@@ -22,33 +26,19 @@ mod shared {
     }
     pub mod status_page;
 }
+mod table;
 #[allow(dead_code)]
 #[path = "../../../src/time.rs"]
 mod time;
 
-use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lexopt::prelude::*;
-
-use report::Report;
-
-/// The text that `--help` prints.
-const USAGE: &str = "\
-Usage: sam-status [--json] [--watch[=SECONDS]] [PROGRAM | PID]...
-Lists the programs that libsam-rs supervises on this machine: all, or those with
-the given program names or supervisor pids.
-
-  --json             print a JSON array instead of a table
-  --watch[=SECONDS]  print the list again every SECONDS (0.1 to 86400, default 2)
-  --help             print this help
-  --version          print the version
-
-Exit status: 0 all listed programs are well, 1 at least one is not, 2 an error
-occurred, 3 nothing is supervised.
-";
+use cli::{Form, Number, Request};
+use nix::unistd::{Uid, User};
+use report::{Now, Report, State};
+use screen::Screen;
 
 /// The result of a run, which is the exit code for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +48,9 @@ enum Verdict {
     /// At least one listed program is not well.
     Unwell = 1,
     /// An error occurred.
-    Unknown = 2,
-    /// No program is listed.
-    Nothing = 3,
+    Error = 2,
+    /// No program is listed, or not all that were named.
+    Missing = 3,
 }
 
 impl From<Verdict> for ExitCode {
@@ -69,130 +59,194 @@ impl From<Verdict> for ExitCode {
     }
 }
 
-/// The options of a list.
-#[derive(Debug, Default, PartialEq)]
-struct Request {
-    /// `true` to print JSON instead of a table.
-    json: bool,
-    /// The pause between two lists, if the list is printed repeatedly.
-    watch: Option<Duration>,
-    /// The names of programs and pids of supervisors to list. If empty, all are listed.
-    wanted: Vec<String>,
-}
-
-/// The meaning of the command line.
-#[derive(Debug, PartialEq)]
-enum Command {
-    /// A request for the list.
-    List(Request),
-    /// A text to print: the help or the version.
-    Print(String),
-}
-
 fn main() -> ExitCode {
-    match command(std::env::args_os()) {
-        Ok(Command::List(request)) => list(&request),
-        Ok(Command::Print(text)) => {
-            check_output(io::stdout().write_all(text.as_bytes()), Verdict::Well).into()
-        }
+    let verdict = match cli::parse(std::env::args_os()) {
+        Ok(Request::List { form, watch: None, wanted }) => list_once(form, &wanted),
+        Ok(Request::List { form, watch: Some(pause), wanted }) => list_repeatedly(form, pause, &wanted),
+        Ok(Request::Print { number, program }) => print(number, &program),
         Err(error) => {
-            eprint!("sam-status: {error}\n{USAGE}");
-            Verdict::Unknown.into()
+            let verdict = if error.use_stderr() { Verdict::Error } else { Verdict::Well };
+            check_output(error.print(), verdict)
         }
-    }
+    };
+    verdict.into()
 }
 
-/// Parses the command line.
-fn command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
-    let mut parser = lexopt::Parser::from_iter(arguments);
-    let mut request = Request::default();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("json") => request.json = true,
-            Long("watch") => {
-                let pause = match parser.optional_value() {
-                    Some(seconds) => seconds.parse_with(parse_seconds)?,
-                    None => Duration::from_secs(2),
-                };
-                request.watch = Some(pause);
+/// The programs that were found.
+#[derive(Debug)]
+struct Listing {
+    reports: Vec<Report>,
+    /// Lines for people about programs that are missing.
+    notes: Vec<String>,
+    verdict: Verdict,
+}
+
+impl Listing {
+    /// Looks for the wanted programs, or for all if none is named. Prints an error to standard error.
+    fn of(wanted: &[String]) -> Option<Listing> {
+        let found = found::supervisors();
+        let now = Now::read();
+        match found {
+            Ok(found) => {
+                let reports = found.iter().map(|found| Report::of(found, now)).collect();
+                Some(Listing::select(reports, wanted))
             }
-            Long("help") => return Ok(Command::Print(USAGE.to_owned())),
-            Long("version") => {
-                return Ok(Command::Print(format!("sam-status {}\n", env!("CARGO_PKG_VERSION"))));
-            }
-            Value(wanted) => request.wanted.push(wanted.string()?),
-            _ => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Command::List(request))
-}
-
-/// Parses a number of seconds from 0.1 to 86400, which is a day. Fractions are allowed.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected 0.1 to 86400 seconds".to_owned())
-}
-
-/// Prints the list, once or repeatedly.
-fn list(request: &Request) -> ExitCode {
-    let mut out = io::stdout();
-    loop {
-        let reports = match found::supervisors() {
-            Ok(found) => found
-                .into_iter()
-                .map(|found| Report::of(&found))
-                .filter(|report| report.is_wanted(&request.wanted)),
             Err(error) => {
-                eprintln!("sam-status: cannot look for supervisors in /proc: {error}");
-                return Verdict::Unknown.into();
+                complain(&format!("cannot look for supervisors in /proc: {error}"));
+                None
             }
+        }
+    }
+
+    /// Selects the wanted programs, or all if none is named.
+    fn select(mut reports: Vec<Report>, wanted: &[String]) -> Listing {
+        let missing: Vec<&String> =
+            wanted.iter().filter(|&word| !reports.iter().any(|report| report.is(word))).collect();
+        let mut notes: Vec<String> = missing.iter().map(|word| nothing_found(Some(word))).collect();
+        if wanted.is_empty() && reports.is_empty() {
+            notes.push(nothing_found(None));
+        }
+        reports.retain(|report| wanted.is_empty() || wanted.iter().any(|word| report.is(word)));
+        for report in reports.iter().filter(|report| report.state == State::Unknown) {
+            notes.push(format!(
+                "{} (supervisor {}) uses a libsam whose status this version cannot read",
+                report.program, report.supervisor
+            ));
+        }
+        let verdict = if !missing.is_empty() || reports.is_empty() {
+            Verdict::Missing
+        } else if reports.iter().all(|report| report.well) {
+            Verdict::Well
+        } else {
+            Verdict::Unwell
         };
-        let reports: Vec<Report> = reports.collect();
-        let written = write(&mut out, request, &reports);
-        let verdict = check_output(written, verdict(&reports));
-        match request.watch {
-            // After `Unknown` the output cannot be written any more, for example because its reader has ended.
-            Some(pause) if verdict != Verdict::Unknown => std::thread::sleep(pause),
-            _ => return verdict.into(),
+        Listing { reports, notes, verdict }
+    }
+
+    /// Returns the list in a form.
+    fn text(&self, form: Form, screen: &Screen) -> String {
+        match form {
+            Form::Json => serde_json::to_string(&self.reports).expect("a report is valid JSON") + "\n",
+            Form::OpenMetrics => openmetrics::text(&self.reports),
+            Form::Table | Form::Wide if self.reports.is_empty() => String::new(),
+            Form::Table | Form::Wide => {
+                let lines = table::lines(&self.reports, screen.look(form == Form::Wide));
+                lines.join("\n") + "\n"
+            }
         }
     }
 }
 
-/// Writes one list.
-fn write(out: &mut (impl Write + IsTerminal), request: &Request, reports: &[Report]) -> io::Result<()> {
-    if request.json {
-        serde_json::to_writer(&mut *out, reports)?;
-        writeln!(out)?;
-    } else {
-        if request.watch.is_some() && out.is_terminal() {
-            // Cursor home, then clear the screen (console_codes(4)).
-            out.write_all(b"\x1b[H\x1b[2J")?;
-        }
-        out.write_all(report::table(reports).as_bytes())?;
+/// Returns the line that says that a program was not found, or that nothing was found.
+fn nothing_found(program: Option<&str>) -> String {
+    let what = match program {
+        Some(program) => format!("no supervised program {program:?} found"),
+        None => "no supervised program found".to_owned(),
+    };
+    if Uid::effective().is_root() {
+        return what;
     }
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {}", Uid::effective()), |user| format!("user {}", user.name));
+    format!("{what} ({user} sees only its own, root sees all)")
+}
+
+/// Prints the list once.
+fn list_once(form: Form, wanted: &[String]) -> Verdict {
+    let Some(listing) = Listing::of(wanted) else { return Verdict::Error };
+    let text = listing.text(form, &Screen::of_standard_output());
+    listing.notes.iter().for_each(|note| complain(note));
+    let verdict = match form {
+        // For a collector, a list of programs that fail is a success.
+        Form::OpenMetrics => Verdict::Well,
+        _ => listing.verdict,
+    };
+    check_output(print_all(&text), verdict)
+}
+
+/// Prints the list again and again. Ends when the output cannot be written any more, for example because its reader has
+/// ended.
+fn list_repeatedly(form: Form, pause: Duration, wanted: &[String]) -> Verdict {
+    let mut told = vec![];
+    loop {
+        let Some(listing) = Listing::of(wanted) else { return Verdict::Error };
+        let screen = Screen::of_standard_output();
+        let mut text = listing.text(form, &screen);
+        if form != Form::Json && screen.is_terminal() {
+            let needy = listing.reports.iter().filter(|report| !report.well).count();
+            let summary =
+                format!("{}, every {} s", summary(listing.reports.len(), needy), pause.as_secs_f64());
+            text = screen.frame(&summary, &listing.notes, &text);
+        } else if listing.notes != told {
+            listing.notes.iter().for_each(|note| complain(note));
+            told = listing.notes;
+        }
+        if check_output(print_all(&text), Verdict::Well) == Verdict::Error {
+            return Verdict::Error;
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+/// Returns a line about the number of programs and of those that need attention.
+fn summary(programs: usize, needy: usize) -> String {
+    let noun = if programs == 1 { "program" } else { "programs" };
+    let verb = if needy == 1 { "needs" } else { "need" };
+    let needy = if needy == 0 { "none".to_owned() } else { needy.to_string() };
+    format!("{programs} supervised {noun}, {needy} {verb} attention")
+}
+
+/// Prints one number about the program of this name. If several programs have the name, none is chosen.
+fn print(number: Number, program: &str) -> Verdict {
+    let Some(listing) = Listing::of(&[program.to_owned()]) else { return Verdict::Error };
+    let [report] = &listing.reports[..] else {
+        if listing.reports.is_empty() {
+            complain(&nothing_found(Some(program)));
+            return Verdict::Missing;
+        }
+        complain(&format!(
+            "{} supervisors run {program:?}, name one by its pid:\n{}",
+            listing.reports.len(),
+            listing.text(Form::Table, &Screen::of_standard_error()).trim_end()
+        ));
+        return Verdict::Error;
+    };
+    let pid = match number {
+        Number::Instance => report.pid,
+        Number::Supervisor => Some(report.supervisor),
+    };
+    match pid {
+        Some(pid) => check_output(print_all(&format!("{pid}\n")), Verdict::Well),
+        None => {
+            let state = report.state.name();
+            complain(&format!("{} has no instance at the moment, it is {state}", report.program));
+            Verdict::Missing
+        }
+    }
+}
+
+/// Prints a message to standard error.
+fn complain(message: &str) {
+    // There is no other place for a message that cannot be written.
+    let _ = writeln!(io::stderr(), "sam-status: {message}");
+}
+
+/// Writes a text to standard output at once, so that a screen shows no half of it.
+fn print_all(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Returns the verdict about the listed programs.
-fn verdict(reports: &[Report]) -> Verdict {
-    if reports.is_empty() {
-        Verdict::Nothing
-    } else if reports.iter().all(|report| report.well) {
-        Verdict::Well
-    } else {
-        Verdict::Unwell
-    }
-}
-
-/// Returns `verdict` if the output was written. Otherwise reports the error and returns `Unknown`.
+/// Returns `verdict` if the output was written. Otherwise reports the error and returns `Error`.
 fn check_output(written: io::Result<()>, verdict: Verdict) -> Verdict {
     match written {
         Ok(()) => verdict,
         Err(error) => {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("sam-status: cannot write to standard output: {error}");
+                complain(&format!("cannot write to standard output: {error}"));
             }
-            Verdict::Unknown
+            Verdict::Error
         }
     }
 }
@@ -201,25 +255,34 @@ fn check_output(written: io::Result<()>, verdict: Verdict) -> Verdict {
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Command, String> {
-        let words = ["sam-status"].iter().chain(words).map(OsString::from);
-        command(words).map_err(|error| error.to_string())
+    #[test]
+    fn verdict_is_that_of_the_wanted_programs() {
+        let name = || "sick".to_owned();
+        let sick = Report { program: name(), file_name: name(), well: false, ..Report::example() };
+        let reports = || vec![Report::example(), sick.clone()];
+        let verdict = |reports, wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|&word| word.to_owned()).collect();
+            let Listing { reports, notes, verdict } = Listing::select(reports, &wanted);
+            (reports.len(), notes.len(), verdict)
+        };
+        assert_eq!(verdict(reports(), &[]), (2, 0, Verdict::Unwell));
+        assert_eq!(verdict(reports(), &["daemon"]), (1, 0, Verdict::Well));
+        assert_eq!(verdict(reports(), &["sick"]), (1, 0, Verdict::Unwell));
+        assert_eq!(verdict(reports(), &["daemon", "absent"]), (1, 1, Verdict::Missing));
+        assert_eq!(verdict(vec![], &[]), (0, 1, Verdict::Missing));
     }
 
     #[test]
-    fn options_and_names_are_parsed_and_wrong_ones_refused() {
-        let all = Request::default();
-        assert_eq!(parsed(&[]), Ok(Command::List(all)));
-        let some = Request {
-            json: true,
-            watch: Some(Duration::from_millis(500)),
-            wanted: vec!["daemon".to_owned(), "123".to_owned()],
-        };
-        assert_eq!(parsed(&["daemon", "--json", "--watch=0.5", "123"]), Ok(Command::List(some)));
-        let often = Request { watch: Some(Duration::from_secs(2)), ..Request::default() };
-        assert_eq!(parsed(&["--watch"]), Ok(Command::List(often)));
-        for wrong in ["--watch=", "--watch=0", "--watch=nan", "--watch=1e9", "--jsonn", "-j", "--json=yes"] {
-            assert!(parsed(&[wrong]).is_err(), "{wrong}");
-        }
+    fn supervisor_with_unknown_layout_is_noted() {
+        let unknown = Report { state: State::Unknown, well: false, ..Report::example() };
+        let listing = Listing::select(vec![unknown], &[]);
+        assert_eq!(listing.verdict, Verdict::Unwell);
+        assert!(listing.notes[0].contains("daemon (supervisor 123)"), "{:?}", listing.notes);
+    }
+
+    #[test]
+    fn summary_counts_programs() {
+        assert_eq!(summary(1, 0), "1 supervised program, none need attention");
+        assert_eq!(summary(3, 1), "3 supervised programs, 1 needs attention");
     }
 }
