@@ -31,15 +31,15 @@ $(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. On
 endif
 built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 library = $(built)/libsam.so
-program = $(built)/sam-status
-# Newer than what the library and the program were made from.
+programs = $(built)/sam-run $(built)/sam-status
+# Newer than what the library and the programs were made from.
 stamp   = $(built)/libsam.stamp
-sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map tools/sam-status/Cargo.toml \
-    $(shell find src tools/sam-status/src -name '*.rs')
+sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map tools/sam-run/build.rs $(wildcard tools/sam-*/Cargo.toml) \
+    $(shell find src tools/sam-run/src tools/sam-status/src -name '*.rs')
 stage   = $(abspath $(target))/$(if $(filter dev,$(PROFILE)),dev-prefix,prefix)
 
 headers  = sam.h $(if $(filter no,$(COROTYPES)),,corotypes.h)
-sections = 3 8
+sections = 1 3 8
 
 bench_programs = $(patsubst benches/%.c,$(target)/bench/%,$(wildcard benches/*.c)) $(target)/bench/empty-linked
 
@@ -59,9 +59,10 @@ else
 export LDFLAGS
 endif
 
-# cargo knows what is out of date.
+# cargo knows what is out of date. sam-run links with the library, so it is built after that.
 define build
 $(CARGO) build --profile $(PROFILE) --package libsam --package sam-status
+$(CARGO) build --profile $(PROFILE) --package sam-run
 tools/check-library $(library)
 @touch $(stamp)
 endef
@@ -82,7 +83,7 @@ under_prefix      = $(subst ^,,$(subst ^$(prefix)/,$${prefix}/,$(subst ^$(prefix
 under_exec_prefix = $(subst ^,,$(subst ^$(exec_prefix)/,$${exec_prefix}/,^$(1)^))
 
 # Every file that `make install` writes, in quotes.
-installed = '$(DESTDIR)$(bindir)/sam-status' $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(soname) libsam.so pkgconfig/libsam.pc) \
+installed = $(programs:$(built)/%='$(DESTDIR)$(bindir)/%') $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(soname) libsam.so pkgconfig/libsam.pc) \
     $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
     $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section))))
 # FORCE=1 overwrites and deletes files of a package, too.
@@ -92,7 +93,7 @@ install: $(stamp)
 	$(refuse_owned)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)/corosync' \
 	    $(sections:%='$(DESTDIR)$(mandir)/man%')
-	$(INSTALL) -m 755 $(program) '$(DESTDIR)$(bindir)/sam-status'
+	$(INSTALL) -m 755 $(programs) '$(DESTDIR)$(bindir)'
 	$(INSTALL) -m 755 $(library) '$(DESTDIR)$(libdir)/$(real)'
 	ln -sf $(real) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libsam.so'
@@ -108,7 +109,7 @@ install: $(stamp)
 	done
 
 install-strip: install
-	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
+	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' $(programs:$(built)/%='$(DESTDIR)$(bindir)/%')
 
 uninstall:
 	$(refuse_owned)

@@ -126,7 +126,8 @@ fn installed_files_are_readable_by_every_user_under_umask_077() {
             let metadata = fs::symlink_metadata(path).unwrap();
             let kind = metadata.file_type();
             assert!(!kind.is_fifo() && !kind.is_socket(), "{}", path.display());
-            let is_program = path.ends_with("bin/sam-status") || path.ends_with("lib/libsam.so.4.4.0");
+            let is_program = ["bin/sam-run", "bin/sam-status"].iter().any(|end| path.ends_with(end))
+                || path.ends_with("lib/libsam.so.4.4.0");
             let expected = match kind {
                 _ if kind.is_symlink() => return,
                 _ if kind.is_dir() || is_program => 0o755,
