@@ -76,7 +76,7 @@ define newline
 
 
 endef
-# cargo knows what is out of date. One command for each, because in one command the crates that both use would be built
+# cargo knows what is out of date. sam-run links with the library, so it is built after that. One command for each, because in one command the crates that both use would be built
 # with the features that either wants.
 define build
 $(CARGO) build --profile $(PROFILE) --package libsam

@@ -54,6 +54,7 @@ fn every_function_has_an_installed_page_and_there_are_no_others() {
     let mut wanted: BTreeSet<String> = FUNCTIONS.iter().map(|(name, ..)| format!("{name}.3")).collect();
     wanted.insert("sam_overview.3".into());
     assert_eq!(files_in(&man.join("man3")), wanted);
+    assert_eq!(files_in(&man.join("man1")), BTreeSet::from(["sam-run.1".into()]));
     assert_eq!(files_in(&man.join("man8")), BTreeSet::from(["sam-status.8".into(), "sam_overview.8".into()]));
     assert_eq!(files_in(&man.join("man7")), BTreeSet::from(["sam_environment.7".into()]));
 
@@ -82,7 +83,7 @@ fn pages_cause_no_warning_of_mandoc_or_groff() {
         );
     }
 
-    for page in pages().into_iter().chain([sam_status_page(), environment_page()]) {
+    for page in pages().into_iter().chain([sam_status_page(), environment_page(), sam_run_page()]) {
         for lint in [mandoc_lint, groff_lint] {
             let said = complaints(&page, lint);
             assert!(said.is_empty(), "{}:\n{said}", page.display());
@@ -177,6 +178,19 @@ fn sam_status_page_explains_all_options_and_columns() {
     let members = list[0].as_object().unwrap().keys();
     let missing: Vec<&String> = members.filter(|member| !explained.contains(member.as_str())).collect();
     assert!(missing.is_empty(), "members that the page does not explain: {missing:?}");
+}
+
+fn sam_run_page_explains_the_options_that_help_lists() {
+    let page = Page::read(&sam_run_page());
+    let mut help = command(prefix().join("bin/sam-run"));
+    help.arg("--help").env("LD_LIBRARY_PATH", prefix().join("lib"));
+    let (status, help) = run(help);
+    assert!(status.success(), "{help}");
+    let is_option = |word: &&str| word.len() > 2 && word.starts_with("--");
+    let options: BTreeSet<&str> = words(&help).filter(is_option).collect();
+    assert!(options.len() > 15, "{options:?}");
+    let documented: BTreeSet<&str> = words(page.section("OPTIONS")).filter(is_option).collect();
+    assert_eq!(documented, options);
 }
 
 /// Returns the words of a text: runs of letters, digits, `-` and `_`.
@@ -450,6 +464,10 @@ fn environment_page() -> PathBuf {
     prefix().join("share/man/man7/sam_environment.7")
 }
 
+fn sam_run_page() -> PathBuf {
+    prefix().join("share/man/man1/sam-run.1")
+}
+
 /// Returns the pages of the functions and of the overview.
 fn pages() -> Vec<PathBuf> {
     let folder = prefix().join("share/man/man3");
@@ -504,6 +522,7 @@ common::runner::tests![
     pages_cause_no_warning_of_mandoc_or_groff,
     sections_are_in_the_usual_order,
     sam_status_page_explains_all_options_and_columns,
+    sam_run_page_explains_the_options_that_help_lists,
     referenced_pages_exist,
     sam_initialize_page_lists_the_variables_that_sam_environment_explains,
     every_variable_that_the_library_reads_is_explained,
