@@ -76,8 +76,8 @@ define newline
 
 
 endef
-# cargo knows what is out of date. sam-run links with the library, so it is built after that. One command for each, because in one command the crates that both use would be built
-# with the features that either wants.
+# cargo knows what is out of date. sam-run links with the library, so it is built after that. One command for each package,
+# because in one command the crates that both use would be built with the features that either wants.
 define build
 $(CARGO) build --profile $(PROFILE) --package libsam
 $(foreach program,$(programs),$(CARGO) build --profile $(PROFILE) --package $(program)$(newline))
