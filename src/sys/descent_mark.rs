@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+
+use super::limits::{Limits, Resource};
 
 /// The name that /proc/PID/limits uses for RLIMIT_LOCKS.
 const NAME: &str = "Max file locks";
@@ -19,20 +20,20 @@ pub struct DescentMark(u32);
 impl DescentMark {
     /// Returns a mark that differs from others if `seed` does.
     pub fn new(seed: u64) -> DescentMark {
-        // A limit that nobody would set, and that a 32-bit rlim_t holds.
+        // A limit that nobody would set.
         DescentMark((seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000)
     }
 
     /// Marks the calling process. If the hard limit is lower, the process stays without a mark.
     pub fn set(self) {
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_LOCKS) {
-            let _ = setrlimit(Resource::RLIMIT_LOCKS, self.0.into(), hard);
+        if let Ok(Limits { hard, .. }) = Limits::of(Resource::Locks) {
+            let _ = Limits { soft: self.0.into(), hard }.set(Resource::Locks);
         }
     }
 
     /// Returns `true` if the calling process and its descendants can have the mark.
     pub fn can_be_set(self) -> bool {
-        getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
+        Limits::of(Resource::Locks).is_ok_and(|limits| limits.hard >= self.0.into())
     }
 
     /// Returns `true` if `process` has inherited this mark.
