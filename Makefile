@@ -9,8 +9,12 @@ includedir  = $(prefix)/include
 mandir      = $(prefix)/share/man
 DESTDIR     =
 INSTALL     = install
+STRIP       = $(if $(filter %-gcc,$(CC)),$(CC:%-gcc=%-strip),strip)
 CARGO       = cargo
 CC          = cc
+# The platform that the library is for, in rustc's words. For another machine than this one, CC is its compiler:
+# make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc
+TARGET      = $(CARGO_BUILD_TARGET)
 # Options for linking the library. -fuse-ld=lld links with lld instead of the system's linker.
 LDFLAGS    ?=
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
@@ -29,7 +33,7 @@ target  = $(or $(CARGO_TARGET_DIR),target)
 ifneq ($(words $(target)),1)
 $(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. One in the path of this folder does no harm)
 endif
-built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+built   = $(target)/$(if $(TARGET),$(TARGET)/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 library = $(built)/libsam.so
 program = $(built)/sam-status
 # Newer than what the library and the program were made from.
@@ -52,6 +56,15 @@ RPM_FLAGS =
 .PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage
 
+# cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
+ifneq ($(TARGET),)
+ifneq ($(CC),cc)
+linker_variable := CARGO_TARGET_$(shell echo '$(TARGET)' | tr a-z- A-Z_)_LINKER
+$(linker_variable) ?= $(CC)
+export $(linker_variable)
+endif
+endif
+
 # For cargo, a variable that is empty differs from one that is not set.
 ifeq ($(LDFLAGS),)
 unexport LDFLAGS
@@ -61,7 +74,7 @@ endif
 
 # cargo knows what is out of date.
 define build
-$(CARGO) build --profile $(PROFILE) --package libsam --package sam-status
+tools/cargo-build $(built) $(CARGO) build --profile $(PROFILE) $(TARGET:%=--target %) --package libsam --package sam-status
 tools/check-library $(library)
 @touch $(stamp)
 endef
@@ -108,7 +121,7 @@ install: $(stamp)
 	done
 
 install-strip: install
-	strip --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
+	$(STRIP) --strip-unneeded '$(DESTDIR)$(libdir)/$(real)' '$(DESTDIR)$(bindir)/sam-status'
 
 uninstall:
 	$(refuse_owned)
