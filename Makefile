@@ -12,6 +12,9 @@ DESTDIR     =
 INSTALL     = install
 CARGO       = cargo
 CC          = cc
+# The platform that the library is for, in rustc's words. For another machine than this one, CC is its compiler:
+# make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc
+TARGET      = $(CARGO_BUILD_TARGET)
 # Options for linking the library. -fuse-ld=lld links with lld instead of the system's linker.
 LDFLAGS    ?=
 # no: leave out <corosync/corotypes.h>, where corosync's own is installed.
@@ -36,7 +39,7 @@ target  = $(or $(CARGO_TARGET_DIR),target)
 ifneq ($(words $(target)),1)
 $(error CARGO_TARGET_DIR is "$(target)": make cannot work with a space in it. One in the path of this folder does no harm)
 endif
-built   = $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+built   = $(target)/$(if $(TARGET),$(TARGET)/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 library = $(built)/libsam.so
 # Every program in tools but the one that makes the headers.
 programs = $(filter-out headers,$(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml)))
@@ -65,6 +68,15 @@ RPM_FLAGS =
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade clean stage
 
+# cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
+ifneq ($(TARGET),)
+ifneq ($(CC),cc)
+linker_variable := CARGO_TARGET_$(shell echo '$(TARGET)' | tr a-z- A-Z_)_LINKER
+$(linker_variable) ?= $(CC)
+export $(linker_variable)
+endif
+endif
+
 # For cargo, a variable that is empty differs from one that is not set.
 ifeq ($(LDFLAGS),)
 unexport LDFLAGS
@@ -79,8 +91,8 @@ endef
 # cargo knows what is out of date. sam-run links with the library, so it is built after that. One command for each package,
 # because in one command the crates that both use would be built with the features that either wants.
 define build
-$(CARGO) build --profile $(PROFILE) --package libsam
-$(foreach program,$(programs),$(CARGO) build --profile $(PROFILE) --package $(program)$(newline))
+tools/cargo-build $(built) $(CARGO) build --profile $(PROFILE) $(TARGET:%=--target %) --package libsam
+$(foreach program,$(programs),tools/cargo-build $(built) $(CARGO) build --profile $(PROFILE) $(TARGET:%=--target %) --package $(program)$(newline))
 tools/check-library $(library)
 @touch $(stamp)
 endef

@@ -67,11 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn assignments() -> Result<String, Box<dyn Error>> {
     let target = |key: &str| env::var(format!("CARGO_CFG_TARGET_{key}")).unwrap_or_default();
     // The conditions of the source.
-    if target("POINTER_WIDTH") != "64" {
-        return Ok(String::new());
-    }
     let without_stat = ["loongarch64", "mips64"].contains(&target("ARCH").as_str());
-    let is_there = |name: &&str| !(without_stat && ["fstat", "fstat64", "stat64"].contains(name));
+    let is_there = |name: &&str| !(without_stat && ["fstat64", "stat64"].contains(name));
     let source = fs::read_to_string(DIRECT)?;
     let names = source.split("sam_direct_").skip(1);
     let names = names.map(|rest| rest.split(|c: char| !matches!(c, 'a'..='z' | '0'..='9' | '_')).next());

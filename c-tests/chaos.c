@@ -9,7 +9,7 @@
 static long interval_ms;
 static int started, has_callback, unhealthy;
 static long long last_beat_ns;
-static unsigned long data[LARGEST / sizeof(unsigned long)];
+static uint64_t data[LARGEST / sizeof(uint64_t)];
 
 /* The reaction of a hung instance to its warning. */
 static enum { STAY_SILENT, BEAT, STOP, CALL_ALL, EXIT } in_warning;
@@ -30,20 +30,20 @@ static cs_error_t beat(void)
 }
 
 /* Fills `data` with words that each encode the version and the size. */
-static void fill(unsigned long version, size_t size)
+static void fill(uint64_t version, size_t size)
 {
 	size_t i;
 
 	for (i = 0; i * sizeof(data[0]) < size; i++) {
-		data[i] = version << 32 ^ size << 12 ^ i;
+		data[i] = version << 32 ^ (uint64_t)size << 12 ^ i;
 	}
 }
 
 /* Returns the version of the stored data, 0 if there is none, -1 if the data is not what `fill` made. */
 static long stored(size_t *size)
 {
-	static unsigned long found[LARGEST / sizeof(unsigned long)];
-	unsigned long version;
+	static uint64_t found[LARGEST / sizeof(uint64_t)];
+	uint64_t version;
 
 	if (sam_data_getsize(size) != CS_OK || *size > LARGEST || sam_data_restore(found, sizeof(found)) != CS_OK) {
 		return -1;
@@ -51,7 +51,7 @@ static long stored(size_t *size)
 	if (*size == 0) {
 		return 0;
 	}
-	version = (found[0] ^ *size << 12) >> 32;
+	version = (found[0] ^ (uint64_t)*size << 12) >> 32;
 	fill(version, *size);
 	return memcmp(data, found, *size) == 0 ? (long)version : -1;
 }
@@ -168,7 +168,7 @@ static void obey(const char *command)
 			pause();
 		}
 	} else if (strcmp(word, "store") == 0) {
-		fill((unsigned long)first, (size_t)second);
+		fill((uint64_t)first, (size_t)second);
 		if (third > 0) {
 			end_in(third);
 		}

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 static char data[64];
 static size_t size;
@@ -42,6 +43,16 @@ static int store_and_look(const void *from, size_t length)
 		observe("data lost");
 	}
 	return code;
+}
+
+/* Leaves the process 1 GiB of address space. On a 32-bit architecture a store of 2 GiB might find room otherwise. */
+static void limit_space(void)
+{
+	struct rlimit limit = {1 << 30, 1 << 30};
+
+	if (sizeof(size_t) == 4 && setrlimit(RLIMIT_AS, &limit) != 0) {
+		observe("cannot limit the address space");
+	}
 }
 
 struct call {
@@ -91,7 +102,7 @@ CALL(store, sam_data_store(data, sizeof(data)))
 CALL(store_empty, sam_data_store(data, 0))
 CALL(store_null, sam_data_store(NULL, 0))
 CALL(store_null_sized, sam_data_store(NULL, 5))
-CALL(store_beyond_memory, store_and_look(data, (size_t)1 << 46))
+CALL(store_beyond_memory, (limit_space(), store_and_look(data, SSIZE_MAX - 1)))
 CALL(store_ssize_max, store_and_look(data, SSIZE_MAX))
 CALL(store_size_max, store_and_look(data, SIZE_MAX))
 CALL(warn_usr1, sam_warn_signal_set(SIGUSR1))

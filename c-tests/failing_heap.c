@@ -3,6 +3,7 @@
  *        failing_heap space KIB: the process may grow by this many KiB (RLIMIT_AS, getrlimit(2)) */
 #include "observe.h"
 
+#include <limits.h>
 #include <sys/resource.h>
 
 #define INTERVAL_MS 300
@@ -122,7 +123,7 @@ int main(int argc, char **argv)
 	}
 	MUST(sam_warn_signal_set(SIGUSR1));
 	DONE(sam_data_store(data, 1 + instance * 900));
-	DONE(sam_data_store(data, (size_t)1 << 46));
+	DONE(sam_data_store(data, SSIZE_MAX - 1));
 	DONE(sam_data_getsize(&size));
 	DONE(sam_data_restore(data, sizeof(data)));
 	if (instance % 2 == 0 && DONE(sam_hc_callback_register(healthy))) {

@@ -53,7 +53,8 @@ static inline long now_ms(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000L + now.tv_nsec / 1000000L;
+	/* A long of 32 bits holds 24 days of milliseconds. The machine may run for longer. */
+	return (sizeof(long) > 4 ? now.tv_sec : now.tv_sec & 0xfffff) * 1000L + now.tv_nsec / 1000000L;
 }
 
 /* Sleeps for the whole time, also if signals arrive. */

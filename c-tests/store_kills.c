@@ -5,25 +5,25 @@
 #define LARGEST ((size_t)1 << 17)
 
 static struct {
-	unsigned long random;
-	unsigned long stored, storing; /* versions; equal if no store was cut off */
-	unsigned long kills, old, new, torn;
+	uint64_t random;
+	uint64_t stored, storing; /* versions; equal if no store was cut off */
+	uint64_t kills, old, new, torn;
 } *all;
 
-static unsigned long data[LARGEST / sizeof(unsigned long)];
+static uint64_t data[LARGEST / sizeof(uint64_t)];
 
-static unsigned long random_below(unsigned long limit)
+static uint64_t random_below(uint64_t limit)
 {
-	all->random = all->random * 6364136223846793005UL + 1442695040888963407UL;
+	all->random = all->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return (all->random >> 33) % limit;
 }
 
-static size_t size_of(unsigned long version)
+static size_t size_of(uint64_t version)
 {
-	return (version * 2654435761UL >> 7) % LARGEST + 1;
+	return (version * UINT64_C(2654435761) >> 7) % LARGEST + 1;
 }
 
-static void fill(unsigned long version)
+static void fill(uint64_t version)
 {
 	size_t i;
 
@@ -33,7 +33,7 @@ static void fill(unsigned long version)
 }
 
 /* Returns true if the stored data is that of `version`. */
-static int finds(unsigned long version)
+static int finds(uint64_t version)
 {
 	static char found[LARGEST];
 	size_t size;
@@ -66,7 +66,7 @@ static void end_soon(void)
 
 int main(int argc, char **argv)
 {
-	unsigned long count;
+	uint64_t count;
 	unsigned int instance;
 
 	if (argc != 3) {
@@ -103,11 +103,11 @@ int main(int argc, char **argv)
 	MUST(sam_start());
 	end_soon();
 	for (;;) {
-		unsigned long version = all->stored + 1;
+		uint64_t version = all->stored + 1;
 
 		fill(version);
-		*(volatile unsigned long *)&all->storing = version;
+		*(volatile uint64_t *)&all->storing = version;
 		MUST(sam_data_store(data, size_of(version)));
-		*(volatile unsigned long *)&all->stored = version;
+		*(volatile uint64_t *)&all->stored = version;
 	}
 }

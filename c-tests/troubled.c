@@ -26,10 +26,10 @@ static int value(const char *trouble)
 /* Maps address space that a core dump visits page by page, with almost no memory behind it. */
 static void grow(void)
 {
-	size_t size = (size_t)1 << 40;
+	size_t size = (size_t)1 << (sizeof(size_t) > 4 ? 40 : 31);
 	char *space = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (space == MAP_FAILED) {
+	if (space == MAP_FAILED || sizeof(size_t) == 4) {
 		observe("cannot map 1 TiB of address space");
 		give_up();
 	}

@@ -18,7 +18,9 @@ pub mod futex;
 pub mod heap;
 pub mod hidden_process;
 pub mod inspection;
+pub mod large_file;
 pub mod lifeline;
+mod limits;
 pub mod lock;
 pub mod memory_file;
 mod package_note;
@@ -31,6 +33,7 @@ pub mod signals;
 pub mod stderr;
 pub mod stream_socket;
 pub mod thread;
+mod timed_call;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

@@ -127,7 +127,7 @@ fn answers(library: Library, interval: &str, policy: &str) -> BTreeMap<String, V
 fn check(interval: &str, policy: &str) {
     let more = if interval == "0" { WITHOUT_INTERVAL } else { WITH_INTERVAL };
     let mut wrong = Vec::new();
-    for library in [Library::Original, Library::Ours] {
+    for library in common::libraries() {
         let mut answers = answers(library, interval, policy);
         for row in ANY_INTERVAL.iter().chain(more) {
             let expected = match (row.original, library) {

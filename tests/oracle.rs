@@ -12,27 +12,29 @@ use common::{
 use nix::sys::signal::Signal::SIGKILL;
 
 /// The outcomes of a program with corosync's libsam and with this library.
-struct Both {
-    original: Outcome,
-    ours: Outcome,
-}
+struct Both(Vec<Outcome>);
 
 /// Applies `check` to both outcomes.
 impl Both {
     fn each(&self, check: impl Fn(&Outcome)) {
-        check(&self.original);
-        check(&self.ours);
+        self.0.iter().for_each(check);
     }
 }
 
 /// Runs a program with both libraries, and expects this end and output of both.
 fn both(command: &[&str], ended: Ended, says: &[&str]) -> Both {
+    both_but_end(command, ended, ended, says)
+}
+
+/// Runs a program with both libraries, and expects this output of both, and the end that each has.
+fn both_but_end(command: &[&str], original: Ended, ours: Ended, says: &[&str]) -> Both {
     let program = Program::new(Built::WithOurs, command);
-    let original = program.run(Library::Original);
-    original.expect(ended, says);
-    let ours = program.run(Library::Ours);
-    ours.expect(ended, says);
-    Both { original, ours }
+    let run = |library| {
+        let outcome = program.run(library);
+        outcome.expect(if library == Library::Original { original } else { ours }, says);
+        outcome
+    };
+    Both(common::libraries().into_iter().map(run).collect())
 }
 
 fn register_returns_in_a_new_process() {
@@ -92,14 +94,12 @@ fn heartbeats_in_time_keep_the_instance() {
 }
 
 fn silence_counts_only_between_start_and_stop() {
-    let program = Program::new(Built::WithOurs, &["start"]);
     let says = [
         "registered: silence is ignored",
         "stopped: silence is ignored",
         "warned an interval after the start",
     ];
-    program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // tests/faults.rs explains the end
+    both_but_end(&["start"], Exit(0), By(SIGKILL), &says); // tests/faults.rs explains the end
 }
 
 fn interval_of_0_or_less_sets_no_deadline() {
@@ -166,10 +166,8 @@ fn callback_that_ends_its_thread_leads_to_warning_and_restart() {
 }
 
 fn removed_callback_requires_heartbeats_again() {
-    let program = Program::new(Built::WithOurs, &["callback_removed"]);
     let says = ["silent and alive with the callback", "alive by its own heartbeats", "warned"];
-    program.run(Library::Original).expect(Exit(0), &says);
-    program.run(Library::Ours).expect(By(SIGKILL), &says); // tests/faults.rs explains the end
+    both_but_end(&["callback_removed"], Exit(0), By(SIGKILL), &says); // tests/faults.rs explains the end
 }
 
 fn every_function_called_in_callback_returns_its_usual_code() {
@@ -263,11 +261,8 @@ fn stopped_supervisor_does_not_kill_healthy_instance() {
 
 fn instance_that_dropped_privileges_is_supervised() {
     require(&[Ability::OtherUser]);
-    let program = Program::new(Built::WithOurs, &["drop_rights"]);
-    let original = program.run(Library::Original);
     let says = ["instance 1: ", "instance 2: data of instance 1", "instance 3: data of instance 2"];
-    original.expect(Exit(0), &says);
-    program.run(Library::Ours).expect(Exit(0), &says);
+    both(&["drop_rights"], Exit(0), &says);
 }
 
 fn data_is_readable_after_supervisor_was_killed() {

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use super::backoff::Backoff;
@@ -644,7 +643,7 @@ impl Supervisor {
         let mut fds = vec![PollFd::new(self.signal_fd.as_fd(), PollFlags::POLLIN)];
         fds.extend(pidfd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.helper.as_ref().map(|helper| PollFd::new(helper.fd(), PollFlags::POLLIN)));
-        if ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None).is_err() {
+        if ppoll(&mut fds, timeout.map(clock::time_spec), None).is_err() {
             // The limit of descriptors (RLIMIT_NOFILE) was lowered below the number that poll(2) is given.
             std::thread::sleep(timeout.unwrap_or(NO_POLL_PAUSE).min(NO_POLL_PAUSE));
             return true;

@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+
+use super::limits::{Limits, Resource};
 
 /// The name of the limit RLIMIT_LOCKS in /proc/PID/limits. The kernel ignores this limit, so the library uses it as a
 /// mark.
@@ -22,22 +23,22 @@ impl DescentMark {
     /// Returns the mark for the instances of one supervisor: a value for the soft limit RLIMIT_LOCKS, which no
     /// administrator would set. Supervisors with different seeds most likely have different marks.
     pub fn new(seed: u64) -> DescentMark {
-        // A limit that nobody would set, and that a 32-bit rlim_t holds.
+        // A limit that nobody would set.
         DescentMark((seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000)
     }
 
     /// Marks the calling process, a new instance, and its later descendants, by the soft limit RLIMIT_LOCKS. Does
     /// nothing if the hard limit is lower than the mark's value.
     pub fn set(self) {
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_LOCKS) {
-            let _ = setrlimit(Resource::RLIMIT_LOCKS, self.0.into(), hard);
+        if let Ok(Limits { hard, .. }) = Limits::of(Resource::Locks) {
+            let _ = Limits { soft: self.0.into(), hard }.set(Resource::Locks);
         }
     }
 
     /// Returns `true` if the calling process and its descendants can have this mark: the hard limit RLIMIT_LOCKS is not
     /// lower than the mark's value.
     pub fn can_be_set(self) -> bool {
-        getrlimit(Resource::RLIMIT_LOCKS).is_ok_and(|(_, hard)| hard >= self.0.into())
+        Limits::of(Resource::Locks).is_ok_and(|limits| limits.hard >= self.0.into())
     }
 
     /// Returns `true` if `process` has this mark, so that it is an instance of the supervisor or a descendant of one.

@@ -10,18 +10,18 @@
 //! (`mmap`, `fork`, `sigaction`, `pthread_create` ..), `clock_gettime`, which is a call through the vDSO, and names
 //! that the C library itself begins with an underscore. tests/elf.rs has the list.
 
-#![cfg(target_pointer_width = "64")]
-
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    clockid_t, id_t, idtype_t, iovec, itimerval, mode_t, nfds_t, off_t, pid_t, pollfd, rlimit, siginfo_t,
-    sigset_t, sigval, size_t, sockaddr, socklen_t, ssize_t, stat, statx, syscall, sysinfo, time_t, timespec,
-    tm,
+    clockid_t, id_t, idtype_t, iovec, itimerval, mode_t, nfds_t, off_t, off64_t, pid_t, pollfd, rlimit64,
+    siginfo_t, sigset_t, sigval, size_t, sockaddr, socklen_t, ssize_t, stat64, statx, syscall, sysinfo,
+    timespec,
 };
+
+use super::timed_call::TimedCall;
 
 /// The size of a signal mask in system calls of the kernel, in bytes.
 const MASK: usize = if cfg!(target_arch = "mips64") { 16 } else { 8 };
@@ -49,18 +49,10 @@ calls! {
     sam_direct_close(fd: c_int) -> c_int = SYS_close(fd);
     sam_direct_connect(fd: c_int, to: *const sockaddr, length: socklen_t) -> c_int = SYS_connect(fd, to, length);
     sam_direct_eventfd(count: c_uint, flags: c_int) -> c_int = SYS_eventfd2(count, flags);
-    sam_direct_fallocate(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> c_int
-        = SYS_fallocate(fd, mode, offset, length);
-    sam_direct_fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int = SYS_fcntl(fd, command, argument);
-    sam_direct_ftruncate(fd: c_int, length: off_t) -> c_int = SYS_ftruncate(fd, length);
     sam_direct_getpgid(process: pid_t) -> pid_t = SYS_getpgid(process);
     sam_direct_getpgrp() -> pid_t = SYS_getpgid(0);
     sam_direct_getpid() -> pid_t = SYS_getpid();
     sam_direct_getppid() -> pid_t = SYS_getppid();
-    sam_direct_getrlimit(resource: c_uint, to: *mut rlimit) -> c_int
-        = SYS_prlimit64(0, resource, ptr::null::<rlimit>(), to);
-    // Rust 1.85 sleeps by it, later versions by clock_nanosleep.
-    sam_direct_nanosleep(time: *const timespec, left: *mut timespec) -> c_int = SYS_nanosleep(time, left);
     sam_direct_getsid(process: pid_t) -> pid_t = SYS_getsid(process);
     sam_direct_ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int = SYS_ioctl(fd, request, argument);
     sam_direct_kill(process: pid_t, signal: c_int) -> c_int = SYS_kill(process, signal);
@@ -70,11 +62,13 @@ calls! {
     sam_direct_open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
         = SYS_openat(libc::AT_FDCWD, path, flags, mode);
     sam_direct_open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int
-        = SYS_openat(libc::AT_FDCWD, path, flags, mode);
+        = SYS_openat(libc::AT_FDCWD, path, flags | libc::O_LARGEFILE, mode);
     sam_direct_prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
         = SYS_prctl(option, a, b, c, d);
+    sam_direct_prlimit64(process: pid_t, resource: c_uint, limits: *const rlimit64, before: *mut rlimit64) -> c_int
+        = SYS_prlimit64(process, resource, limits, before);
     sam_direct_pwritev2(fd: c_int, parts: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t
-        = SYS_pwritev2(fd, parts, count as c_long, offset, 0, flags);
+        = SYS_pwritev2(fd, parts, c_long::from(count), offset, high_half(offset), flags);
     sam_direct_read(fd: c_int, to: *mut c_void, length: size_t) -> ssize_t = SYS_read(fd, to, length);
     sam_direct_readlink(path: *const c_char, to: *mut c_char, length: size_t) -> ssize_t
         = SYS_readlinkat(libc::AT_FDCWD, path, to, length);
@@ -86,13 +80,9 @@ calls! {
     sam_direct_setitimer(timer: c_int, time: *const itimerval, before: *mut itimerval) -> c_int
         = SYS_setitimer(timer, time, before);
     sam_direct_setpgid(process: pid_t, group: pid_t) -> c_int = SYS_setpgid(process, group);
-    sam_direct_setrlimit(resource: c_uint, limit: *const rlimit) -> c_int
-        = SYS_prlimit64(0, resource, limit, ptr::null_mut::<rlimit>());
     sam_direct_signalfd(fd: c_int, mask: *const sigset_t, flags: c_int) -> c_int
         = SYS_signalfd4(fd, mask, MASK, flags);
     sam_direct_sigpending(set: *mut sigset_t) -> c_int = SYS_rt_sigpending(set, MASK);
-    sam_direct_sigtimedwait(mask: *const sigset_t, info: *mut siginfo_t, timeout: *const timespec) -> c_int
-        = SYS_rt_sigtimedwait(mask, info, timeout, MASK);
     sam_direct_socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = SYS_socket(domain, kind, protocol);
     sam_direct_statx(fd: c_int, path: *const c_char, flags: c_int, mask: c_uint, to: *mut statx) -> c_int
         = SYS_statx(fd, path, flags, mask, to);
@@ -104,12 +94,55 @@ calls! {
     sam_direct_write(fd: c_int, data: *const c_void, length: size_t) -> ssize_t = SYS_write(fd, data, length);
 }
 
-#[cfg(not(any(target_arch = "loongarch64", target_arch = "mips64")))]
+#[cfg(target_pointer_width = "64")]
 calls! {
-    sam_direct_fstat(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
-    sam_direct_fstat64(fd: c_int, to: *mut stat) -> c_int = SYS_fstat(fd, to);
-    sam_direct_stat64(path: *const c_char, to: *mut stat) -> c_int
+    sam_direct_fallocate64(fd: c_int, mode: c_int, offset: off64_t, length: off64_t) -> c_int
+        = SYS_fallocate(fd, mode, offset, length);
+    sam_direct_fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int = SYS_fcntl(fd, command, argument);
+    sam_direct_ftruncate64(fd: c_int, length: off64_t) -> c_int = SYS_ftruncate(fd, length);
+}
+
+#[cfg(all(target_pointer_width = "64", not(any(target_arch = "loongarch64", target_arch = "mips64"))))]
+calls! {
+    sam_direct_fstat64(fd: c_int, to: *mut stat64) -> c_int = SYS_fstat(fd, to);
+    sam_direct_stat64(path: *const c_char, to: *mut stat64) -> c_int
         = SYS_newfstatat(libc::AT_FDCWD, path, to, 0);
+}
+
+#[cfg(target_pointer_width = "32")]
+calls! {
+    sam_direct_fallocate64(fd: c_int, mode: c_int, offset: off64_t, length: off64_t) -> c_int
+        = SYS_fallocate(fd, mode, halves(offset)[0], halves(offset)[1], halves(length)[0], halves(length)[1]);
+    sam_direct_fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int = SYS_fcntl64(fd, command, argument);
+    sam_direct_fstat64(fd: c_int, to: *mut stat64) -> c_int = SYS_fstat64(fd, to);
+    sam_direct_stat64(path: *const c_char, to: *mut stat64) -> c_int
+        = SYS_fstatat64(libc::AT_FDCWD, path, to, 0);
+}
+
+#[cfg(target_arch = "x86")]
+calls! {
+    sam_direct_ftruncate64(fd: c_int, length: off64_t) -> c_int
+        = SYS_ftruncate64(fd, halves(length)[0], halves(length)[1]);
+}
+
+// These architectures pass both halves of a number in an even register and the next one, so one is left out.
+#[cfg(all(target_pointer_width = "32", not(target_arch = "x86")))]
+calls! {
+    sam_direct_ftruncate64(fd: c_int, length: off64_t) -> c_int
+        = SYS_ftruncate64(fd, 0, halves(length)[0], halves(length)[1]);
+}
+
+/// Returns the two arguments of a system call that a number of 64 bits takes, in the order of its bytes in memory.
+#[cfg(target_pointer_width = "32")]
+fn halves(number: off64_t) -> [c_ulong; 2] {
+    let (low, high) = (number as c_ulong, (number >> c_ulong::BITS) as c_ulong);
+    if cfg!(target_endian = "little") { [low, high] } else { [high, low] }
+}
+
+/// Returns the upper half of an offset, which preadv(2) and its siblings take as an argument of its own on every
+/// architecture. Where the lower half has 64 bits, the kernel ignores it.
+fn high_half(offset: off_t) -> c_long {
+    if offset < 0 { -1 } else { 0 }
 }
 
 /// Does the same as ppoll(2) of the C library, by a system call of its own. So a function `ppoll` of the program is not
@@ -127,8 +160,8 @@ pub unsafe extern "C" fn sam_direct_ppoll(
     // SAFETY: timeout is NULL or points to a time. The kernel gets a copy of it, which it changes.
     unsafe {
         let mut left = timeout.as_ref().copied();
-        let left = left.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
-        syscall(libc::SYS_ppoll, fds, count, left, mask, MASK) as c_int
+        let (fds, mask) = (fds.expose_provenance(), mask.expose_provenance());
+        TimedCall::PPOLL.make(&mut left, |left| [fds, count as usize, left, mask, MASK])
     }
 }
 
@@ -158,10 +191,51 @@ pub unsafe extern "C" fn sam_direct_clock_nanosleep(
     time: *const timespec,
     left: *mut timespec,
 ) -> c_int {
-    // SAFETY: the conditions are the same.
-    match unsafe { syscall(libc::SYS_clock_nanosleep, clock, flags, time, left) } {
+    // SAFETY: time points to a time. The kernel gets a copy of it, and writes the time that is left there.
+    let (result, rest) = unsafe {
+        let mut rest = Some(*time);
+        let call = TimedCall::CLOCK_NANOSLEEP;
+        (call.make(&mut rest, |time| [clock as usize, flags as usize, time, time, 0]), rest)
+    };
+    if result == 0 {
+        return 0;
+    }
+    // SAFETY: left is NULL or points to room for a time.
+    if let (Some(left), Some(rest)) = (unsafe { left.as_mut() }, rest) {
+        *left = rest;
+    }
+    super::errno()
+}
+
+/// As the C library's nanosleep(). Rust 1.85 sleeps by it, later versions by clock_nanosleep.
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
+    // SAFETY: the conditions are the same. Linux uses this clock for nanosleep(2), too.
+    match unsafe { sam_direct_clock_nanosleep(libc::CLOCK_MONOTONIC, 0, time, left) } {
         0 => 0,
-        _ => super::errno(),
+        // clock_nanosleep() has set errno.
+        _ => -1,
+    }
+}
+
+/// As the C library's sigtimedwait().
+///
+/// # Safety
+/// The conditions of the C library's function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_sigtimedwait(
+    signals: *const sigset_t,
+    info: *mut siginfo_t,
+    timeout: *const timespec,
+) -> c_int {
+    // SAFETY: timeout is NULL or points to a time. The other conditions are the same.
+    unsafe {
+        let mut timeout = timeout.as_ref().copied();
+        let (signals, info) = (signals.expose_provenance(), info.expose_provenance());
+        TimedCall::RT_SIGTIMEDWAIT.make(&mut timeout, |timeout| [signals, info, timeout, MASK, 0])
     }
 }
 
@@ -178,19 +252,26 @@ pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, valu
         signal: c_int,
         error: c_int,
         code: c_int,
+        #[cfg(target_pointer_width = "64")]
         _padding: c_int,
         process: pid_t,
         user: libc::uid_t,
         value: sigval,
     }
+    // The user ids of the older call have 16 bits.
+    #[cfg(target_pointer_width = "32")]
+    const GETUID: c_long = libc::SYS_getuid32;
+    #[cfg(target_pointer_width = "64")]
+    const GETUID: c_long = libc::SYS_getuid;
     // SAFETY: a siginfo_t is plain data and larger than its beginning, and the kernel reads one.
     unsafe {
         let mut info = MaybeUninit::<siginfo_t>::zeroed();
-        let user = syscall(libc::SYS_getuid) as libc::uid_t;
+        let user = syscall(GETUID) as libc::uid_t;
         let queued = Queued {
             signal,
             error: 0,
             code: libc::SI_QUEUE,
+            #[cfg(target_pointer_width = "64")]
             _padding: 0,
             process: sam_direct_getpid(),
             user,
@@ -199,24 +280,6 @@ pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, valu
         info.as_mut_ptr().cast::<Queued>().write(queued);
         syscall(libc::SYS_rt_sigqueueinfo, process, signal, info.as_ptr()) as c_int
     }
-}
-
-/// Does the same as time(2) of the C library, by clock_gettime(2). So a function `time` of the program is not called by
-/// mistake.
-///
-/// # Safety
-/// `to` is NULL or points to room for a time_t.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sam_direct_time(to: *mut time_t) -> time_t {
-    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: now is writable, and the caller promises NULL or room.
-    unsafe {
-        libc::clock_gettime(libc::CLOCK_REALTIME, &mut now);
-        if let Some(to) = to.as_mut() {
-            *to = now.tv_sec;
-        }
-    }
-    now.tv_sec
 }
 
 /// Does the same as sigemptyset(3) of the C library. A function `sigemptyset` of the program is not called by mistake.
@@ -315,7 +378,7 @@ others! {
     ) -> c_int;
     sam_direct_closedir = c"closedir"(folder: *mut c_void) -> c_int;
     sam_direct_dirfd = c"dirfd"(folder: *mut c_void) -> c_int;
-    sam_direct_localtime_r = c"localtime_r"(time: *const time_t, to: *mut tm) -> *mut tm;
+    sam_direct_localtime_r = c"localtime_r"(time: *const c_void, to: *mut c_void) -> *mut c_void;
     sam_direct_opendir = c"opendir"(path: *const c_char) -> *mut c_void;
     sam_direct_readdir64 = c"readdir64"(folder: *mut c_void) -> *mut c_void;
     sam_direct_secure_getenv = c"secure_getenv"(name: *const c_char) -> *mut c_char;

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use nix::sys::resource::{Resource, setrlimit};
-
+use super::limits::{Limits, Resource};
 use super::process::ExitStatus;
 use super::signals::{self, Signal};
 
@@ -38,7 +37,7 @@ pub fn exit_as(status: ExitStatus) -> ! {
 /// exit handlers.
 extern "C" fn raise_final_signal() {
     let Some(signal) = Signal::from_number(FINAL_SIGNAL.load(Ordering::Relaxed)) else { return };
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = Limits { soft: 0, hard: 0 }.set(Resource::Core);
     // SAFETY: prctl takes numbers. fflush accepts NULL and flushes all streams. All zeros is a valid sigaction and a
     // valid sigset_t, and the pointers to them are valid during the calls. The default disposition runs no handler.
     unsafe {

@@ -7,13 +7,14 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use nix::sys::stat::Mode;
 use nix::unistd::read;
 
 use super::ffi_buf::{InBuf, OutBuf};
+use super::large_file::{self, Attributes};
 use crate::error::{Error, Result};
 
 /// Memory for the data that an application stores: a memory file that all instances share, or before `sam_register`
@@ -38,8 +39,8 @@ pub struct MemoryFile {
 #[derive(Debug, Clone, Copy)]
 struct Identified {
     fd: RawFd,
-    device: libc::dev_t,
-    inode: libc::ino_t,
+    device: u64,
+    inode: u64,
 }
 
 /// The largest number of unused bytes that a memory file keeps. Most data is smaller, so it can be stored again without
@@ -62,8 +63,8 @@ impl MemoryFile {
         let fd = super::above_standard(fd)?;
         // No process can shorten the file under a reader's mapping.
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
-        let stat = fstat(&fd)?;
-        Ok(MemoryFile::on(Some(Identified { fd: fd.into_raw_fd(), device: stat.st_dev, inode: stat.st_ino })))
+        let Attributes { device, inode, .. } = Attributes::of(&fd)?;
+        Ok(MemoryFile::on(Some(Identified { fd: fd.into_raw_fd(), device, inode })))
     }
 
     /// Makes empty memory without a file and without a descriptor. A forked process gets a copy.
@@ -153,7 +154,9 @@ impl MemoryFile {
         if size < length {
             return Err(Error::Internal);
         }
-        self.map(Some(&file), length, MapFlags::empty())
+        let mapping = map(Some(&file), length)?;
+        self.replace_mapping(mapping, length);
+        Ok(())
     }
 
     /// Allocates and maps memory for at least `length` bytes, so that they can be written. If the memory has no file,
@@ -173,36 +176,37 @@ impl MemoryFile {
         }
         // An eighth more than asked for, so that data that grows a little with each store is not mapped each time.
         const PAGE: usize = 4096;
-        let room = length.saturating_add(length / 8).min(memory).div_ceil(PAGE) * PAGE;
+        let room = length.saturating_add(length / 8).min(memory).checked_next_multiple_of(PAGE);
+        let room = room.ok_or(Error::NoMemory)?;
+        // The mapping first: where the address space has no room for it, no memory is taken.
+        let mapping = map(file.as_ref().map(|(file, _)| file), room)?;
         if let Some((file, _)) = &file {
-            match fallocate(file, FallocateFlags::empty(), 0, room as libc::off_t) {
-                Ok(()) => {}
-                Err(Errno::ENOMEM | Errno::ENOSPC) => return Err(Error::NoMemory),
-                Err(Errno::EFBIG) => {
-                    super::signals::forget_pending(super::signals::Signal::XFSZ);
-                    return Err(Error::NoMemory);
+            large_file::allocate(file, FallocateFlags::empty(), 0..room as u64).map_err(|errno| {
+                unmap(mapping, room);
+                match errno {
+                    Errno::ENOMEM | Errno::ENOSPC => Error::NoMemory,
+                    Errno::EFBIG => {
+                        super::signals::forget_pending(super::signals::Signal::XFSZ);
+                        Error::NoMemory
+                    }
+                    errno => errno.into(),
                 }
-                Err(errno) => return Err(errno.into()),
-            }
+            })?;
+            // SAFETY: the mapping is new and as long as that. The kernel makes its pages accessible, and changes
+            // nothing in them. Before Linux 5.14 this fails, and each page becomes accessible when it is used.
+            let _ = unsafe { madvise(mapping.cast(), room, MmapAdvise::MADV_POPULATE_WRITE) };
         }
         self.reserved.fetch_max(room, Ordering::Relaxed);
-        self.map(file.as_ref().map(|(file, _)| file), room, MapFlags::MAP_POPULATE)
+        self.replace_mapping(mapping, room);
+        Ok(())
     }
 
-    fn map(&self, file: Option<&Borrowed>, length: usize, how: MapFlags) -> Result<()> {
-        let room = NonZeroUsize::new(length).ok_or(Error::Internal)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let mapping = unsafe {
-            match file {
-                Some(file) => mmap(None, room, PROTECTION, MapFlags::MAP_SHARED | how, file, 0)?,
-                None => mmap_anonymous(None, room, PROTECTION, MapFlags::MAP_PRIVATE | how)?,
-            }
-        };
+    /// Uses `mapping`, which has `length` bytes, in place of what was mapped before.
+    fn replace_mapping(&self, mapping: NonNull<u8>, length: usize) {
         self.unmap_from(0);
-        self.mapping.store(mapping.cast().as_ptr(), Ordering::Relaxed);
+        self.mapping.store(mapping.as_ptr(), Ordering::Relaxed);
         // After the mapping, also for a process that another thread forks now.
         self.mapped.store(length, Ordering::Release);
-        Ok(())
     }
 
     /// Unmaps all mapped bytes of the memory from the byte with the index `start` on.
@@ -212,8 +216,7 @@ impl MemoryFile {
             // Before the memory is gone, also for a process that another thread forks now.
             self.mapped.store(start, Ordering::SeqCst);
             let unused = NonNull::new(self.mapping.load(Ordering::Relaxed).wrapping_add(start));
-            // SAFETY: mapped by map(), and no reference into it is ever kept.
-            let _ = unused.map(|unused| unsafe { munmap(unused.cast(), length) });
+            unused.into_iter().for_each(|unused| unmap(unused, length));
         }
     }
 
@@ -237,12 +240,10 @@ impl MemoryFile {
         let room = length.div_ceil(UNIT).saturating_mul(UNIT);
         self.unmap_from(room);
         if let Some(Ok((file, _))) = self.file.map(Identified::checked) {
-            let end = fstat(&file).map_or(0, |stat| stat.st_size);
+            let end = Attributes::of(&file).map_or(0, |attributes| attributes.length);
             let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            if let Ok(start @ 0..) = i64::try_from(room) {
-                // Where that is refused the memory stays.
-                let _ = fallocate(&file, how, start, end.saturating_sub(start));
-            }
+            // Where that is refused the memory stays.
+            let _ = large_file::allocate(&file, how, room as u64..end);
         }
         // Not tried again where it failed.
         self.reserved.fetch_min(room, Ordering::Relaxed);
@@ -267,14 +268,35 @@ impl Identified {
     /// `DescriptorLost` if the number is no longer a descriptor of this file, because the application closed it.
     fn checked(self) -> Result<(Borrowed, usize)> {
         let file = Borrowed(self.fd);
-        match fstat(&file) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == (self.device, self.inode) => {
-                const BLOCK: i64 = 512;
-                Ok((file, stat.st_size.min(stat.st_blocks.saturating_mul(BLOCK)) as usize))
+        match Attributes::of(&file) {
+            Ok(found) if (found.device, found.inode) == (self.device, self.inode) => {
+                Ok((file, found.length.min(found.allocated).try_into().unwrap_or(usize::MAX)))
             }
             _ => Err(Error::DescriptorLost),
         }
     }
+}
+
+/// Maps the first `length` bytes of a file, or as many of private memory.
+///
+/// # Errors
+/// The error of mmap(2).
+fn map(file: Option<&Borrowed>, length: usize) -> Result<NonNull<u8>> {
+    let length = NonZeroUsize::new(length).ok_or(Error::Internal)?;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let mapping = unsafe {
+        match file {
+            Some(file) => mmap(None, length, PROTECTION, MapFlags::MAP_SHARED, file, 0)?,
+            None => mmap_anonymous(None, length, PROTECTION, MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE)?,
+        }
+    };
+    Ok(mapping.cast())
+}
+
+/// Unmaps the `length` bytes at `mapping`, which are a part of what `map` returned.
+fn unmap(mapping: NonNull<u8>, length: usize) {
+    // SAFETY: mapped by map(), and no reference into it is ever kept.
+    let _ = unsafe { munmap(mapping.cast(), length) };
 }
 
 /// The number of a descriptor that the application may have closed. It is used for one system call after a check, which
@@ -292,14 +314,14 @@ impl AsFd for Borrowed {
 fn available_memory() -> usize {
     let file = open(c"/proc/meminfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok();
     let available = file.and_then(|file| available_in(|room| read(&file, room).unwrap_or(0)));
-    available.unwrap_or_else(all_memory)
+    available.unwrap_or_else(all_memory).try_into().unwrap_or(usize::MAX)
 }
 
 /// Returns the sum of MemAvailable and SwapFree of /proc/meminfo, in bytes. `more` reads the next part of that file.
 ///
 /// Nothing is allocated, because a signal handler that stores data may have interrupted malloc(3). Little of the stack
 /// is used, because the alternate stack of a handler may be small.
-fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
+fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<u64> {
     let (mut part, mut line) = ([0; 256], [0; 64]);
     let mut length = 0;
     let (mut available, mut swap) = (None, None);
@@ -325,14 +347,14 @@ fn available_in(mut more: impl FnMut(&mut [u8]) -> usize) -> Option<usize> {
 }
 
 /// Returns the number in a line `NAME NUMBER kB` of /proc/meminfo, if the line has the name `name`.
-fn kib(line: &[u8], name: &[u8]) -> Option<usize> {
+fn kib(line: &[u8], name: &[u8]) -> Option<u64> {
     let number = line.strip_prefix(name)?.strip_suffix(b" kB")?.trim_ascii();
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Returns the size of all memory and swap of the machine, in bytes. Used if /proc/meminfo cannot be read, because
 /// /proc is not mounted or the process has no free descriptor.
-fn all_memory() -> usize {
+fn all_memory() -> u64 {
     // SAFETY: sysinfo fills in plain data and cannot fail for a valid pointer.
     let info = unsafe {
         let mut info = std::mem::zeroed::<libc::sysinfo>();
@@ -340,7 +362,7 @@ fn all_memory() -> usize {
         info
     };
     let units = info.totalram as u128 + info.totalswap as u128;
-    usize::try_from(units * u128::from(info.mem_unit)).unwrap_or(usize::MAX)
+    u64::try_from(units * u128::from(info.mem_unit)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -353,6 +375,7 @@ mod tests {
         for (text, expected) in [
             ("MemTotal: 100 kB\nMemAvailable:   2048 kB\nSwapFree:  1024 kB\n", Some(3 * 1024 * 1024)),
             ("MemAvailable: 1 kB\n", Some(1024)),
+            ("MemAvailable: 16000000 kB\n", Some(16_384_000_000)),
             (&format!("{long}\nMemAvailable: 1 kB\n{long}\nSwapFree: 1 kB\n{long}"), Some(2048)),
             ("MemAvailable: x kB\n", None),
             ("nonsense", None),
@@ -418,7 +441,7 @@ mod tests {
     #[test]
     fn memory_that_another_process_reserved_is_found() {
         let file = MemoryFile::create(c"sam-test").unwrap();
-        fallocate(file.exposed(), FallocateFlags::empty(), 0, 10 * KEPT as i64).unwrap();
+        large_file::allocate(&file.exposed(), FallocateFlags::empty(), 0..10 * KEPT as u64).unwrap();
         assert!(!file.is_wasteful(0));
         file.survey();
         assert!(file.is_wasteful(0));

@@ -9,7 +9,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::prctl;
-use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -133,7 +132,7 @@ pub fn is_reaped_by_another(child: Pid) -> bool {
 pub fn await_end(child: Pid, timeout: Duration) {
     let Ok(ending) = pidfd(child) else { return };
     let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
-    let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(timeout)), None);
+    let _ = ppoll(&mut fds, Some(clock::time_spec(timeout)), None);
 }
 
 /// Waits until `child`, a child of the calling process, has ended, and reaps it. Returns `false` if it has not ended by
@@ -156,7 +155,7 @@ pub fn reap_until(child: Pid, deadline: MonotonicTime) -> bool {
         match &ending {
             Some(ending) => {
                 let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
-                let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None);
+                let _ = ppoll(&mut fds, Some(clock::time_spec(left)), None);
             }
             None => std::thread::sleep(left.min(PAUSE)),
         }
@@ -228,7 +227,7 @@ impl Origin {
             // The parent is in another PID namespace, and that does not change when it has ended.
             None => self.pidfd.as_ref().is_some_and(|pidfd| {
                 let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-                matches!(ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::ZERO)), None), Ok(1))
+                matches!(ppoll(&mut fds, Some(clock::time_spec(Duration::ZERO)), None), Ok(1))
             }),
             Some(parent) => parent != self.pid,
         }

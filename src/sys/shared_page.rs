@@ -16,9 +16,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
-use nix::sys::stat::fstat;
-use nix::unistd::{Pid, ftruncate};
+use nix::unistd::Pid;
 
+use super::large_file::{self, Attributes};
 use super::process;
 
 /// The layout of the memory of a [`SharedPage`], which is the same for all uses.
@@ -60,7 +60,7 @@ impl SharedPage {
     const MAPPED_BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
     /// The size in bytes of the memory file of a [`SharedPage`]. It is 4096 also on machines whose memory pages are
     /// larger. No machine has smaller ones.
-    const FILE_BYTES: i64 = 4096;
+    const FILE_BYTES: u64 = 4096;
     const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
     /// Maps a page of zeros without a file. Forked processes share it.
@@ -96,7 +96,7 @@ impl SharedPage {
     pub fn in_file(name: &CStr) -> nix::Result<SharedPage> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let fd = super::above_standard(fd)?;
-        ftruncate(&fd, Self::FILE_BYTES).inspect_err(|&errno| {
+        large_file::set_length(&fd, Self::FILE_BYTES).inspect_err(|&errno| {
             if errno == Errno::EFBIG {
                 // With EFBIG the kernel also sends SIGXFSZ, which is not for the application.
                 super::signals::forget_pending(super::signals::Signal::XFSZ);
@@ -104,7 +104,7 @@ impl SharedPage {
         })?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        let inode = fstat(&fd)?.st_ino;
+        let inode = Attributes::of(&fd)?.inode;
         // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
         let address =
             unsafe { mmap(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
@@ -191,7 +191,7 @@ impl Drop for SharedPage {
     }
 }
 
-const _: () = assert!(size_of::<Layout>() as i64 <= SharedPage::FILE_BYTES);
+const _: () = assert!(size_of::<Layout>() as u64 <= SharedPage::FILE_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +219,7 @@ mod tests {
         let (descriptor, _) = page.file().unwrap();
         let path = format!("/proc/self/fd/{descriptor}");
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let length = SharedPage::FILE_BYTES as u64;
+        let length = SharedPage::FILE_BYTES;
         assert_eq!(file.metadata().unwrap().len(), length);
         for other in [0, length - 1, length + 1, 1 << 40] {
             assert!(file.set_len(other).is_err(), "{other} bytes");

@@ -8,7 +8,9 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::SFlag;
+
+use super::large_file::Attributes;
 
 /// Writes a line to standard error without waiting. The caller must have blocked all signals.
 ///
@@ -41,7 +43,7 @@ fn write_file(line: &[u8]) -> nix::Result<()> {
     // SAFETY: the number is not -1. The application may have closed the descriptor, but the calls below only pass the
     // number to the kernel, and then fail with EBADF. std borrows descriptor 2 in the same way (AsFd for Stderr).
     let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
-    let kind = SFlag::from_bits_truncate(fstat(stderr)?.st_mode) & SFlag::S_IFMT;
+    let kind = SFlag::from_bits_truncate(Attributes::of(&stderr)?.mode) & SFlag::S_IFMT;
     let mut fds = [PollFd::new(stderr, PollFlags::POLLOUT)];
     if poll(&mut fds, PollTimeout::ZERO)? == 0 {
         return Err(Errno::EAGAIN);

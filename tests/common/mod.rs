@@ -33,6 +33,13 @@ pub enum Library {
     OursPreloaded,
 }
 
+/// Returns the libraries that a test compares: corosync's libsam first, then this library. With SAM_WITHOUT_ORIGINAL in
+/// the environment, as on a machine that has no packages, this library alone.
+pub fn libraries() -> Vec<Library> {
+    let without_original = env::var_os("SAM_WITHOUT_ORIGINAL").is_some();
+    [Library::Original, Library::Ours].into_iter().skip(without_original.into()).collect()
+}
+
 /// The headers and the library that a program was built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Built {
@@ -143,8 +150,13 @@ pub fn build(built: Built, name: &str) -> PathBuf {
     program.or_insert_with(|| compile(built, name)).clone()
 }
 
-/// Compiles a program of `c-tests/`. Every warning is an error.
+/// Compiles a program of `c-tests/`. Every warning is an error. With SAM_PROGRAMS in the environment, as on a machine
+/// without a compiler, the programs are in that folder.
 fn compile(built: Built, name: &str) -> PathBuf {
+    if let Some(folder) = env::var_os("SAM_PROGRAMS") {
+        assert_eq!(built, Built::WithOurs, "a program of SAM_PROGRAMS");
+        return Path::new(&folder).join(name);
+    }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("c-tests/{built:?}"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("c-tests/{name}.c"));
     // Another test program may build the same program at this moment, so build under a name of our own and rename.

@@ -22,6 +22,15 @@ static int healthy(void)
     return 0;
 }
 
+/* Leaves the process 1 GiB of address space. On a 32-bit architecture a store of 2 GiB might find room otherwise. */
+static void limit_space(void)
+{
+    struct rlimit limit = {1 << 30, 1 << 30};
+
+    if (sizeof(size_t) == 4 && setrlimit(RLIMIT_AS, &limit) != 0)
+        perror("setrlimit");
+}
+
 /* Makes every call that leaves the session in its state, with valid and with invalid arguments. */
 static void calls_in(enum state state)
 {
@@ -50,7 +59,8 @@ static void calls_in(enum state state)
     PRINT(sam_warn_signal_set, (1000));
 
     PRINT(sam_data_store, (data, sizeof(data)));
-    PRINT(sam_data_store, (data, (size_t)1 << 50));
+    limit_space();
+    PRINT(sam_data_store, (data, SSIZE_MAX - 1));
     PRINT(sam_data_store, (data, SSIZE_MAX));
     PRINT(sam_data_store, (data, SIZE_MAX));
     PRINT(sam_data_getsize, (&size));
