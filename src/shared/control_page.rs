@@ -379,6 +379,19 @@ mod tests {
     }
 
     #[test]
+    fn page_that_is_held_before_the_fork_is_marked_when_the_thread_ends() {
+        let page = std::thread::spawn(|| {
+            let page = ControlPage::new().unwrap();
+            page.hold_lifeline();
+            page.into_instance_end()
+        });
+        let instance = page.join().unwrap();
+        while !instance.supervisor_is_gone() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn page_in_a_file_has_a_location_and_another_page_has_none() {
         let page = ControlPage::on(SharedPage::in_file(c"test").unwrap()).into_supervisor_end();
         let location = page.location().expect("a location");
