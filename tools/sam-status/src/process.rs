@@ -1,7 +1,7 @@
 //! Facts about processes that /proc shows.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// The beginnings of the names of programs that run a script.
@@ -11,7 +11,7 @@ const INTERPRETERS: [&str; 15] = [
 ];
 
 /// The largest part of a command line that is read. The user who starts a process chooses how long it is.
-const MAX_COMMAND_LINE: usize = 4096;
+const MAX_COMMAND_LINE: u64 = 4096;
 
 /// Returns the pid of a process in its own PID namespace. `process` is its folder in /proc.
 pub fn own_pid(process: &Path) -> Option<i32> {
@@ -57,9 +57,10 @@ pub fn script(program: &str, process: &Path) -> Option<String> {
     if !is_interpreter(program) {
         return None;
     }
+    // The kernel reads the command line from the memory of the process. Since Linux 4.17 it does not read memory that is
+    // a mapped file, which may be on a file system that does not answer.
     let mut line = vec![];
-    let file = File::open(process.join("cmdline")).ok()?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_COMMAND_LINE as u64), &mut line).ok()?;
+    File::open(process.join("cmdline")).ok()?.take(MAX_COMMAND_LINE).read_to_end(&mut line).ok()?;
     script_in(&line)
 }
 

@@ -48,9 +48,10 @@ impl Screen {
     }
 
     /// Returns the text that shows a new table in the place of the last one: the summary, the notes and as many lines
-    /// of the table as the screen has, so that its heading does not scroll away.
+    /// of the table as the screen has, so that its heading does not scroll away. The last line of the screen stays free
+    /// for the cursor, and for the prompt of the shell later.
     pub fn frame(&self, summary: &str, notes: &[String], table: &str) -> String {
-        let height = usize::from(self.size.map_or(u16::MAX, |(_, lines)| lines));
+        let height = usize::from(self.size.map_or(u16::MAX, |(_, lines)| lines)).saturating_sub(1);
         let all: Vec<&str> =
             [summary].into_iter().chain(notes.iter().map(String::as_str)).chain(table.lines()).collect();
         let shown = if all.len() <= height { all.len() } else { height.saturating_sub(1) };
@@ -59,8 +60,8 @@ impl Screen {
         let lines = all[..shown].iter().copied().chain(more.as_deref());
         // Cursor home, then each line with the rest of the line cleared, then the rest of the screen cleared
         // (console_codes(4)). To clear the screen first would make it flicker.
-        let lines: Vec<String> = lines.map(|line| format!("{line}\x1b[K")).collect();
-        format!("\x1b[H{}\x1b[J", lines.join("\r\n"))
+        let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
+        format!("\x1b[H{lines}\x1b[J")
     }
 }
 
@@ -74,17 +75,17 @@ mod tests {
 
     /// Returns the lines that a frame shows.
     fn shown(frame: &str) -> Vec<String> {
-        let text = frame.strip_prefix("\x1b[H").unwrap().strip_suffix("\x1b[K\x1b[J").unwrap();
-        text.split("\x1b[K\r\n").map(str::to_owned).collect()
+        let text = frame.strip_prefix("\x1b[H").unwrap().strip_suffix("\x1b[K\n\x1b[J").unwrap();
+        text.split("\x1b[K\n").map(str::to_owned).collect()
     }
 
     #[test]
     fn frame_keeps_the_heading_and_cuts_the_table_off_at_the_height() {
         let notes = ["note".to_owned()];
         let table = "HEAD\na\nb\nc\n";
-        assert_eq!(shown(&screen(6).frame("sum", &notes, table)), ["sum", "note", "HEAD", "a", "b", "c"]);
-        assert_eq!(shown(&screen(5).frame("sum", &notes, table)), ["sum", "note", "HEAD", "a", "(2 more)"]);
-        assert_eq!(shown(&screen(1).frame("sum", &notes, table)), ["(6 more)"]);
+        assert_eq!(shown(&screen(7).frame("sum", &notes, table)), ["sum", "note", "HEAD", "a", "b", "c"]);
+        assert_eq!(shown(&screen(6).frame("sum", &notes, table)), ["sum", "note", "HEAD", "a", "(2 more)"]);
+        assert_eq!(shown(&screen(2).frame("sum", &notes, table)), ["(6 more)"]);
     }
 
     #[test]

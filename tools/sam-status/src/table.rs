@@ -290,7 +290,7 @@ daemon              running         123  456    61 s       1  died of SIGABRT…
     #[test]
     fn state_is_colored_and_not_the_name_of_the_program() {
         let report = Report { program: "running  running".to_owned(), ..Report::example() };
-        let look = Look { width: Some(60), color: true };
+        let look = Look { width: Some(70), color: true };
         let lines = lines(&[report], look);
         assert!(lines[0].starts_with("\x1b[1mPROGRAM"), "{lines:?}");
         assert!(lines[1].starts_with("running  running  \x1b[32mrunning\x1b[0m  "), "{lines:?}");
