@@ -54,6 +54,18 @@ impl HangSignal {
     const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
+/// The notifications that the supervisor sends to the service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Notify {
+    /// The supervisor sends nothing.
+    #[default]
+    Nothing,
+    /// The supervisor sends its state, and signs of life for the watchdog.
+    State,
+    /// As `State`. Also tells when the program is ready, and when it has ended for good.
+    Readiness,
+}
+
 /// What an administrator has set in the environment of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
@@ -71,8 +83,8 @@ pub struct Settings {
     pub debug_hold: bool,
     /// SAM_KILL_GROUP: end the processes that a dead instance left behind.
     pub kill_group: bool,
-    /// SAM_NOTIFY: send notifications to systemd.
-    pub notify: bool,
+    /// SAM_NOTIFY: the notifications to systemd.
+    pub notify: Notify,
     /// SAM_FORWARD_SIGNALS=0: pass on no signals that the supervisor receives.
     pub withhold_signals: bool,
 }
@@ -130,7 +142,8 @@ impl Settings {
         settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
         settings.kill_group = switched("SAM_KILL_GROUP")?;
         settings.standby = switched("SAM_STANDBY")?;
-        settings.notify = switched("SAM_NOTIFY")?;
+        let notify = parsed(&environment, log, "SAM_NOTIFY", "0, 1 or ready", notify)?;
+        settings.notify = notify.unwrap_or_default();
         settings.withhold_signals = given("SAM_FORWARD_SIGNALS")? == Some(false);
         Ok(settings)
     }
@@ -185,6 +198,15 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+fn notify(text: &str) -> Option<Notify> {
+    match text {
+        "0" => Some(Notify::Nothing),
+        "1" => Some(Notify::State),
+        "ready" => Some(Notify::Readiness),
+        _ => None,
+    }
+}
+
 /// Parses a signal: its name, with or without SIG, or its number.
 fn signal(text: &str) -> Option<Signal> {
     let numbered = || Signal::from_number(i32::try_from(number(text, 1..=1000)?).ok()?);
@@ -228,7 +250,7 @@ mod tests {
             hang_signal: None,
             debug_hold: false,
             kill_group: false,
-            notify: false,
+            notify: Notify::Nothing,
             standby: false,
             withhold_signals: false,
         };
@@ -294,14 +316,21 @@ mod tests {
 
     #[test]
     fn switch_is_on_or_off() {
-        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_NOTIFY", "SAM_STANDBY"];
+        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_STANDBY"];
         let switched = |variable, value| {
             let settings = read_one(variable, value).unwrap();
-            [settings.debug_hold, settings.kill_group, settings.notify, settings.standby]
+            [settings.debug_hold, settings.kill_group, settings.standby]
         };
         for variable in variables {
             assert_eq!(switched(variable, "1"), variables.map(|other| other == variable), "{variable}");
-            assert_eq!(switched(variable, "0"), [false; 4], "{variable}");
+            assert_eq!(switched(variable, "0"), [false; 3], "{variable}");
+        }
+    }
+
+    #[test]
+    fn notify_is_off_or_state_or_readiness() {
+        for (value, notify) in [("0", Notify::Nothing), ("1", Notify::State), ("ready", Notify::Readiness)] {
+            assert_eq!(read_one("SAM_NOTIFY", value).unwrap().notify, notify);
         }
     }
 
@@ -379,7 +408,7 @@ mod tests {
             ("SAM_HANG_GRACE", "a number of ms from 1 to 86400000", &["0", "86400001", "10s", "1..2"]),
             ("SAM_DEBUG_HOLD", "0 or 1", &not_switched),
             ("SAM_KILL_GROUP", "0 or 1", &not_switched),
-            ("SAM_NOTIFY", "0 or 1", &not_switched),
+            ("SAM_NOTIFY", "0, 1 or ready", &["2", "01", "Ready", "ready ", "1,ready"]),
             ("SAM_STANDBY", "0 or 1", &not_switched),
             ("SAM_FORWARD_SIGNALS", "0 or 1", &not_switched),
         ];

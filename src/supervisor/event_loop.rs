@@ -22,7 +22,7 @@ use super::helper_handle::HelperHandle;
 use super::kill_group::KillGroup;
 use super::log_event::{Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
-use super::service_manager::ServiceManager;
+use super::service_manager::{Progress, ServiceManager};
 use super::status_writer::StatusWriter;
 use super::summary::Summary;
 use crate::cluster::Doorbell;
@@ -43,7 +43,7 @@ use crate::time::{self, MonotonicTime};
 
 /// The number of signals, and of ended children, that the loop takes in one round. An instance may make them faster
 /// than the supervisor can handle them, and the deadlines are checked once per round.
-const BATCH: usize = 100;
+const BATCH: usize = 96;
 
 /// The events for which there is memory at any time: a batch of signals, one of children and one of signals that a
 /// spare did not get yet, what effects answer, and the rest of one round.
@@ -191,7 +191,7 @@ struct Supervisor {
     /// The contents of the status page, which sam-status shows.
     status: Status,
     status_writer: StatusWriter,
-    /// The connection to systemd. `None` without SAM_NOTIFY=1.
+    /// The connection to systemd. `None` without SAM_NOTIFY.
     service_manager: Option<ServiceManager>,
     /// The processes that instances leave behind, with SAM_KILL_GROUP.
     group: Option<KillGroup>,
@@ -228,7 +228,6 @@ impl Supervisor {
     fn new(rules: Rules, warn_signal: Option<Signal>) -> Result<Supervisor> {
         let refused = |errno: Errno| Error::System(errno as i32);
         let settings = rules.settings;
-        let service_manager = || ServiceManager::open(program::variable, process::own_pid());
         let signal_fd = SignalFd::new().map_err(refused)?;
         let _child_signal = ChildSignal::reset_to_default().map_err(refused)?;
         let _adopts = Subreaper::become_one().map_err(refused)?;
@@ -254,7 +253,7 @@ impl Supervisor {
             summary: Summary::default(),
             status: status(rules),
             status_writer: StatusWriter::open(),
-            service_manager: if settings.notify { service_manager() } else { None },
+            service_manager: ServiceManager::open(settings.notify, program::variable, process::own_pid()),
             child: None,
             unsent_signals: heap::reserve(BATCH)?,
             takeover: TAKEOVER_BACKOFF,
@@ -538,14 +537,24 @@ impl Supervisor {
             self.log.write(&event.entry());
             self.summary.note(event, clock::time_of_day());
         }
+        let progress = self.progress();
         if let Some(service_manager) = &mut self.service_manager {
             if !self.pending_log.is_empty() {
                 service_manager.set_status(self.summary.to_string());
             }
-            service_manager.send_due(clock::now());
+            service_manager.send_due(clock::now(), progress);
         }
         self.pending_log.clear();
         self.update_status();
+    }
+
+    /// Returns the progress of the program, for the service manager.
+    fn progress(&self) -> Progress {
+        match (self.machine.activity(), &self.child) {
+            ((Activity::Over, _), _) => Progress::IsOver,
+            (_, Some(child)) => Progress::of(child.control_page.view().phase),
+            (_, None) => Progress::Prepares,
+        }
     }
 
     fn update_status(&mut self) {
@@ -652,6 +661,11 @@ impl Supervisor {
     fn collect_signals(&self, events: &mut VecDeque<Event>) {
         let mut ends_program = false;
         for received in self.arrived().filter(|received| received.signal != Signal::CHLD) {
+            let is_abort = |manager: &ServiceManager| manager.aborts_by(received, process::parent());
+            if self.service_manager.as_ref().is_some_and(is_abort) {
+                events.push_back(Event::Aborted);
+                continue;
+            }
             let shared = received.by_kernel && self.shares_terminal(received.signal);
             ends_program |= machine::ends_program(received.signal);
             events.push_back(Event::Signal { received, shared });

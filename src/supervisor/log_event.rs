@@ -80,6 +80,11 @@ pub enum Kind {
         /// The kernel was still writing the core file.
         dumping: bool,
     },
+    /// The watchdog of the service manager got no sign of life from the supervisor in time. The instance was sent
+    /// SIGTERM, and no restart follows.
+    Aborted,
+    /// The instance did not end in time after `Aborted`, and was sent SIGKILL.
+    KilledAfterAbort,
     /// A debugger began to trace the instance, or detached from it.
     Traced {
         /// `true` if a debugger began to trace the instance, `false` if it detached.
@@ -203,6 +208,8 @@ impl Kind {
             Kind::Recovered { .. } => (Notice, "recovered", None),
             Kind::Killed { .. } | Kind::KilledAfterHangSignal { .. } => (Error, "killed", Some("silent")),
             Kind::KilledForQuorum => (Error, "killed", Some("no-quorum")),
+            Kind::Aborted => (Error, "aborted", Some("watchdog")),
+            Kind::KilledAfterAbort => (Error, "killed", Some("watchdog")),
             Kind::Traced { traced: true } => (Notice, "held", Some("debugger")),
             Kind::Traced { traced: false } => (Notice, "released", Some("debugger")),
             Kind::SignalRefused { .. } => (Error, "refused", None),
@@ -261,6 +268,11 @@ impl fmt::Display for LogEvent {
                 let dumped = if dumping { ", its core file cut short" } else { "" };
                 write!(f, "{subject} did not end in time, killed{dumped}")
             }
+            Kind::Aborted => {
+                write!(f, "aborted by the service manager's watchdog, SIGTERM sent to {subject}, ")?;
+                f.write_str("no restart will follow")
+            }
+            Kind::KilledAfterAbort => write!(f, "{subject} did not end in time, killed"),
             Kind::Traced { traced: true } => {
                 write!(f, "{subject} is traced by a debugger, health checks held")
             }

@@ -109,6 +109,8 @@ pub enum Event {
     Inspected(Inspection),
     /// The supervisor received a signal when the instance was already dead.
     Missed(Received),
+    /// The service manager aborts the program, because its watchdog got no sign of life from the supervisor in time.
+    Aborted,
     /// The supervisor received a signal.
     Signal {
         /// The signal that arrived at the supervisor.
@@ -328,6 +330,11 @@ impl Machine {
                 self.adopted(now, watch, since, pid, effects);
             }
 
+            (State::Watching(watch), Event::Aborted) => self.aborted(now, watch, effects),
+            // Nothing lives that could end in its own way, as after SIGTERM.
+            (_, Event::Aborted) => {
+                self.signal(now, Received::sent_by_supervisor(Signal::TERM), false, view, effects);
+            }
             (_, Event::Missed(received)) => self.signal_missed(received, effects),
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view, effects),
             // The event is about an instance that has ended, or comes early.

@@ -217,12 +217,14 @@ pub struct Received {
     pub value: Option<u64>,
     /// The kernel sent the signal, such as for a terminal. No process sent it by kill(2).
     pub by_kernel: bool,
+    /// The process that sent the signal. `None` if the kernel sent it, or a process of another PID namespace.
+    pub sender: Option<Pid>,
 }
 
 impl Received {
     /// Returns a signal that the supervisor sends on its own behalf.
     pub fn sent_by_supervisor(signal: Signal) -> Received {
-        Received { signal, value: None, by_kernel: false }
+        Received { signal, value: None, by_kernel: false, sender: None }
     }
 }
 
@@ -248,6 +250,7 @@ impl SignalFd {
                     signal,
                     value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
                     by_kernel: info.ssi_code == libc::SI_KERNEL,
+                    sender: sender(info.ssi_code, info.ssi_pid),
                 });
             }
         }
@@ -258,6 +261,12 @@ impl AsFd for SignalFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Returns the sender of a signal. Other codes than these say nothing of a process (sigaction(2)).
+fn sender(code: i32, pid: u32) -> Option<Pid> {
+    let names_sender = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&code);
+    i32::try_from(pid).ok().filter(|&pid| names_sender && pid > 0).map(Pid::from_raw)
 }
 
 /// Returns `true` if the signal is about a timer or a resource limit of this process.

@@ -25,6 +25,10 @@ pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 /// wait more than a second.
 const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// The time that an instance has to end when the watchdog of the service manager aborts the program. Enough for most
+/// programs, and far below the time after which systemd kills all processes (TimeoutAbortSec= in systemd.service(5)).
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
 /// The health of a living instance, as the supervisor sees it: one of the rows of the second table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Health {
@@ -36,6 +40,8 @@ pub(super) enum Health {
     QuorumLost { at: MonotonicTime },
     /// The instance was sent the signal for a hang, and has to end until `until`.
     HangSignalSent { until: MonotonicTime },
+    /// The service manager aborts the program. The instance was sent SIGTERM, and has to end until `until`.
+    Aborted { until: MonotonicTime },
     /// The instance was sent SIGKILL. If the kernel refused that, it is sent again at `retry_at`.
     Killed { retry_at: Option<MonotonicTime> },
 }
@@ -173,7 +179,7 @@ impl Machine {
             Health::HangSignalSent { .. } if watch.traced && !self.lacks_quorum() => (Activity::Held, None),
             Health::Healthy => (Activity::Watched, None),
             Health::Warned { .. } | Health::QuorumLost { .. } => (Activity::Warned, until),
-            Health::HangSignalSent { .. } => (Activity::Ending, until),
+            Health::HangSignalSent { .. } | Health::Aborted { .. } => (Activity::Ending, until),
             Health::Killed { .. } => (Activity::Ending, None),
         }
     }
@@ -185,13 +191,16 @@ impl Machine {
             Health::Healthy => if_healthy.max(watch.not_before),
             Health::Warned { at, .. } => self.next_tick(at).max(watch.not_before),
             Health::QuorumLost { at } => Some(at + self.quorum_grace()),
-            Health::HangSignalSent { until } => Some(until),
+            Health::HangSignalSent { until } | Health::Aborted { until } => Some(until),
             Health::Killed { retry_at } => retry_at,
         }
     }
 
     /// Returns `true` if the instance was warned or is to end, and has given no sign of life since that calls this off.
     pub(super) fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
+        if matches!(watch.health, Health::Aborted { .. }) {
+            return true;
+        }
         if watch.phase(view) != Phase::Started {
             return false;
         }
@@ -200,7 +209,8 @@ impl Machine {
         match watch.health {
             Health::Healthy => is_unhealthy,
             Health::Warned { last_activity: before, .. } => is_unhealthy || last_activity <= before,
-            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed { .. } => true,
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } => true,
+            Health::Killed { .. } | Health::Aborted { .. } => true,
         }
     }
 
@@ -243,6 +253,19 @@ impl Machine {
         }
         if signal == Signal::KILL {
             self.react(now, &mut watch, Fact::KillRefused, view, effects);
+        }
+        self.state = State::Watching(watch);
+    }
+
+    /// Ends the instance in its own way, and the program with it, because the service manager aborts the supervisor.
+    /// The signal of the service manager, SIGABRT, is not passed on: the instance may be healthy, and would dump core.
+    pub(super) fn aborted(&mut self, now: MonotonicTime, mut watch: Watch, effects: &mut Vec<Effect>) {
+        self.end_is_final = true;
+        if !matches!(watch.health, Health::Aborted { .. } | Health::Killed { .. }) {
+            self.log(Some(watch.pid), Kind::Aborted, effects);
+            effects.push(Effect::Send(Signal::TERM));
+            watch.health = Health::Aborted { until: now + ABORT_GRACE };
+            self.wake = self.deadline(&watch, None);
         }
         self.state = State::Watching(watch);
     }
@@ -301,6 +324,12 @@ impl Machine {
             (Health::Killed { .. }, Fact::KillRefused) => {
                 self.wake = watch.kill_retry.as_mut().map(|backoff| now + backoff.advance());
                 Health::Killed { retry_at: self.wake }
+            }
+
+            (Health::Aborted { .. }, Fact::TimeUp { .. }) => {
+                self.log(pid, Kind::KilledAfterAbort, effects);
+                effects.push(Effect::Send(Signal::KILL));
+                Health::Killed { retry_at: None }
             }
 
             // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of

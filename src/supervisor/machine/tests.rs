@@ -66,7 +66,7 @@ fn real_time(number: i32) -> Signal {
 }
 
 fn received(signal: Signal) -> Received {
-    Received { signal, value: None, by_kernel: false }
+    Received { signal, value: None, by_kernel: false, sender: None }
 }
 
 fn signal(signal: Signal) -> Event {
@@ -128,6 +128,38 @@ fn end_of_instance_is_answered_by_policy_and_phase() {
             }
         }
     }
+}
+
+#[test]
+fn aborted_instance_gets_sigterm_and_five_seconds_whatever_heartbeats_it_sends() {
+    for interval in [None, Some(INTERVAL)] {
+        let mut machine = machine(interval, Recovery::Restart);
+        let sent = machine.step(at(1050), Event::Aborted, &started(at(1040)));
+        assert_eq!(deeds(sent), [Effect::Send(Signal::TERM)]);
+        assert!(machine.end_is_final());
+        // systemd sends the signal once, but any process may repeat it.
+        assert_eq!(machine.step(at(1060), Event::Aborted, &started(at(1060))), []);
+        for now in [1200, 6000, 6049] {
+            assert_eq!(machine.step(at(now), Event::Tick, &started(at(now))), [], "{now}");
+        }
+        assert_eq!(machine.wake_at(), Some(at(6050)));
+        let sent = machine.step(at(6050), Event::Tick, &started(at(6050)));
+        assert_eq!(sent, [log(1, Some(PID), Kind::KilledAfterAbort), Effect::Send(Signal::KILL)]);
+        let died = ExitStatus::Killed { signal: Signal::KILL, core: false };
+        let ended = machine.step(at(6051), Event::Died(died), &started(at(6050)));
+        assert_eq!(deeds(ended), [Effect::Finish(died)]);
+    }
+}
+
+#[test]
+fn abort_during_restart_delay_ends_the_supervisor() {
+    let delay = RestartDelay { first: ms(1000), last: ms(1000) };
+    let settings = Settings { restart_delay: Some(delay), ..Settings::default() };
+    let mut machine = machine_with(None, Recovery::Restart, settings);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(SEGV), &started(at(1001)))), []);
+    let ended = machine.step(at(1060), Event::Aborted, &View::NO_INSTANCE);
+    let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
+    assert_eq!(deeds(ended), [Effect::Finish(status)]);
 }
 
 #[test]
@@ -313,7 +345,7 @@ fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final(
 #[test]
 fn held_real_time_signals_keep_values_and_order_up_to_a_limit() {
     let mut machine = machine_without_instance();
-    let queued = |value| Received { signal: real_time(40), value: Some(value), by_kernel: false };
+    let queued = |value| Received { value: Some(value), ..received(real_time(40)) };
     let mut told = vec![];
     for value in 0..MAX_HELD_REALTIME as u64 + 3 {
         let event = Event::Signal { received: queued(value), shared: false };
@@ -364,7 +396,7 @@ fn withheld_signals_reach_the_instance_if_the_kernel_sent_them_or_the_sender_may
         (at(2000), Signal::TERM, false, false),
         (at(9000), Signal::CONT, false, false),
     ] {
-        let received = Received { signal, value: None, by_kernel };
+        let received = Received { by_kernel, ..received(signal) };
         let effects = deeds(machine.step(now, Event::Signal { received, shared: false }, &seen));
         let expected = if passed { vec![Effect::Forward(received)] } else { vec![] };
         assert_eq!(effects, expected, "{signal} at {} ms", in_ms(now));
