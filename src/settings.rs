@@ -11,8 +11,11 @@ use crate::sys::signals::Signal;
 /// The place to which SAM_LOG sends the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
-    /// The log goes to the syslog daemon.
+    /// The log goes to a place where it is read: the journal if standard error goes there, else the syslog daemon if
+    /// there is one, else standard error.
     #[default]
+    Found,
+    /// The log goes to the syslog daemon.
     Syslog,
     /// The log goes to the systemd journal, with fields beside the text.
     Journal,
@@ -77,6 +80,9 @@ pub struct Settings {
     pub restart_delay: Option<RestartDelay>,
     /// SAM_STANDBY: fork the next instance in advance, and let it wait.
     pub standby: bool,
+    /// SAM_WARN_SIGNAL: the number of the warning signal, whatever the program sets. 0 for no warning. `None`: the
+    /// program decides.
+    pub warn_signal: Option<i32>,
     /// SAM_HANG_SIGNAL and SAM_HANG_GRACE. `None`: a hung instance gets SIGKILL at once.
     pub hang_signal: Option<HangSignal>,
     /// SAM_DEBUG_HOLD: check no deadlines while a debugger traces the instance.
@@ -112,7 +118,7 @@ impl Settings {
     /// Reads the variables, each by its name from `environment`.
     pub fn read(environment: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Settings, Malformed> {
         let mut settings = Settings::default();
-        let log = "syslog, journal, stderr or off";
+        let log = "auto, syslog, journal, stderr or off";
         if let Some(route) = parsed(&environment, Route::default(), "SAM_LOG", log, route)? {
             settings.log = route;
         }
@@ -131,6 +137,8 @@ impl Settings {
             "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
             restart_delay,
         )?;
+        let allowed = "a signal by its name or number, such as USR1, SIGUSR1 or 10, or 0 for no warning";
+        settings.warn_signal = parsed(&environment, log, "SAM_WARN_SIGNAL", allowed, warn_signal)?;
         let allowed = "a signal by its name or number, such as ABRT, SIGABRT or 6";
         let signal = parsed(&environment, log, "SAM_HANG_SIGNAL", allowed, signal)?;
         let allowed = "a number of ms from 1 to 86400000";
@@ -168,6 +176,7 @@ fn parsed<T>(
 
 fn route(text: &str) -> Option<Route> {
     match text {
+        "auto" => Some(Route::Found),
         "syslog" => Some(Route::Syslog),
         "journal" => Some(Route::Journal),
         "stderr" => Some(Route::Stderr),
@@ -213,6 +222,11 @@ fn signal(text: &str) -> Option<Signal> {
     Signal::from_name(text).or_else(numbered)
 }
 
+/// Parses the number of a warning signal: that of a signal, or 0.
+fn warn_signal(text: &str) -> Option<i32> {
+    if text == "0" { Some(0) } else { signal(text).map(Signal::number) }
+}
+
 /// Parses a time in ms, up to a day.
 fn milliseconds(text: &str) -> Option<Duration> {
     number(text, 1..=86_400_000).map(Duration::from_millis)
@@ -241,13 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn without_variables_the_log_is_syslog_and_there_are_no_limits() {
+    fn without_variables_the_log_goes_where_it_is_read_and_there_are_no_limits() {
         let settings = read(&[]).unwrap();
         let expected = Settings {
-            log: Route::Syslog,
+            log: Route::Found,
             restart_limit: None,
             restart_delay: None,
             hang_signal: None,
+            warn_signal: None,
             debug_hold: false,
             kill_group: false,
             notify: Notify::Nothing,
@@ -258,8 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn sam_log_has_four_routes() {
+    fn sam_log_has_five_routes() {
         for (value, route) in [
+            ("auto", Route::Found),
             ("syslog", Route::Syslog),
             ("journal", Route::Journal),
             ("stderr", Route::Stderr),
@@ -328,6 +344,14 @@ mod tests {
     }
 
     #[test]
+    fn warn_signal_has_a_name_or_a_number_or_is_none() {
+        for (value, number) in [("USR1", 10), ("SIGUSR1", 10), ("10", 10), ("KILL", 9), ("64", 64), ("0", 0)]
+        {
+            assert_eq!(read_one("SAM_WARN_SIGNAL", value).unwrap().warn_signal, Some(number), "{value}");
+        }
+    }
+
+    #[test]
     fn notify_is_off_or_state_or_readiness() {
         for (value, notify) in [("0", Notify::Nothing), ("1", Notify::State), ("ready", Notify::Readiness)] {
             assert_eq!(read_one("SAM_NOTIFY", value).unwrap().notify, notify);
@@ -347,8 +371,12 @@ mod tests {
     #[test]
     fn value_that_is_not_understood_is_refused_with_what_is_allowed() {
         let not_switched = ["2", "01", "true", "1 ", "on"];
-        let refused: [(&str, &str, &[&str]); 10] = [
-            ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
+        let refused: [(&str, &str, &[&str]); 11] = [
+            (
+                "SAM_LOG",
+                "auto, syslog, journal, stderr or off",
+                &["syslog ", " off", "OFF", "stderr,syslog", "1"],
+            ),
             (
                 "SAM_RESTART_LIMIT",
                 "N/SECONDS",
@@ -405,6 +433,7 @@ mod tests {
                 "such as ABRT, SIGABRT or 6",
                 &["0", "abrt", "SIG", "SIGSIGABRT", "ABRT ", "6 ", "65", "SIG6", "KILLED", "RTMIN"],
             ),
+            ("SAM_WARN_SIGNAL", "or 0 for no warning", &["00", "usr1", "none", "65", "-0", "SIG0"]),
             ("SAM_HANG_GRACE", "a number of ms from 1 to 86400000", &["0", "86400001", "10s", "1..2"]),
             ("SAM_DEBUG_HOLD", "0 or 1", &not_switched),
             ("SAM_KILL_GROUP", "0 or 1", &not_switched),
@@ -443,6 +472,6 @@ mod tests {
     fn complaint_goes_to_the_route_of_the_log() {
         let error = read(&[("SAM_LOG", b"stderr"), ("SAM_RESTART_DELAY", b"")]).unwrap_err();
         assert_eq!(error.log, Route::Stderr);
-        assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Syslog);
+        assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Found);
     }
 }

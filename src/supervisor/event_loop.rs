@@ -20,7 +20,7 @@ use super::backoff::Backoff;
 use super::daemonized::{self, Candidates, ExitedInstance};
 use super::helper_handle::HelperHandle;
 use super::kill_group::KillGroup;
-use super::log_event::{Kind, LogEvent};
+use super::log_event::{self, Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
 use super::service_manager::{Progress, ServiceManager};
 use super::status_writer::StatusWriter;
@@ -180,6 +180,7 @@ impl Child {
 }
 
 struct Supervisor {
+    rules: Rules,
     machine: Machine,
     signal_fd: SignalFd,
     _child_signal: ChildSignal,
@@ -243,6 +244,7 @@ impl Supervisor {
         let mut machine = Machine::new(rules, warn_signal);
         machine.reserve().map_err(|_| refused(Errno::ENOMEM))?;
         Ok(Supervisor {
+            rules,
             machine,
             signal_fd,
             group,
@@ -276,6 +278,10 @@ impl Supervisor {
     fn run(&mut self, first: Event) -> Role {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
+            self.log.write(&log_event::started(&self.rules, pid));
+        }
+        if let Some(threads) = process::threads().filter(|&threads| threads > 1) {
+            self.log.write(&log_event::threads_left(threads - 1));
         }
         // After the fork: an instance does not inherit timers (fork(2)), so these are for this process.
         signals::disarm_timers();

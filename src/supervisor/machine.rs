@@ -398,7 +398,8 @@ impl Machine {
             || phase != Phase::Started
             // sam_mark_failed calls no recovery off, so it counts also after the decision to end the instance.
             || view.marked_failed;
-        self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason }, effects);
+        let planned = self.is_planned(phase, &watch, status, view);
+        self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason, planned }, effects);
         self.kill_group(effects);
         if is_final {
             // An instance that ends after a termination signal has not failed.
@@ -414,6 +415,16 @@ impl Machine {
             self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
             self.launch_after(now, delay, effects);
         }
+    }
+
+    /// Returns `true` if the instance ended as it was told, or as it had said by `sam_stop` or `sam_finalize`.
+    fn is_planned(&self, phase: Phase, watch: &Watch, status: ExitStatus, view: &View) -> bool {
+        let obeyed = match status {
+            ExitStatus::Exited(_) | ExitStatus::Unknown => true,
+            ExitStatus::Killed { signal, .. } => ends_program(signal),
+        };
+        let said = phase != Phase::Started && status == ExitStatus::Exited(0);
+        watch.reason.is_none() && !view.marked_failed && (self.end_is_final && obeyed || said)
     }
 
     /// Decides what follows when a spare ends that was released but had not taken over: another instance is made with

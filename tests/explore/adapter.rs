@@ -153,7 +153,7 @@ pub enum Line {
     KilledForQuorum,
     QuorumLost,
     QuorumBack,
-    Lost { end: End, blame: Option<Blame> },
+    Lost { end: End, blame: Option<Blame>, planned: bool },
     Restarted { took: u64 },
     LaunchFailed { pause: u64 },
     Delayed { pause: u64 },
@@ -407,19 +407,19 @@ fn logged(event: LogEvent) -> Deed {
         Kind::KilledAfterAbort => Line::KilledAfterAbort,
         Kind::Traced { traced } => Line::Traced(traced),
         Kind::SignalRefused { signal, errno: _ } => Line::SignalRefused { signal: signal.number() },
-        Kind::ToldToEnd { signal, delivery: _ } => Line::ToldToEnd { signal: signal.number() },
+        Kind::ToldToEnd { signal, .. } => Line::ToldToEnd { signal: signal.number() },
         Kind::SignalDropped { signal } => Line::SignalDropped { signal: signal.number() },
         Kind::QuorumWarning { signal } => Line::QuorumWarning { signal: signal.map_or(0, Signal::number) },
         Kind::KilledForQuorum => Line::KilledForQuorum,
         Kind::QuorumLost => Line::QuorumLost,
         Kind::QuorumBack => Line::QuorumBack,
-        Kind::Lost { status, reason } => {
+        Kind::Lost { status, reason, planned } => {
             let blame = reason.map(|reason| match reason {
                 Reason::Silent => Blame::Silent,
                 Reason::Unhealthy => Blame::Unhealthy,
                 Reason::NoQuorum => Blame::NoQuorum,
             });
-            Line::Lost { end: end(status), blame }
+            Line::Lost { end: end(status), blame, planned }
         }
         Kind::Restarted { took } => Line::Restarted { took: time::ns(took) },
         Kind::LaunchFailed { errno: _, pause } => Line::LaunchFailed { pause: time::ns(pause) },

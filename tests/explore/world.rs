@@ -1128,7 +1128,8 @@ impl World {
                 | Line::SignalDropped { .. }
                 | Line::NoMoreProcesses
                 | Line::Other
-        );
+        ) && !(matches!(line, Line::ToldToEnd { .. })
+            && matches!(self.life, Life::Pausing { .. }));
         let is_there = matches!(self.life, Life::Lives | Life::Left { .. });
         must!(!about_instance || is_there, TRUE_LINE, "{line:?} while no instance lives");
         match line {
@@ -1356,7 +1357,7 @@ impl World {
             }
             Line::QuorumLost => seen.quorum_logged = Some(false),
             Line::QuorumBack => seen.quorum_logged = Some(true),
-            Line::Lost { end, blame } => {
+            Line::Lost { end, blame, planned } => {
                 let left =
                     matches!(fact, Fact::MayHaveDaemonized | Fact::DaemonSearched(..)) && end == End::Exit(0);
                 must!(
@@ -1370,6 +1371,14 @@ impl World {
                     "the log line gives the reason {blame:?}, for which there was no warning"
                 );
                 must!(blame.is_some() || !instance.is_decided(), TRUE_LINE, "the log line gives no reason");
+                let said = end == End::Exit(0) && phase != Phase::Started;
+                let crashed = matches!(end, End::Signal(signal, _) if signal != libc::SIGTERM);
+                let as_told = self.told_to_end && !crashed;
+                must!(
+                    planned == (blame.is_none() && !page.marked_failed && (said || as_told)),
+                    TRUE_LINE,
+                    "the log line says planned: {planned}"
+                );
                 seen.losses += 1;
                 seen.blame = blame;
             }
@@ -1433,7 +1442,7 @@ impl World {
             TRUE_LINE,
             "a quorum change is logged without a report"
         );
-        let may_be_told_to_end = matches!(fact, Fact::Signal(_) | Fact::Adopted(_));
+        let may_be_told_to_end = matches!(fact, Fact::Signal(_) | Fact::Adopted(_) | Fact::Aborted);
         must!(
             seen.finals == 0 || may_be_told_to_end,
             TRUE_LINE,

@@ -109,7 +109,7 @@ pub fn every_change_is_notified_to_service_manager() {
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, killed\n",
                 "STATUS=instance 3 (pid P3), 2 restarts, last: instance 2 (pid P2) died of SIGKILL after its silence\n",
-                "STATUS=no instance, 2 restarts, last: instance 3 (pid P3) exited 0\n",
+                "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0\n",
             ]
         );
         program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
