@@ -50,7 +50,7 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds clean stage
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-systemd clean stage
 
 # For cargo, a variable that is empty differs from one that is not set.
 ifeq ($(LDFLAGS),)
@@ -230,6 +230,11 @@ check-packages: dist
 # Builds the library in the ways that users and packagers choose, and checks each.
 check-builds: dist
 	tests/check-builds $(version) $(abspath $(target))
+
+# Runs supervised programs as services of a real systemd, in a container: make check-systemd TEST=watchdog for some of
+# the tests. Needs root, and the packages systemd-container and debootstrap.
+check-systemd: stage
+	tests/check-systemd $(abspath $(target)) '$(stage)' '$(TEST)'
 
 clean:
 	$(CARGO) clean

@@ -60,7 +60,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Log {
     route: Route,
-    /// The journal reads standard error, and nobody has chosen a route.
+    /// The log goes to the journal, which also reads standard error.
     stderr_is_journal: bool,
     /// The name of the program, which begins each line in syslog.
     program: String,
@@ -80,14 +80,19 @@ impl Log {
             Route::Found | Route::Syslog | Route::Journal => datagram_socket(),
             Route::Stderr | Route::Off => None,
         };
-        let stderr_is_journal = route == Route::Found
+        let stderr_is_journal = matches!(route, Route::Found | Route::Journal)
             && program::variable("JOURNAL_STREAM").is_some_and(|stream| stderr::is(parse_stream(&stream)));
         Log { route, stderr_is_journal, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes one line to the log, without further fields for the journal.
+    /// Writes the one line of a process that may end at once. journald finds the unit of a datagram by the pid of the
+    /// sender, and fails if that has ended. A line on standard error belongs to the unit in any case, so it goes there
+    /// if the journal reads it.
     pub fn say(&mut self, priority: Priority, step: Step, text: impl Display) {
-        self.write(&Entry { priority, step, text: text.to_string(), fields: vec![] });
+        let entry = Entry { priority, step, text: text.to_string(), fields: vec![] };
+        if !(self.stderr_is_journal && write_to_journal_stream(&entry).is_ok()) {
+            self.write(&entry);
+        }
     }
 
     /// Writes an entry, and before it the number of lost lines if there are any.
@@ -115,28 +120,30 @@ impl Log {
     fn send(&mut self, entry: &Entry) -> io::Result<()> {
         match self.route {
             Route::Off => Ok(()),
-            Route::Stderr => to_stderr(entry),
-            Route::Syslog => self.to_syslog(entry),
-            Route::Journal => self.to_journal(entry),
+            Route::Stderr => write_to_stderr(entry),
+            Route::Syslog => self.write_to_syslog(entry),
+            Route::Journal => self.write_to_journal(entry),
             // A sandbox may hide the socket of the journal, but it leaves standard error.
             Route::Found if self.stderr_is_journal => {
-                self.to_journal(entry).or_else(unless_full(|| to_journal_stream(entry)))
+                self.write_to_journal(entry).or_else(unless_full(|| write_to_journal_stream(entry)))
             }
             // In a container, standard error often is the only log. The program may have opened a file of its own in
             // the place of standard error, which must not get the line.
-            Route::Found => self.to_syslog(entry).or_else(unless_full(|| match stderr::is_as_at_start() {
-                true => to_stderr(entry),
-                false => Err(io::ErrorKind::NotFound.into()),
-            })),
+            Route::Found => {
+                self.write_to_syslog(entry).or_else(unless_full(|| match stderr::is_as_at_start() {
+                    true => write_to_stderr(entry),
+                    false => Err(io::ErrorKind::NotFound.into()),
+                }))
+            }
         }
     }
 
-    fn to_journal(&mut self, entry: &Entry) -> io::Result<()> {
+    fn write_to_journal(&mut self, entry: &Entry) -> io::Result<()> {
         let datagram = journal_entry(&self.program, entry);
         self.send_to(JOURNAL, datagram.as_bytes())
     }
 
-    fn to_syslog(&mut self, entry: &Entry) -> io::Result<()> {
+    fn write_to_syslog(&mut self, entry: &Entry) -> io::Result<()> {
         let (date, priority) = (clock::local_date(), DAEMON << 3 | entry.priority as u8);
         let (program, pid, text) = (&self.program, process::own_pid(), &entry.text);
         self.send_to_syslog(format!("<{priority}>{date} {program}[{pid}]: sam: {text}\0").as_bytes())
@@ -189,14 +196,14 @@ fn unless_full(otherwise: impl FnOnce() -> io::Result<()>) -> impl FnOnce(io::Er
     |error| if error.kind() == io::ErrorKind::WouldBlock { Err(error) } else { otherwise() }
 }
 
-fn to_stderr(entry: &Entry) -> io::Result<()> {
+fn write_to_stderr(entry: &Entry) -> io::Result<()> {
     let line = format!("sam[{}]: {}\n", process::own_pid(), entry.text);
     Ok(stderr::write(line.as_bytes())?)
 }
 
 /// Writes an entry to standard error, which the journal reads. The journal adds the name and the pid, and takes the
 /// number for the priority (sd-daemon(3)).
-fn to_journal_stream(entry: &Entry) -> io::Result<()> {
+fn write_to_journal_stream(entry: &Entry) -> io::Result<()> {
     Ok(stderr::write(format!("<{}>sam: {}\n", entry.priority as u8, entry.text).as_bytes())?)
 }
 

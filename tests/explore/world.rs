@@ -1118,18 +1118,19 @@ impl World {
         let started = phase == Phase::Started;
         let instance = &mut self.instance;
         let activity_at = instance.last_activity();
-        let about_instance = !matches!(
-            line,
-            Line::QuorumLost
-                | Line::QuorumBack
-                | Line::Delayed { .. }
-                | Line::LaunchFailed { .. }
-                | Line::LimitReached
-                | Line::SignalDropped { .. }
-                | Line::NoMoreProcesses
-                | Line::Other
-        ) && !(matches!(line, Line::ToldToEnd { .. })
-            && matches!(self.life, Life::Pausing { .. }));
+        let in_pause = matches!(self.life, Life::Pausing { .. }) && matches!(line, Line::ToldToEnd { .. });
+        let about_instance = !in_pause
+            && !matches!(
+                line,
+                Line::QuorumLost
+                    | Line::QuorumBack
+                    | Line::Delayed { .. }
+                    | Line::LaunchFailed { .. }
+                    | Line::LimitReached
+                    | Line::SignalDropped { .. }
+                    | Line::NoMoreProcesses
+                    | Line::Other
+            );
         let is_there = matches!(self.life, Life::Lives | Life::Left { .. });
         must!(!about_instance || is_there, TRUE_LINE, "{line:?} while no instance lives");
         match line {

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod container;
 mod group;
 mod hang;
 mod notes;
@@ -772,6 +773,16 @@ common::runner::tests![
     restart_delay_doubles_up_to_its_maximum,
     sigterm_during_restart_delay_ends_supervisor,
     supervisor_that_ends_by_sigsegv_leaves_no_core_file,
+    container::process_1_exits_as_its_last_instance_ended,
+    container::sigterm_to_process_1_stops_the_container,
+    container::process_1_reaps_orphans,
+    container::process_1_restarts_without_proc_in_a_read_only_root,
+    container::log_goes_to_stderr_where_no_log_daemon_is,
+    container::log_goes_to_no_file_that_the_program_has_opened_as_stderr,
+    container::log_goes_to_the_journal_if_stderr_does,
+    container::malformed_variable_is_told_on_stderr_if_the_journal_reads_it,
+    container::threads_that_stay_in_the_supervisor_are_counted_once,
+    container::warn_signal_of_the_environment_overrides_that_of_the_program,
     group::kill_group_ends_leftover_processes_before_next_instance,
     group::leftover_processes_live_on_without_kill_group,
     hang::hang_signal_is_sent_to_hung_instance,
