@@ -66,7 +66,7 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade clean stage
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade check-systemd clean stage
 
 # cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
 ifneq ($(TARGET),)
@@ -292,6 +292,11 @@ check-builds: dist
 OLD = ccf7286
 check-upgrade: stage
 	tests/check-upgrade '$(OLD)' $(abspath $(target)) '$(stage)'
+
+# Runs supervised programs as services of a real systemd, in a container: make check-systemd TEST=watchdog for some of
+# the tests. Needs root, and the packages systemd-container and debootstrap.
+check-systemd: stage
+	tests/check-systemd $(abspath $(target)) '$(stage)' '$(TEST)'
 
 clean:
 	$(CARGO) clean

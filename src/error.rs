@@ -45,9 +45,13 @@ impl fmt::Display for Error {
                 write!(f, "{file} cannot be opened, and the recovery policy needs it")
             }
             Error::Corosync(code) => {
-                write!(f, "corosync's client library returned error {code} ({})", cs_error_name(*code))
+                let (name, hint) = cs_error(*code);
+                write!(f, "corosync cannot be reached ({name}), and the recovery policy needs it{hint}")
             }
-            Error::Unreachable => f.write_str("corosync cannot be reached, and the recovery policy needs it"),
+            Error::Unreachable => f.write_str(
+                "corosync cannot be reached, and the recovery policy needs it: it is not running, or \
+                     refuses this user",
+            ),
             Error::SupervisorLost => f.write_str("the supervisor has ended"),
             Error::DescriptorLost => f.write_str("the application closed a descriptor of the library"),
             Error::System(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
@@ -56,20 +60,25 @@ impl fmt::Display for Error {
     }
 }
 
-/// Returns the name of a `cs_error_t`, for the log line about a failed connection to corosync. For a code that
-/// corosync's client libraries do not return there, the result names the header that lists all codes.
-fn cs_error_name(code: i32) -> &'static str {
+/// Returns the name of an error of corosync's client library, a `cs_error_t`, and what the administrator can do about
+/// it. Used for the log line about a failed connection to corosync.
+fn cs_error(code: i32) -> (&'static str, &'static str) {
     match code {
-        2 => "CS_ERR_LIBRARY",
-        5 => "CS_ERR_TIMEOUT",
-        6 => "CS_ERR_TRY_AGAIN",
-        8 => "CS_ERR_NO_MEMORY",
-        11 => "CS_ERR_ACCESS",
-        12 => "CS_ERR_NOT_EXIST",
-        18 => "CS_ERR_NO_RESOURCES",
-        19 => "CS_ERR_NOT_SUPPORTED",
-        100 => "CS_ERR_SECURITY",
-        _ => "see <corosync/corotypes.h>",
+        2 => ("CS_ERR_LIBRARY", ": it is not running, or refuses this user"),
+        3 => ("CS_ERR_VERSION", ": its client library has another version"),
+        4 => ("CS_ERR_INIT", ""),
+        5 => ("CS_ERR_TIMEOUT", ": it is running, but does not answer"),
+        6 => ("CS_ERR_TRY_AGAIN", ": it is starting, or not running"),
+        8 => ("CS_ERR_NO_MEMORY", ": this machine has too little memory"),
+        10 => ("CS_ERR_BUSY", ""),
+        11 | 100 => (
+            if code == 11 { "CS_ERR_ACCESS" } else { "CS_ERR_SECURITY" },
+            ": allow this user in uidgid of corosync.conf(5)",
+        ),
+        12 => ("CS_ERR_NOT_EXIST", ": it is not running, or runs without this service"),
+        18 => ("CS_ERR_NO_RESOURCES", ": a limit of this process or of corosync is too low"),
+        19 => ("CS_ERR_NOT_SUPPORTED", ": it runs without this service"),
+        _ => ("an error that has no name in <corosync/corotypes.h>", ""),
     }
 }
 

@@ -126,7 +126,8 @@ pub fn page(bytes: &[u8]) {
             },
             6 => {
                 let signal = any_signal(input.byte());
-                let received = Received { signal, value: None, by_kernel: input.byte() % 2 == 0 };
+                let by_kernel = input.byte() % 2 == 0;
+                let received = Received { signal, value: None, by_kernel, sender: None };
                 match input.byte() % 8 {
                     0 => Event::Missed(received),
                     _ => Event::Signal { received, shared: received.by_kernel },

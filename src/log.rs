@@ -1,10 +1,12 @@
 //! The log of a supervisor: one line per recovery step.
 //!
-//! The environment variable SAM_LOG selects syslog, the systemd journal or standard error. Writing never waits, because
-//! the supervisor must not be late. A line that cannot be written at once is lost. The number of lost lines is written
-//! before the next line that succeeds.
+//! The environment variable SAM_LOG selects syslog, the systemd journal or standard error. Without it, the log goes to
+//! a place where the line is read. Writing never waits, because the supervisor must not be late. A line that cannot be
+//! written at once is lost. The number of lost lines is written before the next line that succeeds.
 
 #![forbid(unsafe_code)]
+
+mod step;
 
 use std::ffi::{CStr, OsStr};
 use std::fmt::{Display, Write as _};
@@ -15,6 +17,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+pub use self::step::Step;
 use crate::settings::Route;
 use crate::sys::stream_socket::Stream;
 use crate::sys::{clock, process, program, stderr};
@@ -45,9 +48,11 @@ pub enum Priority {
 pub struct Entry {
     /// The severity with which the line is logged.
     pub priority: Priority,
-    /// The text of the log line, without the prefix `sam[PID]: `.
+    /// The kind of event that the line reports, by which programs that read the journal find it.
+    pub step: Step,
+    /// The text of the log line, without the prefix `sam: `.
     pub text: String,
-    /// The fields of the log line for the systemd journal: names without the prefix `SAM_`, and values.
+    /// Further fields of the log line for the systemd journal: names without the prefix `SAM_`, and values.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -55,6 +60,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Log {
     route: Route,
+    /// `true` if SAM_LOG chooses no destination, and standard error goes to the systemd journal.
+    stderr_is_journal: bool,
     /// The name of the program, which begins each line in syslog and is `SYSLOG_IDENTIFIER` in the journal.
     program: String,
     /// The Unix datagram socket from which log lines are sent to syslog or the systemd journal. It stays open, because
@@ -73,15 +80,17 @@ impl Log {
     /// has no descriptor for a socket now, each log line tries again to make one.
     pub fn open(route: Route) -> Log {
         let socket = match route {
-            Route::Syslog | Route::Journal => datagram_socket(),
+            Route::Found | Route::Syslog | Route::Journal => datagram_socket(),
             Route::Stderr | Route::Off => None,
         };
-        Log { route, program: program::name(), socket, stream: None, lost: 0 }
+        let stderr_is_journal = matches!(route, Route::Found | Route::Journal)
+            && program::variable("JOURNAL_STREAM").is_some_and(|stream| stderr::is(parse_stream(&stream)));
+        Log { route, stderr_is_journal, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes one line to the log, without fields for the systemd journal.
-    pub fn say(&mut self, priority: Priority, text: impl Display) {
-        self.write(&Entry { priority, text: text.to_string(), fields: vec![] });
+    /// Writes one line to the log, without further fields for the systemd journal.
+    pub fn say(&mut self, priority: Priority, step: Step, text: impl Display) {
+        self.write(&Entry { priority, step, text: text.to_string(), fields: vec![] });
     }
 
     /// Writes one line to the log without waiting. Lines that could not be written before are first reported by one
@@ -93,59 +102,82 @@ impl Log {
         if self.lost > 0 {
             let lines_were = if self.lost == 1 { "line of this log was" } else { "lines of this log were" };
             let text = format!("{} {lines_were} lost before this line", self.lost);
-            if self.send(&Entry { priority: Priority::Warning, text, fields: vec![] }) {
+            let (priority, step) = (Priority::Warning, Step::LinesLost);
+            if self.send(&Entry { priority, step, text, fields: vec![] }).is_ok() {
                 self.lost = 0;
             }
         }
-        if self.lost > 0 || !self.send(entry) {
+        if self.lost > 0 || self.send(entry).is_err() {
             self.lost += 1;
         }
     }
 
-    /// Sends one log line to the destination that SAM_LOG names. Returns `false` if it could not be sent without
-    /// waiting, so that the line is lost.
-    fn send(&mut self, entry: &Entry) -> bool {
-        let line = format!("sam[{}]: {}", process::own_pid(), entry.text);
+    /// Sends one log line to the destination that SAM_LOG names, or that was found.
+    ///
+    /// # Errors
+    /// The line could not be sent without waiting, so it is lost.
+    fn send(&mut self, entry: &Entry) -> io::Result<()> {
         match self.route {
-            Route::Off => true,
-            Route::Stderr => stderr::write(format!("{line}\n").as_bytes()).is_ok(),
-            Route::Syslog => {
-                let date = clock::local_date();
-                let priority = DAEMON << 3 | entry.priority as u8;
-                self.send_to_syslog(format!("<{priority}>{date} {}: {line}\0", self.program).as_bytes())
+            Route::Off => Ok(()),
+            Route::Stderr => write_to_stderr(entry),
+            Route::Syslog => self.write_to_syslog(entry),
+            Route::Journal => self.write_to_journal(entry),
+            // A sandbox may hide the socket of the journal, but it leaves standard error.
+            Route::Found if self.stderr_is_journal => {
+                self.write_to_journal(entry).or_else(unless_full(|| write_to_journal_stream(entry)))
             }
-            Route::Journal => {
-                self.send_to(JOURNAL, journal_entry(&self.program, &line, entry).as_bytes()).is_ok()
+            // In a container, standard error often is the only log. The program may have opened a file of its own in
+            // the place of standard error, which must not get the line.
+            Route::Found => {
+                self.write_to_syslog(entry).or_else(unless_full(|| match stderr::is_as_at_start() {
+                    true => write_to_stderr(entry),
+                    false => Err(io::ErrorKind::NotFound.into()),
+                }))
             }
         }
     }
 
-    /// Sends a log record that ends with a NUL byte to the syslog daemon. Returns `false` if it could not be sent.
+    fn write_to_journal(&mut self, entry: &Entry) -> io::Result<()> {
+        let datagram = journal_entry(&self.program, entry);
+        self.send_to(JOURNAL, datagram.as_bytes())
+    }
+
+    fn write_to_syslog(&mut self, entry: &Entry) -> io::Result<()> {
+        let (date, priority) = (clock::local_date(), DAEMON << 3 | entry.priority as u8);
+        let (program, pid, text) = (&self.program, process::own_pid(), &entry.text);
+        self.send_to_syslog(format!("<{priority}>{date} {program}[{pid}]: sam: {text}\0").as_bytes())
+    }
+
+    /// Sends a record that ends with a NUL byte to the syslog daemon.
     ///
     /// As syslog(3) does, this sends a datagram without the NUL byte. If the daemon has a stream socket, the record is
     /// sent there with the NUL byte.
-    fn send_to_syslog(&mut self, record: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// The record is lost.
+    fn send_to_syslog(&mut self, record: &[u8]) -> io::Result<()> {
         /// The number of attempts to send one log record. After a restart of the syslog daemon the old connection
         /// fails, and the new socket may be of the other type, so a second attempt is needed.
         const ATTEMPTS: usize = 2;
+        let mut failed = io::Error::from(Errno::EPIPE);
         for _ in 0..ATTEMPTS {
             if self.stream.is_none() {
                 let path = OsStr::from_bytes(SYSLOG.to_bytes());
                 match self.send_to(path, &record[..record.len() - 1]) {
-                    Ok(()) => return true,
+                    Ok(()) => return Ok(()),
                     // EPROTOTYPE: the socket is not for datagrams (connect(2)).
-                    Err(error) if error.raw_os_error() != Some(libc::EPROTOTYPE) => return false,
-                    Err(_) => self.stream = Stream::connect(SYSLOG).ok(),
+                    Err(error) if error.raw_os_error() != Some(libc::EPROTOTYPE) => return Err(error),
+                    Err(_) => self.stream = Some(Stream::connect(SYSLOG)?),
                 }
             }
-            let Some(stream) = &self.stream else { return false };
+            let Some(stream) = &self.stream else { continue };
             match stream.send(record) {
-                Ok(()) => return true,
-                Err(Errno::EAGAIN) => return false,
-                Err(_) => self.stream = None,
+                Ok(()) => return Ok(()),
+                Err(Errno::EAGAIN) => return Err(Errno::EAGAIN.into()),
+                Err(errno) => (self.stream, failed) = (None, errno.into()),
             }
         }
-        false
+        Err(failed)
     }
 
     /// Sends a datagram to the socket at the path `address`.
@@ -158,6 +190,22 @@ impl Log {
     }
 }
 
+/// Returns a handler of an error that does `otherwise`, unless the log daemon is there and could not take the line.
+fn unless_full(otherwise: impl FnOnce() -> io::Result<()>) -> impl FnOnce(io::Error) -> io::Result<()> {
+    |error| if error.kind() == io::ErrorKind::WouldBlock { Err(error) } else { otherwise() }
+}
+
+fn write_to_stderr(entry: &Entry) -> io::Result<()> {
+    let line = format!("sam[{}]: {}\n", process::own_pid(), entry.text);
+    Ok(stderr::write(line.as_bytes())?)
+}
+
+/// Writes an entry to standard error, which the journal reads. The journal adds the name and the pid, and takes the
+/// number for the priority (sd-daemon(3)).
+fn write_to_journal_stream(entry: &Entry) -> io::Result<()> {
+    Ok(stderr::write(format!("<{}>sam: {}\n", entry.priority as u8, entry.text).as_bytes())?)
+}
+
 /// Returns a non-blocking Unix datagram socket that is bound to no path. Close-on-exec. Returns `None` if the process
 /// has no free descriptor.
 pub fn datagram_socket() -> Option<UnixDatagram> {
@@ -166,12 +214,22 @@ pub fn datagram_socket() -> Option<UnixDatagram> {
     Some(socket)
 }
 
-/// Formats a log line for the native protocol of systemd-journald(8): one field per line. No value contains a line
-/// break, so the binary form of fields is not needed.
-fn journal_entry(program: &str, line: &str, entry: &Entry) -> String {
+/// Returns the device and the inode number in JOURNAL_STREAM (systemd.exec(5)), or `None` if it has another form.
+fn parse_stream(stream: &[u8]) -> Option<(u64, u64)> {
+    let (device, inode) = std::str::from_utf8(stream).ok()?.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
+}
+
+/// Formats an entry for the native protocol of systemd-journald(8): one field per line. No value contains a line break,
+/// so the binary form of fields is not needed. journald adds the pid.
+fn journal_entry(program: &str, entry: &Entry) -> String {
+    let (priority, step) = (entry.priority as u8, entry.step);
     let mut text = format!(
-        "MESSAGE={line}\nPRIORITY={}\nSYSLOG_FACILITY={DAEMON}\nSYSLOG_IDENTIFIER={program}\n",
-        entry.priority as u8
+        "MESSAGE=sam: {}\nPRIORITY={priority}\nSYSLOG_FACILITY={DAEMON}\nSYSLOG_IDENTIFIER={program}\n\
+         MESSAGE_ID={}\nSAM_STEP={}\n",
+        entry.text,
+        step.message_id(),
+        step.name()
     );
     for (name, value) in &entry.fields {
         let _ = writeln!(text, "SAM_{name}={value}");
@@ -187,13 +245,46 @@ mod tests {
     fn journal_entry_has_one_field_per_line() {
         let entry = Entry {
             priority: Priority::Warning,
+            step: Step::Warned,
             text: "instance 4 (pid 456) silent".to_owned(),
             fields: vec![("INSTANCE", "4".to_owned()), ("REASON", "silent".to_owned())],
         };
         assert_eq!(
-            journal_entry("prog", "sam[123]: instance 4 (pid 456) silent", &entry),
-            "MESSAGE=sam[123]: instance 4 (pid 456) silent\nPRIORITY=4\nSYSLOG_FACILITY=3\n\
-             SYSLOG_IDENTIFIER=prog\nSAM_INSTANCE=4\nSAM_REASON=silent\n"
+            journal_entry("prog", &entry),
+            "MESSAGE=sam: instance 4 (pid 456) silent\nPRIORITY=4\nSYSLOG_FACILITY=3\n\
+             SYSLOG_IDENTIFIER=prog\nMESSAGE_ID=c8c4ccfdda5c1a07b6d9b83941dcc93f\nSAM_STEP=warned\n\
+             SAM_INSTANCE=4\nSAM_REASON=silent\n"
         );
+    }
+
+    #[test]
+    fn journal_stream_is_a_device_and_an_inode_number() {
+        assert_eq!(parse_stream(b"9:8675309"), Some((9, 8_675_309)));
+        for other in [&b""[..], b"9", b":", b"9:", b"9:x", b"9:1:2", b"-1:2", b"\xff:1"] {
+            assert_eq!(parse_stream(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn documentation_lists_every_step_with_its_message_id() {
+        let text = include_str!("../docs/log.md");
+        for step in Step::ALL {
+            let row = format!("| `{}` | {} |", step.name(), step.message_id());
+            assert!(text.contains(&row), "docs/log.md has no row {row}");
+        }
+    }
+
+    #[test]
+    fn steps_have_distinct_names_and_message_ids() {
+        for (number, step) in Step::ALL.iter().enumerate() {
+            let id = step.message_id();
+            assert!(
+                id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+                "{id}"
+            );
+            for other in &Step::ALL[..number] {
+                assert!(step.name() != other.name() && id != other.message_id(), "{step:?} and {other:?}");
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use crate::error::{Error, Result};
 
 /// The bits of the C type `sam_recovery_policy_t`.
@@ -59,6 +61,22 @@ impl Policy {
         };
         let flag = |set, bit| if set { bit } else { 0 };
         recovery | flag(self.quorum, bits::QUORUM) | flag(self.cmap, bits::CMAP)
+    }
+}
+
+/// The policy as sam-status and the log show it, such as `restart+quorum`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.recovery {
+            Recovery::Quit => "quit",
+            Recovery::Restart => "restart",
+        })?;
+        for (is_set, name) in [(self.quorum, "quorum"), (self.cmap, "cmap")] {
+            if is_set {
+                write!(f, "+{name}")?;
+            }
+        }
+        Ok(())
     }
 }
 

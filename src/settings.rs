@@ -11,8 +11,11 @@ use crate::sys::signals::Signal;
 /// The destination of the log, which the environment variable SAM_LOG selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Route {
-    /// The log goes to the syslog daemon.
+    /// The log goes to a place where it is read: the journal if standard error goes there, else the syslog daemon if
+    /// there is one, else standard error.
     #[default]
+    Found,
+    /// The log goes to the syslog daemon.
     Syslog,
     /// The log goes to the systemd journal, with fields beside the text.
     Journal,
@@ -56,6 +59,18 @@ impl HangSignal {
     const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
+/// The notifications that the supervisor sends to the service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Notify {
+    /// The supervisor sends nothing.
+    #[default]
+    Nothing,
+    /// The supervisor sends its state, and signs of life for the watchdog.
+    State,
+    /// As `State`. Also tells when the program is ready, and when it has ended for good.
+    Readiness,
+}
+
 /// The settings of a supervisor from the environment variables of the program, which an administrator sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Settings {
@@ -67,14 +82,17 @@ pub struct Settings {
     pub restart_delay: Option<RestartDelay>,
     /// SAM_STANDBY: the supervisor forks the next instance in advance, and lets it wait.
     pub standby: bool,
+    /// SAM_WARN_SIGNAL: the number of the warning signal, whatever the program sets. 0 for no warning. `None`: the
+    /// program decides.
+    pub warn_signal: Option<i32>,
     /// SAM_HANG_SIGNAL and SAM_HANG_GRACE: the signal before SIGKILL. `None`: a hung instance gets SIGKILL at once.
     pub hang_signal: Option<HangSignal>,
     /// SAM_DEBUG_HOLD: the supervisor checks no deadlines while a debugger traces the instance.
     pub debug_hold: bool,
     /// SAM_KILL_GROUP: the supervisor kills the processes that a dead instance left behind.
     pub kill_group: bool,
-    /// SAM_NOTIFY: the supervisor sends notifications to systemd, see sd_notify(3).
-    pub notify: bool,
+    /// SAM_NOTIFY: the notifications that the supervisor sends to systemd, see sd_notify(3).
+    pub notify: Notify,
     /// SAM_FORWARD_SIGNALS=0: the supervisor does not forward the signals that it receives to the instance.
     pub withhold_signals: bool,
 }
@@ -108,7 +126,7 @@ impl Settings {
     /// The first environment variable whose value is not allowed.
     pub fn read(environment: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Settings, Malformed> {
         let mut settings = Settings::default();
-        let log = "syslog, journal, stderr or off";
+        let log = "auto, syslog, journal, stderr or off";
         if let Some(route) = parsed(&environment, Route::default(), "SAM_LOG", log, route)? {
             settings.log = route;
         }
@@ -127,6 +145,8 @@ impl Settings {
             "MS or MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS",
             restart_delay,
         )?;
+        let allowed = "a signal by its name or number, such as USR1, SIGUSR1 or 10, or 0 for no warning";
+        settings.warn_signal = parsed(&environment, log, "SAM_WARN_SIGNAL", allowed, warn_signal)?;
         let allowed = "a signal by its name or number, such as ABRT, SIGABRT or 6";
         let signal = parsed(&environment, log, "SAM_HANG_SIGNAL", allowed, signal)?;
         let allowed = "a number of ms from 1 to 86400000";
@@ -138,7 +158,8 @@ impl Settings {
         settings.debug_hold = switched("SAM_DEBUG_HOLD")?;
         settings.kill_group = switched("SAM_KILL_GROUP")?;
         settings.standby = switched("SAM_STANDBY")?;
-        settings.notify = switched("SAM_NOTIFY")?;
+        let notify = parsed(&environment, log, "SAM_NOTIFY", "0, 1 or ready", notify)?;
+        settings.notify = notify.unwrap_or_default();
         settings.withhold_signals = given("SAM_FORWARD_SIGNALS")? == Some(false);
         Ok(settings)
     }
@@ -167,6 +188,7 @@ fn parsed<T>(
 
 fn route(text: &str) -> Option<Route> {
     match text {
+        "auto" => Some(Route::Found),
         "syslog" => Some(Route::Syslog),
         "journal" => Some(Route::Journal),
         "stderr" => Some(Route::Stderr),
@@ -197,10 +219,24 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+fn notify(text: &str) -> Option<Notify> {
+    match text {
+        "0" => Some(Notify::Nothing),
+        "1" => Some(Notify::State),
+        "ready" => Some(Notify::Readiness),
+        _ => None,
+    }
+}
+
 /// Parses a signal: its name, with or without SIG, or its number, as in ABRT, SIGABRT and 6.
 fn signal(text: &str) -> Option<Signal> {
     let numbered = || Signal::from_number(i32::try_from(number(text, 1..=1000)?).ok()?);
     Signal::from_name(text).or_else(numbered)
+}
+
+/// Parses the number of a warning signal: that of a signal, or 0.
+fn warn_signal(text: &str) -> Option<i32> {
+    if text == "0" { Some(0) } else { signal(text).map(Signal::number) }
 }
 
 /// Parses a time, which is given as a decimal number of ms from 1 to 86400000 (a day).
@@ -231,16 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn without_variables_the_log_is_syslog_and_there_are_no_limits() {
+    fn without_variables_the_log_goes_where_it_is_read_and_there_are_no_limits() {
         let settings = read(&[]).unwrap();
         let expected = Settings {
-            log: Route::Syslog,
+            log: Route::Found,
             restart_limit: None,
             restart_delay: None,
             hang_signal: None,
+            warn_signal: None,
             debug_hold: false,
             kill_group: false,
-            notify: false,
+            notify: Notify::Nothing,
             standby: false,
             withhold_signals: false,
         };
@@ -248,8 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn sam_log_has_four_routes() {
+    fn sam_log_has_five_routes() {
         for (value, route) in [
+            ("auto", Route::Found),
             ("syslog", Route::Syslog),
             ("journal", Route::Journal),
             ("stderr", Route::Stderr),
@@ -306,14 +344,29 @@ mod tests {
 
     #[test]
     fn switch_is_on_or_off() {
-        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_NOTIFY", "SAM_STANDBY"];
+        let variables = ["SAM_DEBUG_HOLD", "SAM_KILL_GROUP", "SAM_STANDBY"];
         let switched = |variable, value| {
             let settings = read_one(variable, value).unwrap();
-            [settings.debug_hold, settings.kill_group, settings.notify, settings.standby]
+            [settings.debug_hold, settings.kill_group, settings.standby]
         };
         for variable in variables {
             assert_eq!(switched(variable, "1"), variables.map(|other| other == variable), "{variable}");
-            assert_eq!(switched(variable, "0"), [false; 4], "{variable}");
+            assert_eq!(switched(variable, "0"), [false; 3], "{variable}");
+        }
+    }
+
+    #[test]
+    fn warn_signal_has_a_name_or_a_number_or_is_none() {
+        for (value, number) in [("USR1", 10), ("SIGUSR1", 10), ("10", 10), ("KILL", 9), ("64", 64), ("0", 0)]
+        {
+            assert_eq!(read_one("SAM_WARN_SIGNAL", value).unwrap().warn_signal, Some(number), "{value}");
+        }
+    }
+
+    #[test]
+    fn notify_is_off_or_state_or_readiness() {
+        for (value, notify) in [("0", Notify::Nothing), ("1", Notify::State), ("ready", Notify::Readiness)] {
+            assert_eq!(read_one("SAM_NOTIFY", value).unwrap().notify, notify);
         }
     }
 
@@ -330,8 +383,12 @@ mod tests {
     #[test]
     fn value_that_is_not_understood_is_refused_with_what_is_allowed() {
         let not_switched = ["2", "01", "true", "1 ", "on"];
-        let refused: [(&str, &str, &[&str]); 10] = [
-            ("SAM_LOG", "syslog, journal, stderr or off", &["syslog ", " off", "OFF", "stderr,syslog", "1"]),
+        let refused: [(&str, &str, &[&str]); 11] = [
+            (
+                "SAM_LOG",
+                "auto, syslog, journal, stderr or off",
+                &["syslog ", " off", "OFF", "stderr,syslog", "1"],
+            ),
             (
                 "SAM_RESTART_LIMIT",
                 "N/SECONDS",
@@ -388,10 +445,11 @@ mod tests {
                 "such as ABRT, SIGABRT or 6",
                 &["0", "abrt", "SIG", "SIGSIGABRT", "ABRT ", "6 ", "65", "SIG6", "KILLED", "RTMIN"],
             ),
+            ("SAM_WARN_SIGNAL", "or 0 for no warning", &["00", "usr1", "none", "65", "-0", "SIG0"]),
             ("SAM_HANG_GRACE", "a number of ms from 1 to 86400000", &["0", "86400001", "10s", "1..2"]),
             ("SAM_DEBUG_HOLD", "0 or 1", &not_switched),
             ("SAM_KILL_GROUP", "0 or 1", &not_switched),
-            ("SAM_NOTIFY", "0 or 1", &not_switched),
+            ("SAM_NOTIFY", "0, 1 or ready", &["2", "01", "Ready", "ready ", "1,ready"]),
             ("SAM_STANDBY", "0 or 1", &not_switched),
             ("SAM_FORWARD_SIGNALS", "0 or 1", &not_switched),
         ];
@@ -426,6 +484,6 @@ mod tests {
     fn complaint_goes_to_the_route_of_the_log() {
         let error = read(&[("SAM_LOG", b"stderr"), ("SAM_RESTART_DELAY", b"")]).unwrap_err();
         assert_eq!(error.log, Route::Stderr);
-        assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Syslog);
+        assert_eq!(read_one("SAM_LOG", "stdout").unwrap_err().log, Route::Found);
     }
 }

@@ -41,6 +41,8 @@ const FRESH: u64 = PATIENCE;
 const SETTLED: u64 = 100_000_000;
 /// The time between hang signal and SIGKILL, in ns.
 const HANG_GRACE: u64 = 6 * TICK;
+/// The time between SIGTERM and SIGKILL when the service manager aborts the program, in ns.
+const ABORT_GRACE: u64 = 40 * TICK;
 /// The restart limit.
 const RESTARTS: usize = 1;
 /// The period of the restart limit, in ns.

@@ -13,7 +13,7 @@ use crate::cluster::Doorbell;
 use crate::error::{Error, Result};
 use crate::instance::callback_thread::{self, Callback};
 use crate::instance::forked_child::Instance;
-use crate::log::{Log, Priority};
+use crate::log::{Log, Priority, Step};
 use crate::policy::Policy;
 use crate::settings::{Route, Settings};
 use crate::shared::control_page::{InstanceEnd, Phase};
@@ -151,13 +151,13 @@ fn run_callback_thread() {
 /// Logs an error that is a fault of this library, such as a panic.
 pub fn complain(what: impl Display) {
     let route = current().map_or_else(Route::default, |session| session.settings.log);
-    Log::open(route).say(Priority::Error, what);
+    Log::open(route).say(Priority::Error, Step::Internal, what);
 }
 
 /// Logs `error` if it concerns corosync. For all other errors the code that the C function returns says enough.
 fn tell(settings: &Settings, error: Error) {
     if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
-        Log::open(settings.log).say(Priority::Error, error);
+        Log::open(settings.log).say(Priority::Error, Step::Corosync, error);
     }
 }
 
@@ -175,7 +175,7 @@ fn hand_over_lifeline() -> bool {
 impl Session {
     fn new(interval_ms: i32, policy: Policy) -> Result<Session> {
         let settings = Settings::read(program::variable).map_err(|malformed| {
-            Log::open(malformed.log).say(Priority::Error, malformed);
+            Log::open(malformed.log).say(Priority::Error, Step::Setting, malformed);
             Error::InvalidArgument
         })?;
         if policy.quorum {
@@ -193,7 +193,7 @@ impl Session {
             call_state: AtomicU8::new(CallState::Initialized as u8),
             control_page: OnceCell::new(),
             doorbell: OnceCell::new(),
-            warn_signal: AtomicI32::new(libc::SIGTERM),
+            warn_signal: AtomicI32::new(settings.warn_signal.unwrap_or(libc::SIGTERM)),
             changes: AtomicU32::new(0),
             has_thread: AtomicBool::new(false),
             data: DataStore::new()?,
@@ -492,6 +492,10 @@ impl Session {
         let control_page = self.control_page_if_any()?;
         if number != 0 && Signal::from_number(number).is_none() {
             return Err(Error::InvalidArgument);
+        }
+        if self.settings.warn_signal.is_some() {
+            // The administrator has chosen, because the program cannot be changed.
+            return Ok(());
         }
         self.warn_signal.store(number, Ordering::Relaxed);
         if let Some(control_page) = control_page {

@@ -19,9 +19,9 @@ use super::backoff::Backoff;
 use super::daemonized::{self, Candidates, ExitedInstance};
 use super::helper_handle::HelperHandle;
 use super::kill_group::KillGroup;
-use super::log_event::{Kind, LogEvent};
+use super::log_event::{self, Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
-use super::service_manager::ServiceManager;
+use super::service_manager::{Progress, ServiceManager};
 use super::status_writer::{self, StatusWriter};
 use super::summary::Summary;
 use crate::cluster::Doorbell;
@@ -43,7 +43,7 @@ use crate::time::{self, MonotonicTime};
 /// The number of signals, and of ended children, that the supervisor takes from the kernel before it checks the
 /// deadlines again. An instance may send signals, or fork children that end, faster than the supervisor can handle
 /// them.
-const BATCH: usize = 100;
+const BATCH: usize = 96;
 
 /// The number of events for which the supervisor reserves memory: received signals, ended children, signals that a
 /// spare could not get yet (`BATCH` of each), one result for each effect, and a few others.
@@ -189,6 +189,7 @@ impl Child {
 }
 
 struct Supervisor {
+    rules: Rules,
     machine: Machine,
     signal_fd: SignalFd,
     _child_signal: ChildSignal,
@@ -200,7 +201,7 @@ struct Supervisor {
     /// The contents of the status page, which sam-status shows.
     status: Status,
     status_writer: StatusWriter,
-    /// The connection to systemd. `None` without SAM_NOTIFY=1.
+    /// The connection to systemd. `None` without SAM_NOTIFY.
     service_manager: Option<ServiceManager>,
     /// The list of processes that dead instances left behind, and that the supervisor kills. `None` unless
     /// SAM_KILL_GROUP=1 is set.
@@ -246,7 +247,6 @@ impl Supervisor {
     fn new(rules: Rules, warn_signal: Option<Signal>) -> Result<Supervisor> {
         let refused = |errno: Errno| Error::System(errno as i32);
         let settings = rules.settings;
-        let service_manager = || ServiceManager::open(program::variable, process::own_pid());
         let signal_fd = SignalFd::new().map_err(refused)?;
         let _child_signal = ChildSignal::reset_to_default().map_err(refused)?;
         let _adopts = Subreaper::become_one().map_err(refused)?;
@@ -262,6 +262,7 @@ impl Supervisor {
         let mut machine = Machine::new(rules, warn_signal);
         machine.reserve().map_err(|_| refused(Errno::ENOMEM))?;
         Ok(Supervisor {
+            rules,
             machine,
             signal_fd,
             group,
@@ -272,7 +273,7 @@ impl Supervisor {
             summary: Summary::default(),
             status: status(rules),
             status_writer: StatusWriter::open(),
-            service_manager: if settings.notify { service_manager() } else { None },
+            service_manager: ServiceManager::open(settings.notify, program::variable, process::own_pid()),
             child: None,
             unsent_signals: heap::reserve(BATCH)?,
             takeover: TAKEOVER_BACKOFF,
@@ -296,6 +297,10 @@ impl Supervisor {
     fn run(&mut self, first: Event) -> Role {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
+            self.log.write(&log_event::started(&self.rules, pid));
+        }
+        if let Some(threads) = process::threads().filter(|&threads| threads > 1) {
+            self.log.write(&log_event::threads_left(threads - 1));
         }
         // After the fork: an instance does not inherit timers (fork(2)), so these are for this process.
         signals::disarm_timers();
@@ -570,14 +575,24 @@ impl Supervisor {
                 status_writer::note(details, &event, clock::now(), since_1970);
             }
         }
+        let progress = self.progress();
         if let Some(service_manager) = &mut self.service_manager {
             if !self.pending_log.is_empty() {
                 service_manager.set_status(self.summary.to_string());
             }
-            service_manager.send_due(clock::now());
+            service_manager.send_due(clock::now(), progress);
         }
         self.pending_log.clear();
         self.update_status();
+    }
+
+    /// Returns the progress of the program, for the service manager.
+    fn progress(&self) -> Progress {
+        match (self.machine.activity(), &self.child) {
+            ((Activity::Over, _), _) => Progress::IsOver,
+            (_, Some(child)) => Progress::of(child.control_page.view().phase),
+            (_, None) => Progress::Prepares,
+        }
     }
 
     fn update_status(&mut self) {
@@ -689,6 +704,11 @@ impl Supervisor {
     fn collect_signals(&self, events: &mut VecDeque<Event>) {
         let mut ends_program = false;
         for received in self.arrived().filter(|received| received.signal != Signal::CHLD) {
+            let is_abort = |manager: &ServiceManager| manager.aborts_by(received, process::parent());
+            if self.service_manager.as_ref().is_some_and(is_abort) {
+                events.push_back(Event::Aborted);
+                continue;
+            }
             let shared = received.by_kernel && self.shares_terminal(received.signal);
             ends_program |= machine::ends_program(received.signal);
             events.push_back(Event::Signal { received, shared });

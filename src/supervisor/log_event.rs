@@ -8,11 +8,16 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::log::{Entry, Priority};
+use super::machine::Rules;
+use crate::log::{Entry, Priority, Step};
+use crate::policy::Policy;
 use crate::settings::RestartLimit;
 use crate::sys::process::ExitStatus;
 use crate::sys::signals::Signal;
 use crate::time::MonotonicTime;
+
+/// The version of this library, as log lines print it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The reason why the supervisor warned or ended an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +40,8 @@ pub enum Delivery {
     ByTerminal,
     /// The supervisor did not pass the signal on, because SAM_FORWARD_SIGNALS is 0.
     Withheld,
+    /// There is no instance: the signal arrived during the delay before a restart.
+    NoInstance,
 }
 
 /// An event that the supervisor writes to the log as one line, such as the kill or the restart of an instance.
@@ -84,6 +91,11 @@ pub enum Kind {
         /// file is incomplete then.
         dumping: bool,
     },
+    /// The watchdog of the service manager got no sign of life from the supervisor in time. The instance was sent
+    /// SIGTERM, and no restart follows.
+    Aborted,
+    /// The instance did not end in time after `Aborted`, and was sent SIGKILL.
+    KilledAfterAbort,
     /// A debugger began to trace the instance, or ceased to trace it. Logged only if SAM_DEBUG_HOLD is set: then the
     /// supervisor checks no deadlines of a traced instance.
     Traced {
@@ -101,6 +113,8 @@ pub enum Kind {
     ToldToEnd {
         /// The signal by which the program was told to end.
         signal: Signal,
+        /// The process that sent the signal, if it is known.
+        sender: Option<Pid>,
         /// The manner in which the instance got the signal: from the supervisor, from the terminal, or not at all.
         delivery: Delivery,
     },
@@ -144,6 +158,8 @@ pub enum Kind {
         status: ExitStatus,
         /// The reason for which the supervisor had warned or killed the instance. `None` if it had done neither.
         reason: Option<Reason>,
+        /// The program was told to end, or had said that it would.
+        planned: bool,
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.
     MayHaveDaemonized,
@@ -199,47 +215,114 @@ impl LogEvent {
     /// Returns the event as an entry of the log.
     pub fn entry(&self) -> Entry {
         let (priority, step, reason) = self.kind.class();
-        let mut fields = vec![("STEP", step.to_owned())];
+        let mut fields = Vec::with_capacity(MAX_FIELDS);
         fields.extend(self.id.map(|id| ("INSTANCE", id.to_string())));
         fields.extend(self.pid.map(|pid| ("PID", pid.to_string())));
         fields.extend(reason.map(|reason| ("REASON", reason.to_owned())));
-        Entry { priority, text: self.to_string(), fields }
+        fields.extend(self.kind.signal().map(|signal| ("SIGNAL", signal.to_string())));
+        match self.kind {
+            Kind::Lost { status: ExitStatus::Exited(code), .. } => {
+                fields.push(("EXIT_STATUS", code.to_string()));
+            }
+            Kind::Lost { status: ExitStatus::Killed { core, .. }, .. } => {
+                fields.push(("CORE", u8::from(core).to_string()));
+            }
+            Kind::ToldToEnd { sender: Some(sender), .. } => fields.push(("SENDER_PID", sender.to_string())),
+            _ => {}
+        }
+        Entry { priority, step, text: self.to_string(), fields }
     }
 }
 
+/// Returns the line with which a supervisor begins, whose first instance is `pid`.
+pub fn started(rules: &Rules, pid: Pid) -> Entry {
+    let Rules { recovery, quorum, cmap, interval, settings } = *rules;
+    let policy = Policy { recovery, quorum, cmap };
+    let mut text = format!("supervising {}: policy {policy}", Subject(Some(1), Some(pid)));
+    text += &interval
+        .map_or(", no interval".to_owned(), |interval| format!(", interval {} ms", interval.as_millis()));
+    if let Some(limit) = settings.restart_limit {
+        text += &format!(", at most {} restarts within {} s", limit.restarts, limit.window.as_secs());
+    }
+    if let Some(delay) = settings.restart_delay {
+        text += &format!(", restart delay {}..{} ms", delay.first.as_millis(), delay.last.as_millis());
+    }
+    text += &format!(", libsam-rs {VERSION}");
+    let fields = vec![
+        ("INSTANCE", "1".to_owned()),
+        ("PID", pid.to_string()),
+        ("POLICY", policy.to_string()),
+        ("INTERVAL_MS", interval.unwrap_or_default().as_millis().to_string()),
+        ("VERSION", VERSION.to_owned()),
+    ];
+    Entry { priority: Priority::Info, step: Step::Started, text, fields }
+}
+
+/// Returns the line about threads of the program that were there at `sam_register`. They stay in the supervisor.
+pub fn threads_left(threads: u64) -> Entry {
+    let (noun, verb) = if threads == 1 { ("thread", "stays") } else { ("threads", "stay") };
+    let text = format!(
+        "{threads} {noun} that the program started before sam_register {verb} in the supervisor, no instance has {}",
+        if threads == 1 { "it" } else { "them" }
+    );
+    let fields = vec![("THREADS", threads.to_string())];
+    Entry { priority: Priority::Warning, step: Step::Threads, text, fields }
+}
+
+/// The number of fields of a log line, apart from those that every line has.
+const MAX_FIELDS: usize = 8;
+
 impl Kind {
+    /// Returns the signal that the event is about, if there is one.
+    fn signal(&self) -> Option<Signal> {
+        match *self {
+            Kind::Warned { signal, .. } | Kind::QuorumWarning { signal } => signal,
+            Kind::Killed { signal, .. } | Kind::SignalRefused { signal, .. } => Some(signal),
+            Kind::ToldToEnd { signal, .. } | Kind::SignalDropped { signal } => Some(signal),
+            Kind::Lost { status: ExitStatus::Killed { signal, .. }, .. } => Some(signal),
+            Kind::KilledAfterHangSignal { .. } | Kind::KilledForQuorum => Some(Signal::KILL),
+            Kind::KilledAfterAbort => Some(Signal::KILL),
+            Kind::Aborted => Some(Signal::TERM),
+            _ => None,
+        }
+    }
+
     /// Returns the priority of the log line, and the values of two fields in the systemd journal. SAM_STEP names the
     /// event, and SAM_REASON says why it happened, where that is not obvious.
-    fn class(&self) -> (Priority, &'static str, Option<&'static str>) {
+    fn class(&self) -> (Priority, Step, Option<&'static str>) {
         use Priority::{Error, Info, Notice, Warning};
         match self {
-            Kind::Warned { .. } => (Warning, "warned", Some("silent")),
-            Kind::Unhealthy => (Warning, "warned", Some("unhealthy")),
-            Kind::QuorumWarning { .. } => (Warning, "warned", Some("no-quorum")),
-            Kind::Recovered { .. } => (Notice, "recovered", None),
-            Kind::Killed { .. } | Kind::KilledAfterHangSignal { .. } => (Error, "killed", Some("silent")),
-            Kind::KilledForQuorum => (Error, "killed", Some("no-quorum")),
-            Kind::Traced { traced: true } => (Notice, "held", Some("debugger")),
-            Kind::Traced { traced: false } => (Notice, "released", Some("debugger")),
-            Kind::SignalRefused { .. } => (Error, "refused", None),
-            Kind::ToldToEnd { .. } => (Notice, "final", Some("signal")),
-            Kind::SignalDropped { .. } => (Warning, "signal-dropped", Some("signal")),
-            Kind::GroupEnded { left: 0, .. } => (Notice, "group-ended", None),
-            Kind::GroupEnded { .. } => (Warning, "group-ended", None),
-            Kind::QuorumLost => (Warning, "quorum-lost", None),
-            Kind::QuorumBack => (Notice, "quorum-back", None),
-            Kind::CorosyncLost | Kind::CorosyncStalled { .. } => (Warning, "corosync-lost", None),
-            Kind::CorosyncBack => (Notice, "corosync-back", None),
-            Kind::Lost { status: ExitStatus::Exited(0), reason: None } => (Info, "lost", Some("exited")),
-            Kind::Lost { status, reason } => (Error, "lost", Some(cause(*status, *reason))),
-            Kind::MayHaveDaemonized => (Notice, "left", None),
-            Kind::Adopted { .. } => (Notice, "adopted", None),
-            Kind::OutOfReach => (Error, "gave-up", Some("not-a-child")),
-            Kind::NoMoreProcesses => (Error, "gave-up", Some("pid-namespace")),
-            Kind::Restarted { .. } => (Notice, "restarted", None),
-            Kind::LaunchFailed { .. } => (Error, "delayed", Some("fork")),
-            Kind::Delayed { .. } => (Notice, "delayed", None),
-            Kind::LimitReached { .. } => (Error, "gave-up", Some("restart-limit")),
+            Kind::Warned { .. } => (Warning, Step::Warned, Some("silent")),
+            Kind::Unhealthy => (Warning, Step::Warned, Some("unhealthy")),
+            Kind::QuorumWarning { .. } => (Warning, Step::Warned, Some("no-quorum")),
+            Kind::Recovered { .. } => (Notice, Step::Recovered, None),
+            Kind::Killed { .. } | Kind::KilledAfterHangSignal { .. } => (Error, Step::Killed, Some("silent")),
+            Kind::KilledForQuorum => (Error, Step::Killed, Some("no-quorum")),
+            Kind::Aborted => (Error, Step::Aborted, Some("watchdog")),
+            Kind::KilledAfterAbort => (Error, Step::Killed, Some("watchdog")),
+            Kind::Traced { traced: true } => (Notice, Step::Held, Some("debugger")),
+            Kind::Traced { traced: false } => (Notice, Step::Released, Some("debugger")),
+            Kind::SignalRefused { .. } => (Error, Step::Refused, None),
+            Kind::ToldToEnd { .. } => (Info, Step::Stopping, Some("signal")),
+            Kind::SignalDropped { .. } => (Warning, Step::SignalDropped, Some("signal")),
+            Kind::GroupEnded { left: 0, .. } => (Notice, Step::GroupEnded, None),
+            Kind::GroupEnded { .. } => (Warning, Step::GroupEnded, None),
+            Kind::QuorumLost => (Warning, Step::QuorumLost, None),
+            Kind::QuorumBack => (Notice, Step::QuorumBack, None),
+            Kind::CorosyncLost | Kind::CorosyncStalled { .. } => (Warning, Step::CorosyncLost, None),
+            Kind::CorosyncBack => (Notice, Step::CorosyncBack, None),
+            Kind::Lost { status, reason, planned: true } => {
+                (Info, Step::Stopped, Some(cause(*status, *reason)))
+            }
+            Kind::Lost { status, reason, .. } => (Error, Step::Lost, Some(cause(*status, *reason))),
+            Kind::MayHaveDaemonized => (Notice, Step::Left, None),
+            Kind::Adopted { .. } => (Notice, Step::Adopted, None),
+            Kind::OutOfReach => (Error, Step::GaveUp, Some("not-a-child")),
+            Kind::NoMoreProcesses => (Error, Step::GaveUp, Some("pid-namespace")),
+            Kind::Restarted { .. } => (Notice, Step::Restarted, None),
+            Kind::LaunchFailed { .. } => (Error, Step::Delayed, Some("fork")),
+            Kind::Delayed { .. } => (Notice, Step::Delayed, None),
+            Kind::LimitReached { .. } => (Error, Step::GaveUp, Some("restart-limit")),
         }
     }
 }
@@ -278,19 +361,31 @@ impl fmt::Display for LogEvent {
                 let dumped = if dumping { ", its core file cut short" } else { "" };
                 write!(f, "{subject} did not end in time, killed{dumped}")
             }
+            Kind::Aborted => {
+                write!(f, "aborted by the service manager's watchdog, SIGTERM sent to {subject}, ")?;
+                f.write_str("no restart will follow")
+            }
+            Kind::KilledAfterAbort => write!(f, "{subject} did not end in time, killed"),
             Kind::Traced { traced: true } => {
                 write!(f, "{subject} is traced by a debugger, health checks held")
             }
-            Kind::Traced { traced: false } => write!(f, "{subject} is traced no more, health checks go on"),
+            Kind::Traced { traced: false } => {
+                write!(f, "{subject} is no longer traced by a debugger, health checks go on")
+            }
             Kind::SignalRefused { signal, errno } => {
                 let again = if signal == Signal::KILL { ", tried again" } else { "" };
                 write!(f, "{subject} cannot be sent {signal}: {}{again}", errno.desc())
             }
-            Kind::ToldToEnd { signal, delivery } => {
+            Kind::ToldToEnd { signal, sender, delivery } => {
+                write!(f, "stopping: {signal}")?;
+                if let Some(sender) = sender {
+                    write!(f, " of process {sender}")?;
+                }
                 match delivery {
-                    Delivery::Forwarded => write!(f, "{signal} passed on to {subject}"),
-                    Delivery::ByTerminal => write!(f, "{signal} sent to {subject} by the terminal"),
-                    Delivery::Withheld => write!(f, "{signal} not passed on to {subject}"),
+                    Delivery::Forwarded => write!(f, " passed on to {subject}"),
+                    Delivery::ByTerminal => write!(f, " sent to {subject} by the terminal"),
+                    Delivery::Withheld => write!(f, " not passed on to {subject}"),
+                    Delivery::NoInstance => write!(f, " arrived before {subject} was started"),
                 }?;
                 f.write_str(", no restart will follow")
             }
@@ -314,16 +409,21 @@ impl fmt::Display for LogEvent {
             Kind::CorosyncLost => f.write_str("corosync lost"),
             Kind::CorosyncBack => f.write_str("corosync is back"),
             Kind::CorosyncStalled { silent } => {
-                write!(f, "corosync has not answered for {} ms, asked anew", silent.as_millis())
+                write!(
+                    f,
+                    "corosync has not answered for {} ms, restarting the cluster helper",
+                    silent.as_millis()
+                )
             }
-            Kind::Lost { status, reason } => {
+            Kind::Lost { status, reason, planned } => {
                 let after = match reason {
                     None => "",
                     Some(Reason::Silent) => " after its silence",
-                    Some(Reason::NoQuorum) => " for want of quorum",
+                    Some(Reason::NoQuorum) => " after the loss of quorum",
                     Some(Reason::Unhealthy) => " after it failed its health check",
                 };
-                write!(f, "{subject} {status}{after}")
+                let stopped = if planned { "stopped: " } else { "" };
+                write!(f, "{stopped}{subject} {status}{after}")
             }
             Kind::MayHaveDaemonized => {
                 write!(f, "{subject} exited 0, a process that it forked may go on in its place")

@@ -119,6 +119,8 @@ pub enum Event {
     Inspected(Inspection),
     /// The supervisor received this signal to forward it, but the instance has ended and may not have got it.
     Missed(Received),
+    /// The service manager aborts the program, because its watchdog got no sign of life from the supervisor in time.
+    Aborted,
     /// The supervisor received a signal, which is to be forwarded to the instance.
     Signal {
         /// The signal that arrived at the supervisor.
@@ -352,6 +354,11 @@ impl Machine {
                 self.adopted(now, watch, since, pid, effects);
             }
 
+            (State::Watching(watch), Event::Aborted) => self.aborted(now, watch, effects),
+            // Nothing lives that could end in its own way, as after SIGTERM.
+            (_, Event::Aborted) => {
+                self.signal(now, Received::sent_by_supervisor(Signal::TERM), false, view, effects);
+            }
             (_, Event::Missed(received)) => self.signal_missed(received, effects),
             (_, Event::Signal { received, shared }) => self.signal(now, received, shared, view, effects),
             // The event is about an instance that has ended, or comes early.
@@ -416,7 +423,8 @@ impl Machine {
             || phase != Phase::Started
             // sam_mark_failed calls no recovery off, so it counts also after the decision to end the instance.
             || view.marked_failed;
-        self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason }, effects);
+        let planned = self.is_planned(phase, &watch, status, view);
+        self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason, planned }, effects);
         self.kill_group(effects);
         if is_final {
             // An instance that ends after a termination signal has not failed.
@@ -432,6 +440,16 @@ impl Machine {
             self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
             self.launch_after(now, delay, effects);
         }
+    }
+
+    /// Returns `true` if the instance ended as it was told, or as it had said by `sam_stop` or `sam_finalize`.
+    fn is_planned(&self, phase: Phase, watch: &Watch, status: ExitStatus, view: &View) -> bool {
+        let obeyed = match status {
+            ExitStatus::Exited(_) | ExitStatus::Unknown => true,
+            ExitStatus::Killed { signal, .. } => ends_program(signal),
+        };
+        let said = phase != Phase::Started && status == ExitStatus::Exited(0);
+        watch.reason.is_none() && !view.marked_failed && (self.end_is_final && obeyed || said)
     }
 
     /// Decides what follows when a spare, a process forked in advance, ends while it takes over as the instance:

@@ -140,7 +140,7 @@ mod tests {
             note(&mut details, &event, now, Duration::from_nanos(88));
         };
         let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
-        log(Kind::Lost { status, reason: Some(Reason::Silent) });
+        log(Kind::Lost { status, reason: Some(Reason::Silent), planned: false });
         log(Kind::Restarted { took: Duration::ZERO });
         log(Kind::CorosyncLost);
         let status = EndStatus::Killed { signal: 6, core: true };

@@ -97,7 +97,7 @@ mod tests {
             summary.note(LogEvent { id: Some(id), pid, kind }, Duration::from_secs(1));
             summary.to_string()
         };
-        let lost = Kind::Lost { status: ExitStatus::Exited(3), reason: None };
+        let lost = Kind::Lost { status: ExitStatus::Exited(3), reason: None, planned: false };
         assert_eq!(
             after(1, pid(70), lost),
             "no instance, 0 restarts, last: instance 1 (pid 70) exited 3",

@@ -221,13 +221,15 @@ pub struct Received {
     /// `true` if the kernel sent the signal, for example SIGINT after Ctrl-C in a terminal. `false` if a process sent
     /// it.
     pub by_kernel: bool,
+    /// The process that sent the signal. `None` if the kernel sent it, or a process of another PID namespace.
+    pub sender: Option<Pid>,
 }
 
 impl Received {
     /// Returns a signal of the supervisor itself, such as SIGKILL for a hung instance, in the form of one that arrived.
     /// So both are sent to the instance in the same way.
     pub fn sent_by_supervisor(signal: Signal) -> Received {
-        Received { signal, value: None, by_kernel: false }
+        Received { signal, value: None, by_kernel: false, sender: None }
     }
 }
 
@@ -253,6 +255,7 @@ impl SignalFd {
                     signal,
                     value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
                     by_kernel: info.ssi_code == libc::SI_KERNEL,
+                    sender: sender(info.ssi_code, info.ssi_pid),
                 });
             }
         }
@@ -263,6 +266,12 @@ impl AsFd for SignalFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Returns the sender of a signal. Other codes than these say nothing of a process (sigaction(2)).
+fn sender(code: i32, pid: u32) -> Option<Pid> {
+    let names_sender = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&code);
+    i32::try_from(pid).ok().filter(|&pid| names_sender && pid > 0).map(Pid::from_raw)
 }
 
 /// Returns `true` if the kernel sent the signal for a timer or a resource limit of the process that received it. The

@@ -5,12 +5,46 @@
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::SFlag;
 
 use super::large_file::Attributes;
+
+/// The device and the inode number of the file that was standard error when the library was loaded, which is before
+/// `main` for a program that links it. 0: standard error was closed.
+static AT_START: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Stores which file is standard error. Runs as the library's constructor.
+extern "C" fn remember() {
+    if let Some((device, inode)) = identity() {
+        AT_START[0].store(device, Relaxed);
+        AT_START[1].store(inode, Relaxed);
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = remember;
+
+/// Returns the device and the inode number of standard error, or `None` if it is closed.
+fn identity() -> Option<(u64, u64)> {
+    let Attributes { device, inode, .. } = Attributes::of(&std::io::stderr()).ok()?;
+    Some((device, inode))
+}
+
+/// Returns `true` if standard error is the file with this device and inode number.
+pub fn is(file: Option<(u64, u64)>) -> bool {
+    file.is_some() && identity() == file
+}
+
+/// Returns `true` if standard error is still the file with which the program was started. Another file may be one of
+/// the program's own.
+pub fn is_as_at_start() -> bool {
+    is(Some((AT_START[0].load(Relaxed), AT_START[1].load(Relaxed))))
+}
 
 /// Writes a line to standard error without waiting. The caller must have blocked all signals.
 ///

@@ -124,6 +124,7 @@ pub enum Fact {
     },
     Missed(i32),
     Signal(Arrival),
+    Aborted,
 }
 
 /// The reason for which an instance was ended.
@@ -142,6 +143,8 @@ pub enum Line {
     Recovered { silent: u64, at: u64 },
     Killed { silent: u64, signal: i32 },
     KilledAfterHangSignal { dumping: bool },
+    Aborted,
+    KilledAfterAbort,
     Traced(bool),
     SignalRefused { signal: i32 },
     ToldToEnd { signal: i32 },
@@ -150,7 +153,7 @@ pub enum Line {
     KilledForQuorum,
     QuorumLost,
     QuorumBack,
-    Lost { end: End, blame: Option<Blame> },
+    Lost { end: End, blame: Option<Blame>, planned: bool },
     Restarted { took: u64 },
     LaunchFailed { pause: u64 },
     Delayed { pause: u64 },
@@ -298,7 +301,7 @@ fn signal(number: i32) -> Signal {
 }
 
 fn event(fact: Fact) -> Event {
-    let received = |number| Received { signal: signal(number), value: None, by_kernel: false };
+    let received = |number| Received { signal: signal(number), value: None, by_kernel: false, sender: None };
     match fact {
         Fact::Launched(pid) => Event::Launched { pid: Pid::from_raw(pid) },
         Fact::LaunchFailed => Event::LaunchFailed(Errno::EAGAIN),
@@ -336,6 +339,7 @@ fn event(fact: Fact) -> Event {
             lost: quorum == Quorum::Gone,
         }),
         Fact::Inspected { traced, dumping } => Event::Inspected(Inspection { traced, dumping }),
+        Fact::Aborted => Event::Aborted,
         Fact::Missed(number) => Event::Missed(received(number)),
         Fact::Signal(Arrival { number, shared }) => {
             Event::Signal { received: Received { by_kernel: shared, ..received(number) }, shared }
@@ -399,21 +403,23 @@ fn logged(event: LogEvent) -> Deed {
         Kind::Recovered { silent, at } => Line::Recovered { silent: time::ns(silent), at: at.as_ns() },
         Kind::Killed { silent, signal } => Line::Killed { silent: time::ns(silent), signal: signal.number() },
         Kind::KilledAfterHangSignal { dumping } => Line::KilledAfterHangSignal { dumping },
+        Kind::Aborted => Line::Aborted,
+        Kind::KilledAfterAbort => Line::KilledAfterAbort,
         Kind::Traced { traced } => Line::Traced(traced),
         Kind::SignalRefused { signal, errno: _ } => Line::SignalRefused { signal: signal.number() },
-        Kind::ToldToEnd { signal, delivery: _ } => Line::ToldToEnd { signal: signal.number() },
+        Kind::ToldToEnd { signal, .. } => Line::ToldToEnd { signal: signal.number() },
         Kind::SignalDropped { signal } => Line::SignalDropped { signal: signal.number() },
         Kind::QuorumWarning { signal } => Line::QuorumWarning { signal: signal.map_or(0, Signal::number) },
         Kind::KilledForQuorum => Line::KilledForQuorum,
         Kind::QuorumLost => Line::QuorumLost,
         Kind::QuorumBack => Line::QuorumBack,
-        Kind::Lost { status, reason } => {
+        Kind::Lost { status, reason, planned } => {
             let blame = reason.map(|reason| match reason {
                 Reason::Silent => Blame::Silent,
                 Reason::Unhealthy => Blame::Unhealthy,
                 Reason::NoQuorum => Blame::NoQuorum,
             });
-            Line::Lost { end: end(status), blame }
+            Line::Lost { end: end(status), blame, planned }
         }
         Kind::Restarted { took } => Line::Restarted { took: time::ns(took) },
         Kind::LaunchFailed { errno: _, pause } => Line::LaunchFailed { pause: time::ns(pause) },

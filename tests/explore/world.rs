@@ -3,8 +3,8 @@
 //! against the contract.
 
 use super::{
-    Config, FRESH, HANG_GRACE, HANG_SIGNAL, INTERVAL, NEVER, PATIENCE, PID, RESTART_PAUSE, RESTART_WINDOW,
-    RESTARTS, SETTLED, START, TICK, WARN_SIGNAL,
+    ABORT_GRACE, Config, FRESH, HANG_GRACE, HANG_SIGNAL, INTERVAL, NEVER, PATIENCE, PID, RESTART_PAUSE,
+    RESTART_WINDOW, RESTARTS, SETTLED, START, TICK, WARN_SIGNAL,
     adapter::{Arrival, Blame, Deed, End, Fact, Found, Key, Line, Page, Phase, Quorum, Shown, Supervisor},
 };
 
@@ -61,6 +61,8 @@ pub enum Act {
     SpareDied,
 
     Arrives(Arrival),
+    /// The watchdog of the service manager aborts the program.
+    Abort,
     Partition(Quorum),
     /// cmap shows the record that was published last.
     CmapShows,
@@ -144,6 +146,7 @@ pub const SIGNALS: &[Act] = &[
     arrival(REAL_TIME, !SHARED),
     Act::StopBy(libc::SIGTSTP),
     Act::StopBy(libc::SIGSTOP),
+    Act::Abort,
 ];
 pub const CLUSTER: &[Act] =
     &[Act::Partition(Quorum::Yes), Act::Partition(Quorum::No), Act::Partition(Quorum::Gone)];
@@ -197,6 +200,7 @@ const TRUE_LINE: &str = "log lines are true";
 const ONE_SPARE: &str = "one spare at most, behind an instance that can be restarted";
 const LIMITS: &str = "restarts respect their limit and their delay";
 const ADOPTED: &str = "a process that continues in place of an instance is adopted, or ends the supervision";
+const ABORTED: &str = "an aborted program ends after SIGTERM, and after SIGKILL a grace later";
 const RETRIED: &str = "a refused kill is retried";
 const LAST: &str = "the supervisor ends once, as its last instance ended";
 
@@ -285,6 +289,8 @@ struct Instance {
     decided_at: u64,
     /// The end of the grace after the hang signal.
     hang_grace_until: u64,
+    /// The end of the grace after the service manager has aborted the program.
+    abort_grace_until: u64,
     killed: bool,
     /// The reasons for which the instance was warned.
     warned_for: [bool; 3],
@@ -313,6 +319,7 @@ impl Instance {
             quorum_warned_at: NEVER,
             decided_at: NEVER,
             hang_grace_until: NEVER,
+            abort_grace_until: NEVER,
             killed: false,
             warned_for: [false; 3],
         }
@@ -325,6 +332,10 @@ impl Instance {
 
     fn is_decided(&self) -> bool {
         self.decided_at != NEVER
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.abort_grace_until != NEVER
     }
 
     /// Notes activity of the instance.
@@ -349,6 +360,7 @@ struct Seen {
     groups: u32,
     restarted: u32,
     finals: u32,
+    aborted: bool,
     limit_reached: bool,
     launch_failed: Option<u64>,
     delayed: Option<u64>,
@@ -548,6 +560,7 @@ impl World {
                 (lives || !arrival.shared)
                     && class(arrival.number).is_none_or(|class| self.pending[class] < 2)
             }
+            Act::Abort => true,
             Act::Partition(quorum) => (config.quorum || config.cmap) && quorum != self.quorum,
             Act::CmapShows => config.cmap && self.record.map(|(key, _)| key) != self.reported,
 
@@ -640,6 +653,7 @@ impl World {
                 self.deliver(Fact::SpareLost, &mut story)?;
             }
 
+            Act::Abort => self.deliver(Fact::Aborted, &mut story)?,
             Act::Arrives(arrival) => self.deliver(Fact::Signal(arrival), &mut story)?,
             Act::Partition(quorum) => {
                 self.quorum = quorum;
@@ -809,7 +823,7 @@ impl World {
                     ..Instance::new(instance.forked_at, false)
                 };
             }
-            Fact::Missed(libc::SIGTERM) => self.told_to_end = true,
+            Fact::Missed(libc::SIGTERM) | Fact::Aborted => self.told_to_end = true,
             Fact::Inspected { traced: true, .. } if self.config.hold => {
                 let lacks_quorum = self.lacks_quorum();
                 let instance = &mut self.instance;
@@ -818,7 +832,8 @@ impl World {
                 }
                 instance.last_traced_at = now;
                 instance.kill_by = now + 2 * INTERVAL;
-                if !instance.is_decided() && instance.quorum_warned_at == NEVER {
+                let is_ending = instance.is_decided() || instance.is_aborted();
+                if !is_ending && instance.quorum_warned_at == NEVER {
                     instance.activity = Shown::Watched;
                     instance.warning = None;
                 } else if instance.hang_grace_until != NEVER && !instance.killed && !lacks_quorum {
@@ -1103,17 +1118,19 @@ impl World {
         let started = phase == Phase::Started;
         let instance = &mut self.instance;
         let activity_at = instance.last_activity();
-        let about_instance = !matches!(
-            line,
-            Line::QuorumLost
-                | Line::QuorumBack
-                | Line::Delayed { .. }
-                | Line::LaunchFailed { .. }
-                | Line::LimitReached
-                | Line::SignalDropped { .. }
-                | Line::NoMoreProcesses
-                | Line::Other
-        );
+        let in_pause = matches!(self.life, Life::Pausing { .. }) && matches!(line, Line::ToldToEnd { .. });
+        let about_instance = !in_pause
+            && !matches!(
+                line,
+                Line::QuorumLost
+                    | Line::QuorumBack
+                    | Line::Delayed { .. }
+                    | Line::LaunchFailed { .. }
+                    | Line::LimitReached
+                    | Line::SignalDropped { .. }
+                    | Line::NoMoreProcesses
+                    | Line::Other
+            );
         let is_there = matches!(self.life, Life::Lives | Life::Left { .. });
         must!(!about_instance || is_there, TRUE_LINE, "{line:?} while no instance lives");
         match line {
@@ -1266,7 +1283,23 @@ impl World {
                 instance.killed = true;
                 seen.announced = Some(libc::SIGKILL);
             }
+            Line::Aborted => {
+                must!(fact == Fact::Aborted, TRUE_LINE, "the log line says aborted");
+                must!(!instance.is_aborted() && !instance.killed, ABORTED, "aborted twice");
+                instance.abort_grace_until = now + ABORT_GRACE;
+                instance.hang_grace_until = NEVER;
+                instance.activity = Shown::Ending;
+                seen.aborted = true;
+                seen.announced = Some(libc::SIGTERM);
+            }
+            Line::KilledAfterAbort => {
+                must!(instance.is_aborted() && !instance.killed, ABORTED, "killed, but not aborted");
+                must!(now >= instance.abort_grace_until, ABORTED, "killed before the end of the grace");
+                instance.killed = true;
+                seen.announced = Some(libc::SIGKILL);
+            }
             Line::QuorumWarning { signal } => {
+                must!(!instance.is_aborted(), ABORTED, "warned after the abort");
                 must!(lacks_quorum && started, QUORUM, "warned while quorate or not started");
                 must!(!instance.is_decided() && instance.quorum_warned_at == NEVER, QUORUM, "warned twice");
                 must!(
@@ -1325,7 +1358,7 @@ impl World {
             }
             Line::QuorumLost => seen.quorum_logged = Some(false),
             Line::QuorumBack => seen.quorum_logged = Some(true),
-            Line::Lost { end, blame } => {
+            Line::Lost { end, blame, planned } => {
                 let left =
                     matches!(fact, Fact::MayHaveDaemonized | Fact::DaemonSearched(..)) && end == End::Exit(0);
                 must!(
@@ -1339,6 +1372,14 @@ impl World {
                     "the log line gives the reason {blame:?}, for which there was no warning"
                 );
                 must!(blame.is_some() || !instance.is_decided(), TRUE_LINE, "the log line gives no reason");
+                let said = end == End::Exit(0) && phase != Phase::Started;
+                let crashed = matches!(end, End::Signal(signal, _) if signal != libc::SIGTERM);
+                let as_told = self.told_to_end && !crashed;
+                must!(
+                    planned == (blame.is_none() && !page.marked_failed && (said || as_told)),
+                    TRUE_LINE,
+                    "the log line says planned: {planned}"
+                );
                 seen.losses += 1;
                 seen.blame = blame;
             }
@@ -1402,7 +1443,7 @@ impl World {
             TRUE_LINE,
             "a quorum change is logged without a report"
         );
-        let may_be_told_to_end = matches!(fact, Fact::Signal(_) | Fact::Adopted(_));
+        let may_be_told_to_end = matches!(fact, Fact::Signal(_) | Fact::Adopted(_) | Fact::Aborted);
         must!(
             seen.finals == 0 || may_be_told_to_end,
             TRUE_LINE,
@@ -1414,7 +1455,7 @@ impl World {
                 let may_go_on =
                     !matches!(self.phase(), Phase::Stopped | Phase::Finalized) && !self.page.marked_failed;
                 must!(
-                    may_go_on && !self.instance.is_decided(),
+                    may_go_on && !self.instance.is_decided() && !self.instance.is_aborted(),
                     ADOPTED,
                     "a process is searched although the instance was to end"
                 );
@@ -1469,6 +1510,11 @@ impl World {
                 must!((1..=PATIENCE).contains(&pause), LOGGED, "a failed launch is retried after {pause} ns");
                 self.life = Life::Pausing { until: now + pause };
             }
+            Fact::Aborted if self.lives() => {
+                let is_new = seen.aborted;
+                must!(is_new || self.instance.is_aborted() || self.instance.killed, ABORTED, "not aborted");
+            }
+            Fact::Aborted => self.check_arrival(Arrival { number: libc::SIGTERM, shared: false }, seen)?,
             Fact::Signal(arrival) => self.check_arrival(arrival, seen)?,
             Fact::Missed(signal) => {
                 self.undelivered_term |= signal == libc::SIGTERM;
@@ -1694,7 +1740,8 @@ impl World {
         }
         if seen.quorum_logged == Some(false) && self.lives() && self.page.phase == Phase::Started {
             let instance = &self.instance;
-            let seen_to = instance.quorum_warned_at != NEVER || instance.is_decided();
+            let seen_to =
+                instance.quorum_warned_at != NEVER || instance.is_decided() || instance.is_aborted();
             must!(seen_to, QUORUM, "quorum is lost, and the instance is not warned");
         }
         self.check_look_again(seen)
@@ -1744,11 +1791,12 @@ impl World {
         let (started, lacks_quorum) = (self.page.phase == Phase::Started, self.lacks_quorum());
         let instance = &mut self.instance;
         if started && lacks_quorum && !config.hostile {
-            let seen_to = instance.quorum_warned_at != NEVER || instance.is_decided();
+            let seen_to =
+                instance.quorum_warned_at != NEVER || instance.is_decided() || instance.is_aborted();
             must!(seen_to, QUORUM, "the instance is started without quorum, and not warned");
         }
-        let health_checked =
-            started && config.interval && !instance.is_decided() && instance.quorum_warned_at == NEVER;
+        let is_ending = instance.is_decided() || instance.is_aborted() || instance.quorum_warned_at != NEVER;
+        let health_checked = started && config.interval && !is_ending;
         if health_checked && !seen.warned_for_silence && !instance.extension_used {
             let due = instance.warning.map_or(instance.last_activity(), |warning| warning.at) + INTERVAL;
             if now >= due {
@@ -1859,7 +1907,7 @@ impl World {
         }
         let instance = &self.instance;
         let started = self.page.phase == Phase::Started;
-        if config.interval && !instance.is_decided() {
+        if config.interval && !instance.is_decided() && !instance.is_aborted() {
             must!(
                 wake.is_some_and(|at| at <= now + INTERVAL),
                 AWAKE,
@@ -1882,9 +1930,13 @@ impl World {
             if instance.hang_grace_until != NEVER && !instance.killed {
                 must!(now < instance.hang_grace_until, GRACE, "the instance outlives the grace");
             }
+            if instance.is_aborted() && !instance.killed {
+                must!(now < instance.abort_grace_until, ABORTED, "the instance outlives the grace");
+            }
             // A quorum loss has a deadline of its own.
             let not_checked = config.hold && instance.traced
                 || instance.is_decided()
+                || instance.is_aborted()
                 || instance.kill_delivered
                 || instance.quorum_warned_at != NEVER;
             if config.interval && started && !not_checked {
@@ -1898,6 +1950,7 @@ impl World {
             if started
                 && instance.quorum_warned_at != NEVER
                 && !instance.is_decided()
+                && !instance.is_aborted()
                 && !instance.kill_delivered
             {
                 must!(
@@ -1926,6 +1979,7 @@ impl World {
         }
         let instance = &self.instance;
         let goes_on = instance.quorum_warned_at != NEVER
+            || instance.is_aborted()
             || instance.killed
             || instance.hang_grace_until != NEVER && self.lacks_quorum();
         let expected = if instance.was_traced && !goes_on { Shown::Held } else { instance.activity };
@@ -1935,7 +1989,9 @@ impl World {
                 instance.quorum_warned_at + self.quorum_grace()
             }
             Shown::Warned => instance.warning.map_or(0, |warning| warning.at + INTERVAL),
-            Shown::Ending if !instance.killed => instance.hang_grace_until,
+            Shown::Ending if instance.killed => 0,
+            Shown::Ending if instance.is_aborted() => instance.abort_grace_until,
+            Shown::Ending => instance.hang_grace_until,
             _ => 0,
         };
         // The supervisor's lateness and SIGCONT may extend the deadline.

@@ -16,7 +16,7 @@ use crate::common::{
     Ended, Library, Running,
     machine::{Ability, require, tracer_of},
 };
-use crate::{Folder, PATIENCE, normalized, start, troubled};
+use crate::{Folder, PATIENCE, first_line, normalized, start, troubled};
 
 /// Starts a program in `folder` whose core file size limit is `limit`.
 fn start_with_cores(limit: &str, folder: &Folder, troubles: &[&str], variables: &[(&str, &str)]) -> Running {
@@ -37,13 +37,14 @@ pub fn hang_signal_is_sent_to_hung_instance() {
         assert_eq!(
             normalized(supervisor, &outcome, &outcome.errors()),
             [
+                &format!("sam[P0]: {}", first_line(200)),
                 "sam[P0]: instance 1 (pid P1) silent for T ms (limit 200), sent SIGTERM",
                 &format!(
                     "sam[P0]: instance 1 (pid P1) silent for T ms in spite of the warning, sent {signal}"
                 ),
                 &format!("sam[P0]: instance 1 (pid P1) died of {signal} after its silence"),
                 "sam[P0]: restarted as instance 2 (pid P2) in T ms",
-                "sam[P0]: instance 2 (pid P2) exited 0",
+                "sam[P0]: stopped: instance 2 (pid P2) exited 0",
             ],
             "{outcome}"
         );
@@ -85,12 +86,13 @@ pub fn instance_that_ignores_hang_signal_is_killed_after_grace() {
     assert_eq!(
         normalized(supervisor, &outcome, &outcome.errors()),
         [
+            &format!("sam[P0]: {}", first_line(200)),
             "sam[P0]: instance 1 (pid P1) silent for T ms (limit 200), sent SIGTERM",
             "sam[P0]: instance 1 (pid P1) silent for T ms in spite of the warning, sent SIGABRT",
             "sam[P0]: instance 1 (pid P1) did not end in time, killed",
             "sam[P0]: instance 1 (pid P1) died of SIGKILL after its silence",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
-            "sam[P0]: instance 2 (pid P2) exited 0",
+            "sam[P0]: stopped: instance 2 (pid P2) exited 0",
         ],
         "{outcome}"
     );
@@ -155,7 +157,7 @@ pub fn debug_hold_suspends_health_checks_of_traced_instance() {
     // Far more than the two intervals after which the supervisor would kill the instance.
     thread::sleep(Duration::from_secs(3));
     drop(tracer);
-    program.wait_for_error("is traced no more, health checks go on");
+    program.wait_for_error("is no longer traced by a debugger, health checks go on");
     let line = program.wait_for_error("silent for");
     let silent: u64 = line.split_once("silent for ").unwrap().1.split_once(" ms").unwrap().0.parse().unwrap();
     assert!(line.ends_with("(limit 400), sent SIGTERM"), "{line}");
@@ -166,7 +168,7 @@ pub fn debug_hold_suspends_health_checks_of_traced_instance() {
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "hangs", "instance 2"]);
     let errors = outcome.errors();
-    assert!(errors[0].ends_with("held") && errors[1].ends_with("go on"), "{outcome}");
+    assert!(errors[1].ends_with("held") && errors[2].ends_with("go on"), "{outcome}");
 }
 
 pub fn traced_hung_instance_is_killed_without_debug_hold() {

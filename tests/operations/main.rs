@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod container;
 mod group;
 mod hang;
 mod notes;
@@ -73,7 +74,7 @@ fn instances(outcome: &Outcome) -> usize {
 fn normalized(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<String> {
     let pids: Vec<i64> = (1..=instances(outcome)).map(|id| outcome.note(&format!("pid of {id}"))).collect();
     let normalize = |line: &String| {
-        let mut line = line.replace(&format!("sam[{supervisor}]"), "sam[P0]");
+        let mut line = line.replace(&format!("[{supervisor}]: "), "[P0]: ");
         for (id, pid) in (1..).zip(&pids) {
             line = line.replace(&format!("(pid {pid})"), &format!("(pid P{id})"));
         }
@@ -89,6 +90,14 @@ fn normalized(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<Strin
         words.join(" ")
     };
     lines.iter().map(normalize).collect()
+}
+
+/// Returns the normalized text of the first line of a log.
+fn first_line(interval_ms: u32) -> String {
+    let interval =
+        if interval_ms == 0 { "no interval".to_owned() } else { format!("interval {interval_ms} ms") };
+    let version = env!("CARGO_PKG_VERSION");
+    format!("supervising instance 1 (pid P1): policy restart, {interval}, libsam-rs {version}")
 }
 
 /// A temporary folder of a test, removed when dropped.
@@ -208,6 +217,7 @@ fn each_step_of_recovery_is_one_log_line() {
     assert_eq!(
         normalized(supervisor, &outcome, &outcome.errors()),
         [
+            &format!("sam[P0]: {}", first_line(200)),
             "sam[P0]: instance 1 (pid P1) exited 3",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
             "sam[P0]: instance 2 (pid P2) died of SIGKILL",
@@ -218,7 +228,7 @@ fn each_step_of_recovery_is_one_log_line() {
             "sam[P0]: restarted as instance 4 (pid P4) in T ms",
             "sam[P0]: instance 4 (pid P4) silent for T ms (limit 200), sent SIGTERM",
             "sam[P0]: instance 4 (pid P4) recovered, silent for T ms at most",
-            "sam[P0]: instance 4 (pid P4) exited 0",
+            "sam[P0]: stopped: instance 4 (pid P4) exited 0",
         ],
         "{outcome}"
     );
@@ -258,13 +268,14 @@ fn log_goes_to_syslog_by_default() {
         assert_eq!(
             normalized(supervisor, &outcome, &lines),
             [
-                "<27> troubled: sam[P0]: instance 1 (pid P1) died of SIGKILL",
-                "<29> troubled: sam[P0]: restarted as instance 2 (pid P2) in T ms",
-                "<28> troubled: sam[P0]: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM",
-                "<27> troubled: sam[P0]: instance 2 (pid P2) silent for T ms in spite of the warning, killed",
-                "<27> troubled: sam[P0]: instance 2 (pid P2) died of SIGKILL after its silence",
-                "<29> troubled: sam[P0]: restarted as instance 3 (pid P3) in T ms",
-                "<30> troubled: sam[P0]: instance 3 (pid P3) exited 0",
+                &format!("<30> troubled[P0]: sam: {}", first_line(200)),
+                "<27> troubled[P0]: sam: instance 1 (pid P1) died of SIGKILL",
+                "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
+                "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM",
+                "<27> troubled[P0]: sam: instance 2 (pid P2) silent for T ms in spite of the warning, killed",
+                "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL after its silence",
+                "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
+                "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0",
             ],
             "{outcome}"
         );
@@ -280,25 +291,41 @@ fn log_in_journal_has_fields() {
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
     assert!(outcome.errors().is_empty() && syslog.end().is_empty(), "{outcome}");
     let pid = |id: u32| outcome.note(&format!("pid of {id}"));
-    let entry = |message: &str, priority: u32, step: &str, id: u32, reason: &str| {
-        let reason = if reason.is_empty() { String::new() } else { format!("SAM_REASON={reason}\n") };
+    let entry = |message: &str, priority: u32, step: &str, id: u32, fields: &str| {
+        let fields: String = fields.split_whitespace().map(|field| format!("SAM_{field}\n")).collect();
         format!(
-            "MESSAGE=sam[P0]: {message}\nPRIORITY={priority}\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=troubled\n\
-             SAM_STEP={step}\nSAM_INSTANCE={id}\nSAM_PID={}\n{reason}",
+            "MESSAGE=sam: {message}\nPRIORITY={priority}\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=troubled\n\
+             MESSAGE_ID={}\nSAM_STEP={step}\nSAM_INSTANCE={id}\nSAM_PID={}\n{fields}",
+            notes::message_id(step),
             pid(id)
         )
     };
     let silent = "instance 2 (pid P2) silent for T ms";
+    let rules = format!("POLICY=restart INTERVAL_MS=200 VERSION={}", env!("CARGO_PKG_VERSION"));
+    let by_kill = "REASON=silent SIGNAL=SIGKILL";
     assert_eq!(
         normalized(supervisor, &outcome, &journal.end()),
         [
-            entry("instance 1 (pid P1) exited 3", 3, "lost", 1, "exited"),
+            entry(&first_line(200), 6, "started", 1, &rules),
+            entry("instance 1 (pid P1) exited 3", 3, "lost", 1, "REASON=exited EXIT_STATUS=3"),
             entry("restarted as instance 2 (pid P2) in T ms", 5, "restarted", 2, ""),
-            entry(&format!("{silent} (limit 200), sent SIGTERM"), 4, "warned", 2, "silent"),
-            entry(&format!("{silent} in spite of the warning, killed"), 3, "killed", 2, "silent"),
-            entry("instance 2 (pid P2) died of SIGKILL after its silence", 3, "lost", 2, "silent"),
+            entry(
+                &format!("{silent} (limit 200), sent SIGTERM"),
+                4,
+                "warned",
+                2,
+                "REASON=silent SIGNAL=SIGTERM"
+            ),
+            entry(&format!("{silent} in spite of the warning, killed"), 3, "killed", 2, by_kill),
+            entry(
+                "instance 2 (pid P2) died of SIGKILL after its silence",
+                3,
+                "lost",
+                2,
+                &format!("{by_kill} CORE=0")
+            ),
             entry("restarted as instance 3 (pid P3) in T ms", 5, "restarted", 3, ""),
-            entry("instance 3 (pid P3) exited 0", 6, "lost", 3, "exited"),
+            entry("stopped: instance 3 (pid P3) exited 0", 6, "stopped", 3, "REASON=exited EXIT_STATUS=0"),
         ],
         "{outcome}"
     );
@@ -351,8 +378,9 @@ fn expect_all_lines_accounted_for(lines: &[String]) {
     let lost = lost(lines);
     let about_lost = lines.iter().filter(|line| line.contains("lost before this line")).count();
     assert!(lost > 0, "the log reports no lost line: {lines:#?}");
-    // Two lines for each restart of the storm, then two for the end of the hanging instance and the restart after it.
-    assert_eq!(lines.len() - about_lost + lost, 2 * STORM + 2, "{lines:#?}");
+    // The first line, two for each restart of the storm, then two for the end of the hanging instance and the restart
+    // after it.
+    assert_eq!(lines.len() - about_lost + lost, 1 + 2 * STORM + 2, "{lines:#?}");
 }
 
 fn full_syslog_socket_does_not_delay_supervisor() {
@@ -455,8 +483,8 @@ fn log_lines_in_file_do_not_overwrite_lines_of_the_program() {
     let outcome = program.start_as(command).finish(PATIENCE);
     writeln!(file, "written after").unwrap();
     let lines: Vec<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 7, "{lines:#?}");
-    assert_eq!((lines[0].as_str(), lines[6].as_str()), ("written before", "written after"));
+    assert_eq!(lines.len(), 8, "{lines:#?}");
+    assert_eq!((lines[0].as_str(), lines[7].as_str()), ("written before", "written after"));
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
 }
 
@@ -496,10 +524,15 @@ fn malformed_variable_is_refused_and_allowed_values_are_logged() {
             &["", "0", "abrt", "65", "SIGABORT"],
             "a signal by its name or number, such as ABRT, SIGABRT or 6",
         ),
+        (
+            "SAM_WARN_SIGNAL",
+            &["", "usr1", "65", "none"],
+            "a signal by its name or number, such as USR1, SIGUSR1 or 10, or 0 for no warning",
+        ),
         ("SAM_HANG_GRACE", &["", "0", "10s"], "a number of ms from 1 to 86400000"),
         ("SAM_DEBUG_HOLD", &["", "2", "yes"], "0 or 1"),
         ("SAM_KILL_GROUP", &["", "2", "yes"], "0 or 1"),
-        ("SAM_NOTIFY", &["", "2", "yes"], "0 or 1"),
+        ("SAM_NOTIFY", &["", "2", "yes"], "0, 1 or ready"),
         ("SAM_STANDBY", &["", "2", "yes"], "0 or 1"),
         ("SAM_FORWARD_SIGNALS", &["", "2", "yes"], "0 or 1"),
     ] {
@@ -521,7 +554,7 @@ fn malformed_sam_log_is_reported_to_syslog() {
         let outcome = start_with_sockets(&folder, &["0", "stop"], &[("SAM_LOG", value)]).finish(PATIENCE);
         outcome.expect(Ended::Exit(99), &["sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7"]);
         let lines = syslog.end();
-        let line = format!("SAM_LOG is {value:?}, but allowed is syslog, journal, stderr or off");
+        let line = format!("SAM_LOG is {value:?}, but allowed is auto, syslog, journal, stderr or off");
         assert!(lines.len() == 1 && lines[0].starts_with("<27>") && lines[0].ends_with(&line), "{lines:?}");
     }
 }
@@ -673,11 +706,12 @@ fn syslog_stream_socket_gets_every_line() {
     assert_eq!(
         normalized(supervisor, &outcome, &lines),
         [
-            "<27> troubled: sam[P0]: instance 1 (pid P1) exited 3",
-            "<29> troubled: sam[P0]: restarted as instance 2 (pid P2) in T ms",
-            "<27> troubled: sam[P0]: instance 2 (pid P2) died of SIGKILL",
-            "<29> troubled: sam[P0]: restarted as instance 3 (pid P3) in T ms",
-            "<30> troubled: sam[P0]: instance 3 (pid P3) exited 0",
+            &format!("<30> troubled[P0]: sam: {}", first_line(0)),
+            "<27> troubled[P0]: sam: instance 1 (pid P1) exited 3",
+            "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
+            "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL",
+            "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
+            "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0",
         ],
         "{outcome}"
     );
@@ -739,6 +773,16 @@ common::runner::tests![
     restart_delay_doubles_up_to_its_maximum,
     sigterm_during_restart_delay_ends_supervisor,
     supervisor_that_ends_by_sigsegv_leaves_no_core_file,
+    container::process_1_exits_as_its_last_instance_ended,
+    container::sigterm_to_process_1_stops_the_container,
+    container::process_1_reaps_orphans,
+    container::process_1_restarts_without_proc_in_a_read_only_root,
+    container::log_goes_to_stderr_where_no_log_daemon_is,
+    container::log_goes_to_no_file_that_the_program_has_opened_as_stderr,
+    container::log_goes_to_the_journal_if_stderr_does,
+    container::malformed_variable_is_told_on_stderr_if_the_journal_reads_it,
+    container::threads_that_stay_in_the_supervisor_are_counted_once,
+    container::warn_signal_of_the_environment_overrides_that_of_the_program,
     group::kill_group_ends_leftover_processes_before_next_instance,
     group::leftover_processes_live_on_without_kill_group,
     hang::hang_signal_is_sent_to_hung_instance,
@@ -751,6 +795,11 @@ common::runner::tests![
     notes::documented_sam_status_commands_work,
     notes::documentation_lists_every_variable,
     notify::every_change_is_notified_to_service_manager,
+    notify::ready_is_sent_once_after_the_first_start_and_stopping_after_the_last_end,
+    notify::stopping_is_not_sent_while_the_program_survives_its_signal,
+    notify::program_that_ends_before_it_started_is_never_ready,
+    notify::sigabrt_of_the_watchdog_ends_the_program_without_a_core_or_a_restart,
+    notify::sigabrt_of_another_process_or_without_watchdog_is_forwarded,
     notify::watchdog_notifications_stop_when_supervisor_is_stopped,
     notify::watchdog_pid_of_other_process_disables_watchdog_notifications,
     notify::nothing_is_notified_without_sam_notify,

@@ -20,6 +20,14 @@ fn notes() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap()
 }
 
+/// Returns the MESSAGE_ID of a step in docs/log.md.
+pub fn message_id(step: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/log.md")).unwrap();
+    let ids = text.split_once("## Message ids").expect("the section of message ids").1;
+    let row = ids.lines().find_map(|line| line.strip_prefix(&format!("| `{step}` | "))?.strip_suffix(" |"));
+    row.unwrap_or_else(|| panic!("docs/log.md lists no step {step}")).to_owned()
+}
+
 /// Returns the code blocks of a section, each with its language.
 fn blocks<'a>(notes: &'a str, section: &str) -> Vec<(&'a str, &'a str)> {
     let start = format!("\n## {section}\n");
@@ -34,7 +42,7 @@ fn normalized(line: &str) -> String {
     let mut words: Vec<String> = vec![];
     for word in line.split(' ') {
         let is_before = |text: &str| words.last().is_some_and(|last| last == text);
-        let measured = is_before("(pid") || (is_before("in") && word.contains('.'));
+        let measured = is_before("(pid") || is_before("libsam-rs") || (is_before("in") && word.contains('.'));
         words.push(if measured { "N".to_owned() } else { word.to_owned() });
     }
     words.join(" ").split_once("]: ").unwrap().1.to_owned()
@@ -85,6 +93,7 @@ pub fn documentation_lists_every_variable() {
         "LOG",
         "RESTART_LIMIT",
         "RESTART_DELAY",
+        "WARN_SIGNAL",
         "HANG_SIGNAL",
         "HANG_GRACE",
         "DEBUG_HOLD",

@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::common::{Ended, Running};
+use crate::common::{Built, Ended, Library, Program, Running};
 use crate::{Folder, PATIENCE, run, start};
 
 /// The socket of a service manager.
@@ -109,10 +109,121 @@ pub fn every_change_is_notified_to_service_manager() {
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, killed\n",
                 "STATUS=instance 3 (pid P3), 2 restarts, last: instance 2 (pid P2) died of SIGKILL after its silence\n",
-                "STATUS=no instance, 2 restarts, last: instance 3 (pid P3) exited 0\n",
+                "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0\n",
             ]
         );
         program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
+    }
+}
+
+/// Starts c-tests/ready.c, whose instances call `sam_start` on SIGUSR1.
+fn start_ready(at_end: &str, variables: &[(&str, &str)]) -> Running {
+    let program = Program::new(Built::WithOurs, &["ready", at_end]);
+    let mut command = program.command(Library::Ours);
+    command.envs(variables.iter().copied());
+    program.start_as(command)
+}
+
+fn send(pid: &str, signal: Signal) {
+    kill(Pid::from_raw(pid.parse().unwrap()), signal).unwrap();
+}
+
+pub fn ready_is_sent_once_after_the_first_start_and_stopping_after_the_last_end() {
+    let folder = Folder::new("ready");
+    let [_, (address, name)] = sockets(&folder);
+    let manager = Manager::listen(&address);
+    let program = start_ready("clean", &[("SAM_NOTIFY", "ready"), ("NOTIFY_SOCKET", &name)]);
+    let first = program.wait_for("# pid of 1 ");
+    assert_eq!(manager.receive_until(&program, "STATUS").len(), 1);
+    assert_eq!(manager.receive(Duration::from_millis(300)), None, "nothing more before sam_start");
+    send(&first, Signal::SIGUSR1);
+    assert_eq!(manager.receive_until(&program, "=1"), ["READY=1\n"]);
+    program.wait_for("instance 1 started");
+    // The program survives no SIGSEGV, and its next instance starts.
+    send(&first, Signal::SIGUSR2);
+    let second = program.wait_for("# pid of 2 ");
+    send(&second, Signal::SIGUSR1);
+    program.wait_for("instance 2 started");
+    let status = format!("STATUS=instance 2 (pid {second})");
+    assert!(manager.receive_until(&program, "died of SIGSEGV").iter().any(|text| text.starts_with(&status)));
+    kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
+    let messages = manager.receive_until(&program, "STOPPING");
+    let signs: Vec<_> = messages.iter().filter(|message| !message.starts_with("STATUS=")).collect();
+    assert_eq!(signs, ["STOPPING=1\n"], "{messages:#?}");
+    assert!(messages[messages.len() - 2].contains("exited 0"), "{messages:#?}");
+    program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1 started", "instance 2 started", "SIGTERM"]);
+}
+
+pub fn stopping_is_not_sent_while_the_program_survives_its_signal() {
+    let folder = Folder::new("survives");
+    let [_, (address, name)] = sockets(&folder);
+    let manager = Manager::listen(&address);
+    let program = start_ready("ignore", &[("SAM_NOTIFY", "ready"), ("NOTIFY_SOCKET", &name)]);
+    let first = program.wait_for("# pid of 1 ");
+    send(&first, Signal::SIGUSR1);
+    manager.receive_until(&program, "READY=1");
+    kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
+    program.wait_for("SIGTERM");
+    manager.receive_until(&program, "SIGTERM");
+    assert_eq!(manager.receive(Duration::from_millis(300)), None);
+    send(&first, Signal::SIGKILL);
+    let messages = manager.receive_until(&program, "STOPPING=1");
+    assert!(messages[0].contains("died of SIGKILL"), "{messages:#?}");
+    program.finish(PATIENCE).expect(Ended::By(Signal::SIGKILL), &["instance 1 started", "SIGTERM"]);
+}
+
+pub fn program_that_ends_before_it_started_is_never_ready() {
+    let folder = Folder::new("unready");
+    let [_, (address, name)] = sockets(&folder);
+    let manager = Manager::listen(&address);
+    let program = start_ready("clean", &[("SAM_NOTIFY", "ready"), ("NOTIFY_SOCKET", &name)]);
+    send(&program.wait_for("# pid of 1 "), Signal::SIGUSR2);
+    program.finish(PATIENCE).expect(Ended::By(Signal::SIGSEGV), &[]);
+    while let Some((message, _)) = manager.receive(Duration::from_millis(1)) {
+        assert!(message.starts_with("STATUS="), "{message}");
+    }
+}
+
+/// The test is the parent of the supervisor, as systemd is.
+pub fn sigabrt_of_the_watchdog_ends_the_program_without_a_core_or_a_restart() {
+    let folder = Folder::new("abort");
+    let [_, (address, name)] = sockets(&folder);
+    let manager = Manager::listen(&address);
+    let variables = [("SAM_NOTIFY", "ready"), ("NOTIFY_SOCKET", &*name), ("WATCHDOG_USEC", "20000000")];
+    for (at_end, ended) in [("clean", Ended::Exit(0)), ("ignore", Ended::By(Signal::SIGKILL))] {
+        let program = start_ready(at_end, &variables);
+        let first = program.wait_for("# pid of 1 ");
+        send(&first, Signal::SIGUSR1);
+        program.wait_for("instance 1 started");
+        kill(Pid::from_raw(program.pid() as i32), Signal::SIGABRT).unwrap();
+        let line = program.wait_for_error("aborted by");
+        assert!(line.ends_with(&format!("SIGTERM sent to instance 1 (pid {first}), no restart will follow")));
+        let outcome = program.finish(PATIENCE);
+        outcome.expect(ended, &["instance 1 started", "SIGTERM"]);
+        assert!(outcome.lived < Duration::from_secs(30), "{outcome}");
+    }
+    drop(manager);
+}
+
+pub fn sigabrt_of_another_process_or_without_watchdog_is_forwarded() {
+    let folder = Folder::new("forwarded-abort");
+    let [_, (_, name)] = sockets(&folder);
+    let socket = ("NOTIFY_SOCKET", &*name);
+    let watched = [("SAM_NOTIFY", "1"), socket, ("WATCHDOG_USEC", "20000000")];
+    for (variables, by_another) in [(&watched[..], true), (&[("SAM_NOTIFY", "1"), socket], false)] {
+        let program = start_ready("clean", variables);
+        let first = program.wait_for("# pid of 1 ");
+        send(&first, Signal::SIGUSR1);
+        program.wait_for("instance 1 started");
+        if by_another {
+            let kill = format!("kill -ABRT {}", program.pid());
+            assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        } else {
+            kill(Pid::from_raw(program.pid() as i32), Signal::SIGABRT).unwrap();
+        }
+        program.wait_for("SIGABRT");
+        kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
+        program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1 started", "SIGABRT", "SIGTERM"]);
     }
 }
 

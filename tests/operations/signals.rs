@@ -49,7 +49,10 @@ pub fn termination_signal_that_the_program_survives_is_logged_and_shown_by_sam_s
     kill(supervisor(&program), Signal::SIGTERM).unwrap();
     let line = program.wait_for_error("no restart will follow");
     assert!(
-        line.ends_with(&format!("SIGTERM passed on to instance 1 (pid {pid}), no restart will follow")),
+        line.ends_with(&format!(
+            "stopping: SIGTERM of process {} passed on to instance 1 (pid {pid}), no restart will follow",
+            std::process::id()
+        )),
         "{line}"
     );
     let (one, code) = super::status::listed_when(&program, |one| one["state"] == "told to end");
@@ -73,8 +76,7 @@ pub fn sigterm_for_the_supervisor_alone_makes_the_end_final_also_when_forwarding
     let program = start_program(&["count_terms"], &[("SAM_FORWARD_SIGNALS", "0")]);
     let pid = program.wait_for("# ready ");
     kill(supervisor(&program), Signal::SIGTERM).unwrap();
-    program
-        .wait_for_error(&format!("SIGTERM not passed on to instance 1 (pid {pid}), no restart will follow"));
+    program.wait_for_error(&format!("not passed on to instance 1 (pid {pid}), no restart will follow"));
     kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
     program.finish(PATIENCE).expect(Ended::By(Signal::SIGKILL), &[]);
 }

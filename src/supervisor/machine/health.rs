@@ -26,6 +26,10 @@ pub(super) const QUORUM_GRACE: Duration = Duration::from_secs(1);
 /// wait more than a second.
 const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// The time that an instance has to end when the watchdog of the service manager aborts the program. Enough for most
+/// programs, and far below the time after which systemd kills all processes (TimeoutAbortSec= in systemd.service(5)).
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
 /// The health of a living instance, as the supervisor sees it. `Machine::react` is a table that says what follows from
 /// each fact about the instance in each health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +43,8 @@ pub(super) enum Health {
     /// The hung instance was sent the signal of SAM_HANG_SIGNAL. If the instance has not ended at `until`, SIGKILL
     /// follows.
     HangSignalSent { until: MonotonicTime },
+    /// The service manager aborts the program. The instance was sent SIGTERM, and has to end until `until`.
+    Aborted { until: MonotonicTime },
     /// The instance was sent SIGKILL. If the kernel refused that, it is sent again at `retry_at`.
     Killed { retry_at: Option<MonotonicTime> },
 }
@@ -192,7 +198,7 @@ impl Machine {
             Health::HangSignalSent { .. } if watch.traced && !self.lacks_quorum() => (Activity::Held, None),
             Health::Healthy => (Activity::Watched, None),
             Health::Warned { .. } | Health::QuorumLost { .. } => (Activity::Warned, until),
-            Health::HangSignalSent { .. } => (Activity::Ending, until),
+            Health::HangSignalSent { .. } | Health::Aborted { .. } => (Activity::Ending, until),
             Health::Killed { .. } => (Activity::Ending, None),
         }
     }
@@ -204,7 +210,7 @@ impl Machine {
             Health::Healthy => if_healthy.max(watch.not_before),
             Health::Warned { at, .. } => self.next_tick(at).max(watch.not_before),
             Health::QuorumLost { at } => Some(at + self.quorum_grace()),
-            Health::HangSignalSent { until } => Some(until),
+            Health::HangSignalSent { until } | Health::Aborted { until } => Some(until),
             Health::Killed { retry_at } => retry_at,
         }
     }
@@ -213,6 +219,9 @@ impl Machine {
     /// recovered. A later sign of life ends a warning for silence. An instance that has stopped health checking is not
     /// in recovery.
     pub(super) fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
+        if matches!(watch.health, Health::Aborted { .. }) {
+            return true;
+        }
         if watch.phase(view) != Phase::Started {
             return false;
         }
@@ -221,7 +230,8 @@ impl Machine {
         match watch.health {
             Health::Healthy => is_unhealthy,
             Health::Warned { last_activity: before, .. } => is_unhealthy || last_activity <= before,
-            Health::QuorumLost { .. } | Health::HangSignalSent { .. } | Health::Killed { .. } => true,
+            Health::QuorumLost { .. } | Health::HangSignalSent { .. } => true,
+            Health::Killed { .. } | Health::Aborted { .. } => true,
         }
     }
 
@@ -265,6 +275,19 @@ impl Machine {
         }
         if signal == Signal::KILL {
             self.react(now, &mut watch, Fact::KillRefused, view, effects);
+        }
+        self.state = State::Watching(watch);
+    }
+
+    /// Ends the instance in its own way, and the program with it, because the service manager aborts the supervisor.
+    /// The signal of the service manager, SIGABRT, is not passed on: the instance may be healthy, and would dump core.
+    pub(super) fn aborted(&mut self, now: MonotonicTime, mut watch: Watch, effects: &mut Vec<Effect>) {
+        self.end_is_final = true;
+        if !matches!(watch.health, Health::Aborted { .. } | Health::Killed { .. }) {
+            self.log(Some(watch.pid), Kind::Aborted, effects);
+            effects.push(Effect::Send(Signal::TERM));
+            watch.health = Health::Aborted { until: now + ABORT_GRACE };
+            self.wake = self.deadline(&watch, None);
         }
         self.state = State::Watching(watch);
     }
@@ -325,6 +348,12 @@ impl Machine {
             (Health::Killed { .. }, Fact::KillRefused) => {
                 self.wake = watch.kill_retry.as_mut().map(|backoff| now + backoff.advance());
                 Health::Killed { retry_at: self.wake }
+            }
+
+            (Health::Aborted { .. }, Fact::TimeUp { .. }) => {
+                self.log(pid, Kind::KilledAfterAbort, effects);
+                effects.push(Effect::Send(Signal::KILL));
+                Health::Killed { retry_at: None }
             }
 
             // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of

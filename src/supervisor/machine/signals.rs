@@ -143,10 +143,13 @@ impl Machine {
                     }
                 }
                 if is_first_end_signal {
-                    self.log(Some(pid), Kind::ToldToEnd { signal, delivery }, effects);
+                    let sender = received.sender;
+                    self.log(Some(pid), Kind::ToldToEnd { signal, sender, delivery }, effects);
                 }
             }
             State::Pausing if self.end_is_final => {
+                let (sender, delivery) = (received.sender, Delivery::NoInstance);
+                self.log(None, Kind::ToldToEnd { signal, sender, delivery }, effects);
                 self.close(now, ExitStatus::Killed { signal, core: false }, CmapState::Gone, effects);
             }
             // With SAM_FORWARD_SIGNALS=0 every sender signals every process, so the process that goes on has the
@@ -200,7 +203,8 @@ impl Machine {
         for received in self.held.signals.iter().copied().filter(|held| ends_program(held.signal)) {
             self.last_end_signal = Some((now, received));
             effects.push(Effect::Forward(received));
-            self.log(Some(pid), Kind::ToldToEnd { signal: received.signal, delivery }, effects);
+            let Received { signal, sender, .. } = received;
+            self.log(Some(pid), Kind::ToldToEnd { signal, sender, delivery }, effects);
         }
         self.held.forget_end_signals();
     }

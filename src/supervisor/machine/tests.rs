@@ -67,7 +67,7 @@ fn real_time(number: i32) -> Signal {
 }
 
 fn received(signal: Signal) -> Received {
-    Received { signal, value: None, by_kernel: false }
+    Received { signal, value: None, by_kernel: false, sender: None }
 }
 
 fn signal(signal: Signal) -> Event {
@@ -107,6 +107,12 @@ fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
     effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_))).collect()
 }
 
+/// Returns the log line about a SIGTERM that arrived before instance `id` was started.
+fn stopping_without_instance(id: u32) -> Effect {
+    let (signal, delivery) = (Signal::TERM, Delivery::NoInstance);
+    log(id, None, Kind::ToldToEnd { signal, sender: None, delivery })
+}
+
 fn launch(id: u32) -> Vec<Effect> {
     vec![Effect::Launch { id, warn_signal: Some(Signal::TERM) }]
 }
@@ -131,6 +137,64 @@ fn end_of_instance_is_answered_by_policy_and_phase() {
             }
         }
     }
+}
+
+#[test]
+fn end_is_planned_after_a_termination_signal_or_an_announced_exit_with_0() {
+    let died = |signal| ExitStatus::Killed { signal, core: false };
+    for (told, phase, status, expected) in [
+        (false, Phase::Started, ExitStatus::Exited(0), false),
+        (false, Phase::Stopped, ExitStatus::Exited(0), true),
+        (false, Phase::Finalized, ExitStatus::Exited(0), true),
+        (false, Phase::Stopped, EXITED, false),
+        (false, Phase::Stopped, SEGV, false),
+        (true, Phase::Started, ExitStatus::Exited(0), true),
+        (true, Phase::Started, EXITED, true),
+        (true, Phase::Started, died(Signal::TERM), true),
+        (true, Phase::Started, died(Signal::KILL), false),
+        (true, Phase::Started, SEGV, false),
+    ] {
+        let mut machine = machine(None, Recovery::Restart);
+        let seen = view(phase, at(1001), at(1001));
+        if told {
+            machine.step(at(1040), signal(Signal::TERM), &seen);
+        }
+        let effects = machine.step(at(1050), Event::Died(status), &seen);
+        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned: expected });
+        assert_eq!(effects[0], lost, "told to end: {told}, {phase:?}");
+    }
+}
+
+#[test]
+fn aborted_instance_gets_sigterm_and_five_seconds_whatever_heartbeats_it_sends() {
+    for interval in [None, Some(INTERVAL)] {
+        let mut machine = machine(interval, Recovery::Restart);
+        let sent = machine.step(at(1050), Event::Aborted, &started(at(1040)));
+        assert_eq!(deeds(sent), [Effect::Send(Signal::TERM)]);
+        assert!(machine.end_is_final());
+        // systemd sends the signal once, but any process may repeat it.
+        assert_eq!(machine.step(at(1060), Event::Aborted, &started(at(1060))), []);
+        for now in [1200, 6000, 6049] {
+            assert_eq!(machine.step(at(now), Event::Tick, &started(at(now))), [], "{now}");
+        }
+        assert_eq!(machine.wake_at(), Some(at(6050)));
+        let sent = machine.step(at(6050), Event::Tick, &started(at(6050)));
+        assert_eq!(sent, [log(1, Some(PID), Kind::KilledAfterAbort), Effect::Send(Signal::KILL)]);
+        let died = ExitStatus::Killed { signal: Signal::KILL, core: false };
+        let ended = machine.step(at(6051), Event::Died(died), &started(at(6050)));
+        assert_eq!(deeds(ended), [Effect::Finish(died)]);
+    }
+}
+
+#[test]
+fn abort_during_restart_delay_ends_the_supervisor() {
+    let delay = RestartDelay { first: ms(1000), last: ms(1000) };
+    let settings = Settings { restart_delay: Some(delay), ..Settings::default() };
+    let mut machine = machine_with(None, Recovery::Restart, settings);
+    assert_eq!(deeds(machine.step(at(1050), Event::Died(SEGV), &started(at(1001)))), []);
+    let ended = machine.step(at(1060), Event::Aborted, &View::NO_INSTANCE);
+    let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
+    assert_eq!(deeds(ended), [Effect::Finish(status)]);
 }
 
 #[test]
@@ -223,7 +287,12 @@ fn signals_between_two_instances_wait_until_the_next_is_started_or_end_the_wait(
     let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
     assert_eq!(
         ended.step(at(1052), signal(Signal::TERM), &View::NO_INSTANCE),
-        [dropped(2, Signal::HUP), dropped(2, Signal::USR1), Effect::Finish(status)]
+        [
+            stopping_without_instance(2),
+            dropped(2, Signal::HUP),
+            dropped(2, Signal::USR1),
+            Effect::Finish(status)
+        ]
     );
     assert_eq!(ended.wake_at(), None);
 
@@ -247,7 +316,7 @@ fn held_signals_are_dropped_and_logged_when_the_instance_ends_before_it_is_start
     machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE);
     machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
     machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None });
+    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
     assert_eq!(
         machine.step(at(1065), Event::Died(EXITED), &View::NO_INSTANCE),
         [lost, dropped(2, Signal::HUP), Effect::Finish(EXITED)]
@@ -317,7 +386,7 @@ fn termination_signal_during_a_launch_is_passed_on_at_once_and_the_end_is_final(
 #[test]
 fn held_real_time_signals_keep_values_and_order_up_to_a_limit() {
     let mut machine = machine_without_instance();
-    let queued = |value| Received { signal: real_time(40), value: Some(value), by_kernel: false };
+    let queued = |value| Received { value: Some(value), ..received(real_time(40)) };
     let mut told = vec![];
     for value in 0..MAX_HELD_REALTIME as u64 + 3 {
         let event = Event::Signal { received: queued(value), shared: false };
@@ -347,7 +416,7 @@ fn first_termination_signal_is_logged_with_the_way_it_went() {
         assert!(!machine.end_is_final());
         let event = |signal| Event::Signal { received: received(signal), shared };
         let effects = machine.step(at(9000), event(Signal::INT), &seen);
-        let told = log(1, Some(PID), Kind::ToldToEnd { signal: Signal::INT, delivery });
+        let told = log(1, Some(PID), Kind::ToldToEnd { signal: Signal::INT, sender: None, delivery });
         assert!(effects.contains(&told), "{effects:?}");
         assert!(machine.end_is_final());
         let effects = machine.step(at(9001), event(Signal::TERM), &seen);
@@ -368,7 +437,7 @@ fn withheld_signals_reach_the_instance_if_the_kernel_sent_them_or_the_sender_may
         (at(2000), Signal::TERM, false, false),
         (at(9000), Signal::CONT, false, false),
     ] {
-        let received = Received { signal, value: None, by_kernel };
+        let received = Received { by_kernel, ..received(signal) };
         let effects = deeds(machine.step(now, Event::Signal { received, shared: false }, &seen));
         let expected = if passed { vec![Effect::Forward(received)] } else { vec![] };
         assert_eq!(effects, expected, "{signal} at {} ms", in_ms(now));
@@ -564,7 +633,7 @@ fn restart_beyond_the_limit_ends_the_supervisor_as_the_instance_did() {
         assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(now))), launch(id));
         machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let lost = log(4, Some(PID), Kind::Lost { status: EXITED, reason: None });
+    let lost = log(4, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
     assert_eq!(
         machine.step(at(2499), Event::Died(EXITED), &started(at(2200))),
         [lost, log(4, None, Kind::LimitReached { limit }), Effect::Finish(EXITED)]
@@ -580,7 +649,7 @@ fn end_that_is_final_does_not_count_for_the_restart_limit() {
     machine.step(at(1100), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let stopped = view(Phase::Stopped, at(1150), at(1140));
     let effects = machine.step(at(1200), Event::Died(EXITED), &stopped);
-    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None });
+    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
     assert_eq!(effects, [lost, Effect::Finish(EXITED)]);
 }
 
@@ -601,7 +670,7 @@ fn delayed_restart_waits_and_termination_signal_cancels_it() {
         let status = ExitStatus::Killed { signal: Signal::TERM, core: false };
         assert_eq!(
             ended.step(now + ms(1), signal(Signal::TERM), &View::NO_INSTANCE),
-            [Effect::Finish(status)]
+            [stopping_without_instance(id), Effect::Finish(status)]
         );
 
         now = now + ms(pause);
@@ -663,7 +732,7 @@ fn hung_instance_that_survives_the_hang_signal_gets_sigkill() {
 fn instance_that_the_hang_signal_ended_was_lost_for_silence() {
     let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
     let effects = machine_after_hang_signal().step(at(1800), Event::Died(status), &started(at(1000)));
-    let lost = log(1, Some(PID), Kind::Lost { status, reason: Some(Reason::Silent) });
+    let lost = log(1, Some(PID), Kind::Lost { status, reason: Some(Reason::Silent), planned: false });
     assert_eq!(effects, [lost, launch(2).remove(0)]);
 }
 
@@ -1256,7 +1325,7 @@ fn termination_signal_during_a_search_waits_for_a_second_at_most() {
     machine.step(at(1054), Event::DaemonSearched(Candidates::Caller(DAEMON)), &seen);
     let effects = machine.step(at(1054), Event::Adopted { pid: DAEMON }, &seen);
     let delivery = Delivery::Forwarded;
-    let told = log(1, Some(DAEMON), Kind::ToldToEnd { signal: Signal::TERM, delivery });
+    let told = log(1, Some(DAEMON), Kind::ToldToEnd { signal: Signal::TERM, sender: None, delivery });
     assert_eq!(effects[1..], [passed_on(&[Signal::TERM]), vec![told]].concat());
     assert_eq!(
         deeds(machine.step(at(1060), Event::Died(EXITED), &started(at(1055)))),
@@ -1303,7 +1372,8 @@ fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
         assert_eq!(effects, passed_on(&[number]));
 
         let effects = nobody.step(at(1051), Event::DaemonSearched(Candidates::None), &seen);
-        let lost = log(1, Some(PID), Kind::Lost { status: ExitStatus::Exited(0), reason: None });
+        let (status, planned) = (ExitStatus::Exited(0), ends_program(number));
+        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned });
         let next = if ends_program(number) { vec![Effect::Finish(ExitStatus::Exited(0))] } else { launch(2) };
         assert_eq!(effects, [vec![lost], next].concat());
     }
