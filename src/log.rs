@@ -88,9 +88,14 @@ impl Log {
         Log { route, stderr_is_journal, program: program::name(), socket, stream: None, lost: 0 }
     }
 
-    /// Writes one line to the log, without further fields for the systemd journal.
+    /// Writes the one line of a process that may end at once. journald finds the unit of a datagram by the pid of the
+    /// sender, and fails if that has ended. A line on standard error belongs to the unit in any case, so it goes there
+    /// if the journal reads it.
     pub fn say(&mut self, priority: Priority, step: Step, text: impl Display) {
-        self.write(&Entry { priority, step, text: text.to_string(), fields: vec![] });
+        let entry = Entry { priority, step, text: text.to_string(), fields: vec![] };
+        if !(self.stderr_is_journal && write_to_journal_stream(&entry).is_ok()) {
+            self.write(&entry);
+        }
     }
 
     /// Writes one line to the log without waiting. Lines that could not be written before are first reported by one
