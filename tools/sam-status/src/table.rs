@@ -65,7 +65,7 @@ pub fn lines(reports: &[Report], look: Look) -> Vec<String> {
     let mut reports: Vec<&Report> = reports.iter().collect();
     reports.sort_by_key(|report| (report.urgency(), report.state, report.supervisor));
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(COLUMNS.map(|column| column.heading));
+    table.load_preset(NOTHING).set_truncation_indicator("…").set_header(COLUMNS.map(|column| column.heading));
     for report in &reports {
         let mut row = Row::from(cells(report));
         row.max_height(1);
