@@ -79,6 +79,11 @@ impl Log {
         Log { route, program: program::name(), socket, stream: None, lost: 0 }
     }
 
+    /// Returns `true` if the log is written nowhere.
+    pub fn is_off(&self) -> bool {
+        self.route == Route::Off
+    }
+
     /// Writes one line to the log, without fields for the systemd journal.
     pub fn say(&mut self, priority: Priority, text: impl Display) {
         self.write(&Entry { priority, text: text.to_string(), fields: vec![] });

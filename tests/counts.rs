@@ -1,4 +1,4 @@
-//! What a restart, a heartbeat and a store cost in counts that do not depend on the speed or the load of the machine:
+//! The costs of a restart, a heartbeat and a store in counts that do not depend on the speed or the load of the machine:
 //! system calls, instructions, page faults and memory. The least supervisor that can be (`benches/floor.h`) runs beside
 //! the library, because the page faults depend on the kernel, the C library and the size of a page.
 
@@ -15,19 +15,19 @@ use common::{
 };
 
 /// The page faults of the new instance until sam_register returns, beyond those of the least supervisor.
-const FAULTS_OF_INSTANCE: i64 = 13;
+const FAULTS_OF_INSTANCE: i64 = 7;
 
 /// The page faults of the supervisor for each restart, beyond those of the least supervisor.
-const FAULTS_OF_SUPERVISOR: i64 = 9;
+const FAULTS_OF_SUPERVISOR: i64 = 5;
 
 /// The pages that only the supervisor has written, beyond those of the least supervisor.
-const PAGES_OF_SUPERVISOR: i64 = 12;
+const PAGES_OF_SUPERVISOR: i64 = 6;
 
 /// The system calls of the new instance until sam_register returns, without those of fork(3).
-const CALLS_OF_INSTANCE: usize = 21;
+const CALLS_OF_INSTANCE: usize = 11;
 
 /// The system calls of the supervisor for each restart.
-const CALLS_OF_SUPERVISOR: usize = 25;
+const CALLS_OF_SUPERVISOR: usize = 20;
 
 /// The system calls of a store, which block and unblock signals.
 const CALLS_OF_STORE: usize = 2;
@@ -38,7 +38,7 @@ const INSTRUCTIONS_OF_HEARTBEAT: u64 = 40;
 /// The stores of the last instance, see `c-tests/counts.c`.
 const STORES: usize = 10;
 
-/// What `c-tests/counts.c` prints: page faults for each restart, and memory in KiB.
+/// The numbers that `c-tests/counts.c` prints: page faults for each restart, and memory in KiB.
 struct Counts {
     of_instance: i64,
     of_supervisor: i64,
