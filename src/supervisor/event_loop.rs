@@ -230,7 +230,7 @@ struct Supervisor {
     /// The instance that exited with 0, while the supervisor searches for a process that goes on in its place. `None`
     /// while there is a `child`.
     exited: Option<Exited>,
-    /// The pids of children that the application had before `sam_register`.
+    /// The pids of children that the application had before `sam_register`, and of spares that were dropped.
     earlier_children: Vec<Pid>,
     /// The mark (a resource limit, see [`DescentMark`]) that instances and their descendants have. By it the supervisor
     /// tells them from the descendants of its other children.
@@ -410,6 +410,10 @@ impl Supervisor {
                 });
                 None
             }
+            Effect::DropSpare => {
+                self.drop_spare();
+                None
+            }
             Effect::FindDaemon => {
                 let exited = self.exited.as_ref();
                 let found = exited.map_or(Candidates::None, |exited| self.daemon_candidates(exited));
@@ -514,11 +518,28 @@ impl Supervisor {
         })
     }
 
+    /// Kills the spare. It is reaped when the kernel tells of its end.
+    #[inline(never)]
+    fn drop_spare(&mut self) {
+        let Some(spare) = self.spare.take() else { return };
+        // If another thread of the application has reaped the spare, the pid may be another process's by now.
+        if process::is_alive(spare.pid) {
+            let _ = spare.send(Signal::KILL);
+        }
+        if self.earlier_children.try_reserve(1).is_ok() {
+            self.earlier_children.push(spare.pid);
+        }
+    }
+
     /// Forks the supervisor. Only the supervisor and the new process can access `control_page`. Returns `Break` with
     /// the instance's end of the page in the new process, and the pid and the supervisor's end in the supervisor.
-    fn fork(&self, control_page: ControlPage) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
+    fn fork(
+        &mut self,
+        control_page: ControlPage,
+    ) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
         // The child inherits the slack.
         self.slack.set();
+        let began = clock::now();
         // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator,
         // which fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
         #[allow(unsafe_code)]
@@ -529,6 +550,7 @@ impl Supervisor {
             }
             Ok(Some(pid)) => {
                 TimerSlack::LEAST.set();
+                self.machine.note_fork(clock::now().saturating_since(began));
                 Ok(ControlFlow::Continue((pid, control_page.into_supervisor_end())))
             }
             Err(errno) => {
