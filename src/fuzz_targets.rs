@@ -283,6 +283,7 @@ impl Watched {
                     assert!(self.rules.settings.standby && self.lives, "a spare after {event:?}");
                     self.step(Event::SpareMade);
                 }
+                Effect::DropSpare => panic!("drops a spare after {event:?}"),
                 Effect::Finish(_) => self.finished = true,
             }
         }

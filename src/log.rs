@@ -88,6 +88,11 @@ impl Log {
         Log { route, stderr_is_journal, program: program::name(), socket, stream: None, lost: 0 }
     }
 
+    /// Returns `true` if the log is written nowhere.
+    pub fn is_off(&self) -> bool {
+        self.route == Route::Off
+    }
+
     /// Writes the one line of a process that may end at once. journald finds the unit of a datagram by the pid of the
     /// sender, and fails if that has ended. A line on standard error belongs to the unit in any case, so it goes there
     /// if the journal reads it.

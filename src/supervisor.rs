@@ -11,6 +11,7 @@ pub mod helper_handle;
 pub mod kill_group;
 pub mod log_event;
 pub mod machine;
+pub mod queue;
 pub mod restarts;
 pub mod service_manager;
 pub mod status_writer;

@@ -28,6 +28,7 @@ mod proc_file;
 pub mod process;
 pub mod program;
 pub mod quorum;
+pub mod set_once;
 pub mod shared_page;
 pub mod signals;
 pub mod stderr;
@@ -35,7 +36,7 @@ pub mod stream_socket;
 pub mod thread;
 mod timed_call;
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -48,6 +49,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 /// # Errors
 /// `EMFILE` if the process has no free descriptor, see fcntl(2).
 fn above_standard(fd: OwnedFd) -> nix::Result<OwnedFd> {
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
     // SAFETY: F_DUPFD_CLOEXEC returned a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })

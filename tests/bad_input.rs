@@ -107,7 +107,7 @@ fn full_address_space_ends_neither_program_nor_supervisor() {
         .iter()
         .map(|kib| run_until_memory_is_short(&["space", kib]))
         .collect();
-    assert_eq!(last.first().unwrap(), "sam_initialize is refused", "{last:?}");
+    assert_eq!(last.first().unwrap(), "sam_register is refused", "{last:?}");
     assert_eq!(last.last().unwrap(), "instance 101", "{last:?}");
 }
 

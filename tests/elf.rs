@@ -190,7 +190,7 @@ fn links_lead_to_the_real_file() {
 
 /// The names that the library leaves to the dynamic linker. If a program defines one, the library calls the program's
 /// function. Add a name only if that is wanted; otherwise see src/sys/direct.rs.
-const OPEN_NAMES: [&str; 52] = [
+const OPEN_NAMES: [&str; 51] = [
     // ISO C reserves them.
     "abort",
     "exit",
@@ -223,7 +223,6 @@ const OPEN_NAMES: [&str; 52] = [
     "pthread_setcancelstate",
     "pthread_setcanceltype",
     "pthread_setspecific",
-    "pthread_sigmask",
     "pthread_testcancel",
     "sigaction",
     // Reads the time without a system call (vdso(7)).

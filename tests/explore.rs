@@ -75,6 +75,8 @@ struct Config {
     hang: bool,
     hold: bool,
     standby: bool,
+    /// True if a fork takes long, so that an instance that was warned gets a spare.
+    slow_fork: bool,
     limit: bool,
     delay: bool,
     kill_group: bool,
@@ -98,6 +100,7 @@ impl fmt::Display for Config {
             (self.hang, "hang-signal"),
             (self.hold, "debug-hold"),
             (self.standby, "standby"),
+            (self.slow_fork, "slow-fork"),
             (self.limit, "limit"),
             (self.delay, "delay"),
             (self.kill_group, "kill-group"),
@@ -142,6 +145,7 @@ fn themes() -> Vec<Theme> {
     let delayed = Config { delay: true, ..endless };
     let limited = Config { limit: true, kill_group: true, ..endless };
     let standby = |config| Config { standby: true, ..config };
+    let slow_fork = |config| Config { slow_fork: true, ..config };
     let hostile = |config| Config { hostile: true, ..config };
     let everything = [
         TIME,
@@ -211,6 +215,13 @@ fn themes() -> Vec<Theme> {
             1_197_000,
         ),
         theme(
+            "spares after a warning",
+            &[TIME, BASE, HEALTH, DEATHS, TERM],
+            [plain, quit, hang, quorate(plain)].map(slow_fork).into(),
+            8,
+            800_000,
+        ),
+        theme(
             "adoption",
             &[TIME, BASE, &[Act::Heartbeat, Act::Stop], ADOPTION, TERM],
             vec![plain, shown(plain), quorate(hold), Config { withhold: true, ..delayed }],
@@ -241,6 +252,7 @@ fn matrix() -> Vec<Config> {
             hang: bit(4),
             hold: bit(5),
             standby: bit(6),
+            slow_fork: bit(2) != bit(5),
             limit: bit(7),
             delay: bit(8),
             kill_group: bit(6) != bit(3),

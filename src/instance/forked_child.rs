@@ -82,11 +82,14 @@ impl ForkedChild {
             id
         });
         process::signal_on_death_of_parent(Some(Signal::TERM));
-        // The supervisor may have ended before the line above, and then there was no signal. At the end of a process
-        // the kernel marks the lifeline before it sends parent-death signals, so this check or the signal notices the
-        // end.
-        let has_other_parent = process::parent().is_some_and(|parent| parent != supervisor);
-        if control_page.supervisor_is_gone() || has_other_parent {
+        // The supervisor may have ended before the line above, and then there was no signal. In another PID namespace
+        // the lifeline tells: at the end of a process the kernel marks it before it sends parent-death signals, so this
+        // check or the signal notices the end. Reading it costs a page fault, so it is not read where the parent tells.
+        let is_gone = match process::parent() {
+            Some(parent) => parent != supervisor,
+            None => control_page.supervisor_is_gone(),
+        };
+        if is_gone {
             signals::send_to_self(Signal::TERM);
         }
         if is_spare {

@@ -24,10 +24,15 @@ use crate::supervisor::machine::Rules;
 use crate::sys::event_count::EventCount;
 use crate::sys::ffi_buf::{HealthCheck, InBuf, OutBuf};
 use crate::sys::lock::{Lock, Locked};
+use crate::sys::set_once::SetOnce;
 use crate::sys::signals::Signal;
 use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 use crate::time::MonotonicTime;
 
+/// The session. Not with the variables that are zero at first, but on the page of the others, which a new instance
+/// writes anyway.
+#[allow(unsafe_code)] // SAFETY: .data is for variables that are written.
+#[unsafe(link_section = ".data")]
 static SESSION: OnceCell<Session> = OnceCell::new();
 
 /// The state of the session of this process, which decides which calls of the library are legal.
@@ -63,10 +68,10 @@ pub struct Session {
     call_state: AtomicU8,
     /// The page that the instance shares with the supervisor, for heartbeats and all other communication. Empty until
     /// `sam_register` returns.
-    control_page: OnceCell<InstanceEnd>,
+    control_page: SetOnce<InstanceEnd>,
     /// The counter by which the instance notifies the cluster helper of a request. Empty before `sam_register`, and for
     /// a policy without QUORUM and CMAP.
-    doorbell: OnceCell<Doorbell>,
+    doorbell: SetOnce<Doorbell>,
     /// The number of the warning signal that the application set before `sam_register`, 0 for none. The supervisor
     /// gives it to each new instance. In an instance the number on the control page is in force.
     warn_signal: AtomicI32,
@@ -191,12 +196,12 @@ impl Session {
                 _ => Callbacks::Idle,
             },
             call_state: AtomicU8::new(CallState::Initialized as u8),
-            control_page: OnceCell::new(),
-            doorbell: OnceCell::new(),
+            control_page: SetOnce::empty(),
+            doorbell: SetOnce::empty(),
             warn_signal: AtomicI32::new(settings.warn_signal.unwrap_or(libc::SIGTERM)),
             changes: AtomicU32::new(0),
             has_thread: AtomicBool::new(false),
-            data: DataStore::new()?,
+            data: DataStore::empty(),
             registered: Lock::new(Registered::default()),
         })
     }
@@ -255,7 +260,7 @@ impl Session {
             return Err(Error::WrongState);
         }
         let mut slots = self.data.lock()?;
-        let shared_slots = slots.share().map_err(|error| match error {
+        let mut shared_slots = slots.share().map_err(|error| match error {
             Error::NoMemory => Error::System(libc::ENOMEM),
             error => error,
         })?;
@@ -278,7 +283,7 @@ impl Session {
                 if let Some(doorbell) = doorbell {
                     self.doorbell.set(doorbell).map_err(|_| Error::Internal)?;
                 }
-                slots.adopt(shared_slots);
+                slots.adopt(&mut shared_slots);
                 self.set_call_state(CallState::Registered);
                 Ok(id)
             }

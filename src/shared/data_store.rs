@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::mem;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -33,11 +34,8 @@ pub struct DataStore(Lock<Slots>);
 impl DataStore {
     /// Makes a data store that contains nothing, in memory of this process alone. `sam_register` later replaces it by
     /// memory that all instances share.
-    ///
-    /// # Errors
-    /// The error of mmap(2).
-    pub fn new() -> Result<DataStore> {
-        Ok(DataStore::of(Slots::private()?))
+    pub fn empty() -> DataStore {
+        DataStore::of(Slots::private())
     }
 
     /// Makes a data store in the memory `slots`.
@@ -60,7 +58,8 @@ impl DataStore {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn exposed(&mut self) -> (&SharedPage, &[MemoryFile]) {
         let slots = self.0.get_mut();
-        (&slots.header, &slots.files)
+        let Header::Shared(page) = &slots.header else { panic!("the slots are not shared") };
+        (page, &slots.files)
     }
 
     /// Returns the number of bytes that the application has stored. If a hostile instance has written a size that the
@@ -147,11 +146,22 @@ fn parts(length: usize) -> impl Iterator<Item = Range<usize>> {
 /// does. Used under the lock of a [`DataStore`].
 #[derive(Debug)]
 pub struct Slots {
-    header: SharedPage,
+    header: Header,
     files: [MemoryFile; 2],
+    /// Another process may have stored since this one was forked, so the size of the files is not known.
+    is_unknown: bool,
     /// The number of times that this process has begun to store data here. A store in several steps sees by it that
     /// another one has begun.
     begun: u64,
+}
+
+/// The place of the header word of a data store.
+#[derive(Debug)]
+enum Header {
+    /// Shared by this process and those that it forks.
+    Shared(SharedPage),
+    /// A forked process gets a copy.
+    Private(AtomicU64),
 }
 
 /// The header word of a data store: the index of the slot that contains the data in the lowest bit, and the size of the
@@ -180,13 +190,13 @@ impl Slots {
     /// The error of memfd_create(2) or mmap(2).
     pub fn shared() -> Result<Slots> {
         let files = [MemoryFile::create(c"sam-data-0")?, MemoryFile::create(c"sam-data-1")?];
-        Ok(Slots { header: SharedPage::new()?, files, begun: 0 })
+        Ok(Slots { header: Header::Shared(SharedPage::new()?), files, is_unknown: false, begun: 0 })
     }
 
     /// Makes memory for a data store of which each forked process gets a copy of its own. It contains no data.
-    fn private() -> Result<Slots> {
+    fn private() -> Slots {
         let files = [MemoryFile::private(), MemoryFile::private()];
-        Ok(Slots { header: SharedPage::private()?, files, begun: 0 })
+        Slots { header: Header::Private(AtomicU64::new(0)), files, is_unknown: false, begun: 0 }
     }
 
     /// Returns new memory for a data store, which forked processes share, with a copy of the data in `self`.
@@ -204,12 +214,15 @@ impl Slots {
         Ok(copy)
     }
 
-    /// Replaces the memory of this data store by `slots`, in a new instance. The memory is shared: earlier instances
-    /// may have stored data there since this process was forked.
-    pub fn adopt(&mut self, slots: Slots) {
-        slots.files.iter().for_each(MemoryFile::survey);
+    /// Exchanges the memory of this data store for that of `slots`, in a new instance. The memory is shared: earlier
+    /// instances may have stored data there since this process was forked.
+    pub fn adopt(&mut self, slots: &mut Slots) {
         // A store that is under way, by what a signal handler that registers has interrupted, begins again.
-        *self = Slots { begun: self.begun + 1, ..slots };
+        self.begun += 1;
+        self.is_unknown = true;
+        // Part by part, without a copy of all on the stack.
+        mem::swap(&mut self.header, &mut slots.header);
+        mem::swap(&mut self.files, &mut slots.files);
     }
 
     /// Removes the stored data, and gives its memory back to the kernel. Called in the supervisor, which needs none of
@@ -220,7 +233,10 @@ impl Slots {
     }
 
     fn word(&self) -> &AtomicU64 {
-        &self.header.words()[0]
+        match &self.header {
+            Header::Shared(page) => &page.words()[0],
+            Header::Private(word) => word,
+        }
     }
 
     fn committed(&self) -> Committed {
@@ -245,6 +261,9 @@ impl Slots {
     /// # Errors
     /// The errors of [`MemoryFile::reserve`].
     fn begin(&mut self, size: usize) -> Result<(usize, u64)> {
+        if mem::take(&mut self.is_unknown) {
+            self.files.iter().for_each(MemoryFile::survey);
+        }
         let slot = 1 - self.committed().slot;
         self.begun += 1;
         self.files[slot].reserve(size)?;
@@ -291,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_last_store_is_what_is_restored() {
-        for kept in [shared(), DataStore::new().unwrap()] {
+        for kept in [shared(), DataStore::empty()] {
             assert_eq!(kept.size(), Ok(0));
             assert_eq!(restore(&kept, 3).unwrap(), [0xee; 3], "nothing stored, nothing written");
             for data in [&b"one"[..], b"a longer second", b"3", &[9; 100_000], &[5; 3 * PART + 1], b"four"] {
@@ -351,7 +370,7 @@ mod tests {
     #[test]
     fn data_before_sam_register_is_in_the_shared_store_and_as_before_if_that_is_dropped() {
         for size in [0, 5, 100_000] {
-            let data = DataStore::new().unwrap();
+            let data = DataStore::empty();
             store(&data, b"earlier").unwrap();
             store(&data, &vec![7; size]).unwrap();
             for _ in 0..2 {
@@ -359,8 +378,8 @@ mod tests {
             }
             assert_eq!(restored(&data), vec![7; size]);
             let mut slots = data.lock().unwrap();
-            let shared = slots.share().unwrap();
-            slots.adopt(shared);
+            let mut shared = slots.share().unwrap();
+            slots.adopt(&mut shared);
             drop(slots);
             assert_eq!(restored(&data), vec![7; size]);
             store(&data, b"later").unwrap();
@@ -370,7 +389,7 @@ mod tests {
 
     #[test]
     fn supervisor_has_no_data_and_refuses_stores() {
-        let data = DataStore::new().unwrap();
+        let data = DataStore::empty();
         store(&data, b"earlier").unwrap();
         let slots = data.lock().unwrap();
         slots.clear();
@@ -391,8 +410,8 @@ mod tests {
             assert_ne!(slot, kept.lock().unwrap().committed().slot);
             if registers {
                 let mut slots = kept.lock().unwrap();
-                let shared = slots.share().unwrap();
-                slots.adopt(shared);
+                let mut shared = slots.share().unwrap();
+                slots.adopt(&mut shared);
             } else {
                 store(&kept, b"handler").unwrap();
             }

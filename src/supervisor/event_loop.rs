@@ -3,7 +3,6 @@
 
 #![deny(unsafe_code)]
 
-use std::collections::VecDeque;
 use std::iter;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +20,7 @@ use super::helper_handle::HelperHandle;
 use super::kill_group::KillGroup;
 use super::log_event::{self, Kind, LogEvent};
 use super::machine::{self, Effect, Event, Machine, Rules};
+use super::queue::Queue;
 use super::service_manager::{Progress, ServiceManager};
 use super::status_writer::{self, StatusWriter};
 use super::summary::Summary;
@@ -52,6 +52,10 @@ const MAX_EVENTS: usize = 3 * BATCH + machine::MAX_EFFECTS + 8;
 // Larger buffers would come from the heap of the application, which may be full.
 const _: () = assert!(size_of::<Event>() * MAX_EVENTS <= heap::HUGE);
 const _: () = assert!(size_of::<Effect>() * machine::MAX_EFFECTS <= heap::HUGE);
+const _: () = assert!(size_of::<Supervisor>() <= heap::STATE);
+
+/// The events that are not handled yet, in order.
+type Events = Queue<Event, 8>;
 
 /// The number of ended instances for which the supervisor reserves memory. It frees them each time before it waits for
 /// the kernel, so more of them never come together.
@@ -59,11 +63,16 @@ const MAX_ENDED: usize = 2;
 
 /// The number of log lines for which the supervisor reserves memory. It writes them when no event is left to handle, or
 /// as soon as there are this many.
-const MAX_PENDING_LOG: usize = 32;
+const MAX_PENDING_LOG: usize = 6;
 
 /// The longest time that the supervisor sleeps while a spare, a process forked in advance, takes over as the instance.
 /// The spare needs some 50 us for that, and may have to run on the processor of the supervisor.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// The sleep of the supervisor after it has forked an instance. The kernel may have placed the instance on the processor
+/// of the supervisor, which has a log line to write and the next control page to make. The instance needs some 50 us to
+/// return from sam_register.
+const HEAD_START: Duration = Duration::from_millis(1);
 
 /// The pause between two checks whether a spare, a process forked in advance, has taken over as the instance. The
 /// supervisor makes them only while it keeps signals for the spare. The pause doubles from 1 ms to 1 s.
@@ -104,7 +113,8 @@ pub enum Role {
 /// # Errors
 /// No instance was made, and the process is as it was.
 pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &dyn Fn()) -> Result<Role> {
-    let mut supervisor = Supervisor::new(rules, warn_signal)?;
+    let mut place = Supervisor::new(rules, warn_signal)?;
+    let supervisor = place.first_mut().ok_or(Error::Internal)?;
     let lifeline = RobustList::current();
     let first = match supervisor.launch(1, warn_signal) {
         Ok(ControlFlow::Break(role)) => return Ok(role),
@@ -188,6 +198,14 @@ impl Child {
     }
 }
 
+/// The reasons for which the supervisor has woken up.
+struct Woken {
+    /// Signals have arrived.
+    by_signals: bool,
+    /// The instance may have ended.
+    may_have_ended: bool,
+}
+
 struct Supervisor {
     rules: Rules,
     machine: Machine,
@@ -196,7 +214,7 @@ struct Supervisor {
     slack: TimerSlack,
     log: Log,
     /// Events that are logged when nothing more urgent is left to do.
-    pending_log: Vec<LogEvent>,
+    pending_log: Queue<LogEvent, MAX_PENDING_LOG>,
     summary: Summary,
     /// The contents of the status page, which sam-status shows.
     status: Status,
@@ -213,7 +231,7 @@ struct Supervisor {
     /// The instance that exited with 0, while the supervisor searches for a process that goes on in its place. `None`
     /// while there is a `child`.
     exited: Option<Exited>,
-    /// The pids of children that the application had before `sam_register`.
+    /// The pids of children that the application had before `sam_register`, and of spares that were dropped.
     earlier_children: Vec<Pid>,
     /// The mark (a resource limit, see [`DescentMark`]) that instances and their descendants have. By it the supervisor
     /// tells them from the descendants of its other children.
@@ -232,8 +250,8 @@ struct Supervisor {
     /// The list of actions that the state machine asks for. Its memory is reserved when the supervisor is made, because
     /// the Rust standard library aborts a process that gets no more memory.
     effects: Vec<Effect>,
-    /// The list of events that wait until the state machine handles them. Its memory is reserved as well.
-    events: VecDeque<Event>,
+    /// Memory for the list of events that wait until the state machine handles them. It is reserved as well.
+    far_events: Vec<Event>,
     /// The spare, a process that was forked in advance and waits to become the next instance.
     spare: Option<Child>,
     /// The memory that the supervisor will share with the next instance. It is made early, while there is memory. The
@@ -241,10 +259,23 @@ struct Supervisor {
     next_control_page: Option<ControlPage>,
     /// The cluster helper, if the policy needs quorum or cmap.
     helper: Option<HelperHandle>,
+    /// Children other than the instance may have ended and are not reaped yet.
+    has_unreaped: bool,
+    /// The work that can wait until the next instance is made is done.
+    is_tidy: bool,
+    /// An instance was just made. The work that can wait is done when the instance has had some time on the processor, or when
+    /// the supervisor is woken. Not twice in turn: instances that end at once do not keep the supervisor from it.
+    gives_head_start: bool,
 }
 
 impl Supervisor {
-    fn new(rules: Rules, warn_signal: Option<Signal>) -> Result<Supervisor> {
+    /// Returns a list of one, because std ends the process if there is no memory for a box.
+    // Not inlined: a new instance copies each page of the stack that it returns through.
+    #[inline(never)]
+    fn new(rules: Rules, warn_signal: Option<Signal>) -> Result<Box<[Supervisor]>> {
+        // These come first, so that they are on one page, see `heap`.
+        let mut supervisor = heap::reserve(1)?;
+        let effects = heap::reserve(machine::MAX_EFFECTS)?;
         let refused = |errno: Errno| Error::System(errno as i32);
         let settings = rules.settings;
         let signal_fd = SignalFd::new().map_err(refused)?;
@@ -261,7 +292,7 @@ impl Supervisor {
         };
         let mut machine = Machine::new(rules, warn_signal);
         machine.reserve().map_err(|_| refused(Errno::ENOMEM))?;
-        Ok(Supervisor {
+        supervisor.push(Supervisor {
             rules,
             machine,
             signal_fd,
@@ -269,7 +300,7 @@ impl Supervisor {
             _child_signal,
             slack: TimerSlack::current(),
             log: Log::open(settings.log),
-            pending_log: heap::reserve(MAX_PENDING_LOG)?,
+            pending_log: Queue::new(Vec::new()),
             summary: Summary::default(),
             status: status(rules),
             status_writer: StatusWriter::open(),
@@ -284,12 +315,16 @@ impl Supervisor {
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
             ended: heap::reserve(MAX_ENDED)?,
-            effects: heap::reserve(machine::MAX_EFFECTS)?,
-            events: heap::reserve(MAX_EVENTS)?.into(),
+            effects,
+            far_events: heap::reserve(MAX_EVENTS)?,
             spare: None,
             next_control_page: None,
             helper,
-        })
+            has_unreaped: false,
+            is_tidy: false,
+            gives_head_start: false,
+        });
+        Ok(supervisor.into_boxed_slice())
     }
 
     /// Runs the supervisor until the program has ended for good. `first` is the event that says that the first instance
@@ -307,7 +342,7 @@ impl Supervisor {
         if let Some(service_manager) = &mut self.service_manager {
             service_manager.set_status(self.summary.to_string());
         }
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = Events::new(std::mem::take(&mut self.far_events));
         let mut effects = std::mem::take(&mut self.effects);
         events.push_back(first);
         loop {
@@ -319,18 +354,29 @@ impl Supervisor {
                     }
                 }
             }
-            self.write_log();
-            self.ended.clear();
-            if self.next_control_page.is_none() {
-                self.next_control_page = self.status_writer.control_page().ok();
+            if !self.gives_head_start {
+                self.tidy();
             }
-            let may_have_ended = self.wait();
-            self.collect(may_have_ended, &mut events);
+            let woken = self.wait();
+            self.gives_head_start = false;
+            self.collect(woken, &mut events);
+        }
+    }
+
+    /// Does the work that can wait until the next instance is made.
+    #[inline(never)]
+    fn tidy(&mut self) {
+        self.is_tidy = true;
+        self.write_log();
+        self.ended.clear();
+        if self.next_control_page.is_none() {
+            self.next_control_page = self.status_writer.control_page().ok();
         }
     }
 
     /// Passes `event` to the state machine, together with the contents of the control page of the instance. Adds the
     /// actions that the state machine asks for to `effects`.
+    #[inline(never)]
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         let Some(child) = self.child.as_ref().or(self.exited.as_ref().map(|exited| &exited.child)) else {
             return self.machine.handle(clock::now(), event, &View::NO_INSTANCE, effects);
@@ -354,7 +400,8 @@ impl Supervisor {
     /// Carries out one action that the state machine has asked for. If the result is an event, it mostly goes to the
     /// front of `events`, because the others are to be handled after it. Returns `Break` in a new child, and when the
     /// supervisor is to end.
-    fn apply(&mut self, effect: Effect, events: &mut VecDeque<Event>) -> ControlFlow<Role> {
+    #[inline(never)]
+    fn apply(&mut self, effect: Effect, events: &mut Events) -> ControlFlow<Role> {
         let answer = match effect {
             Effect::Launch { id, warn_signal } => match self.launch(id, warn_signal) {
                 Ok(launched) => Some(launched?),
@@ -366,6 +413,10 @@ impl Supervisor {
                     Ok(made) => made?,
                     Err(_) => Event::SpareLost,
                 });
+                None
+            }
+            Effect::DropSpare => {
+                self.drop_spare();
                 None
             }
             Effect::FindDaemon => {
@@ -435,7 +486,7 @@ impl Supervisor {
                 return Ok(ControlFlow::Continue(self.watch(Child { born, ..spare })));
             }
         }
-        let supervisor = process::own_pid();
+        let supervisor = Pid::from_raw(self.status.supervisor);
         let control_page =
             self.next_control_page.take().map_or_else(|| self.status_writer.control_page(), Ok)?;
         control_page.set_warn_signal(warn_number);
@@ -447,6 +498,7 @@ impl Supervisor {
                 ControlFlow::Break(Role::Child(child))
             }
             ControlFlow::Continue((pid, control_page)) => {
+                self.gives_head_start = std::mem::take(&mut self.is_tidy);
                 ControlFlow::Continue(self.watch(Child::new(pid, control_page, false, born)))
             }
         })
@@ -454,6 +506,7 @@ impl Supervisor {
 
     /// Forks a spare, which waits until the supervisor releases it as the next instance. Returns the event `SpareMade`
     /// in the supervisor, and `Break` in the spare.
+    #[inline(never)]
     fn make_spare(&mut self) -> nix::Result<ControlFlow<Role, Event>> {
         let supervisor = process::own_pid();
         let origin = Origin::current();
@@ -470,11 +523,28 @@ impl Supervisor {
         })
     }
 
+    /// Kills the spare. It is reaped when the kernel tells of its end.
+    #[inline(never)]
+    fn drop_spare(&mut self) {
+        let Some(spare) = self.spare.take() else { return };
+        // If another thread of the application has reaped the spare, the pid may be another process's by now.
+        if process::is_alive(spare.pid) {
+            let _ = spare.send(Signal::KILL);
+        }
+        if self.earlier_children.try_reserve(1).is_ok() {
+            self.earlier_children.push(spare.pid);
+        }
+    }
+
     /// Forks the supervisor. Only the supervisor and the new process can access `control_page`. Returns `Break` with
     /// the instance's end of the page in the new process, and the pid and the supervisor's end in the supervisor.
-    fn fork(&self, control_page: ControlPage) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
+    fn fork(
+        &mut self,
+        control_page: ControlPage,
+    ) -> nix::Result<ControlFlow<InstanceEnd, (Pid, SupervisorEnd)>> {
         // The child inherits the slack.
         self.slack.set();
+        let began = clock::now();
         // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator,
         // which fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
         #[allow(unsafe_code)]
@@ -485,6 +555,7 @@ impl Supervisor {
             }
             Ok(Some(pid)) => {
                 TimerSlack::LEAST.set();
+                self.machine.note_fork(clock::now().saturating_since(began));
                 Ok(ControlFlow::Continue((pid, control_page.into_supervisor_end())))
             }
             Err(errno) => {
@@ -495,7 +566,8 @@ impl Supervisor {
     }
 
     fn take_doorbell(&mut self) -> Option<Doorbell> {
-        self.helper.take().map(HelperHandle::into_doorbell)
+        // The test avoids a write to the state of the supervisor, for which a new instance would copy the page.
+        if self.helper.is_some() { self.helper.take().map(HelperHandle::into_doorbell) } else { None }
     }
 
     fn watch(&mut self, child: Child) -> Event {
@@ -508,6 +580,7 @@ impl Supervisor {
 
     /// Makes the process `pid` the instance, in the place of the instance that exited with 0. Returns the event
     /// `Adopted`. If another thread has reaped `pid`, returns the event for a search that found no process.
+    #[inline(never)]
     fn adopt(&mut self, pid: Pid) -> Option<Event> {
         let exited = self.exited.take()?;
         let pidfd = process::pidfd(pid).ok();
@@ -523,6 +596,7 @@ impl Supervisor {
 
     /// Kills the processes that the dead instance `id` left behind, and logs their number if there were any. Does
     /// nothing unless SAM_KILL_GROUP=1 is set.
+    #[inline(never)]
     fn kill_group(&mut self, id: u32) {
         let others = self.other_children();
         let (ended, left) = self.group.as_mut().map_or((0, 0), |group| group.end(&others));
@@ -543,9 +617,10 @@ impl Supervisor {
 
     /// Prepares the end of the supervisor: discards pending signals, kills the spare, writes the log, and ends the
     /// cluster helper.
+    #[inline(never)]
     fn finish(&mut self) {
         // Discard pending signals, so that the exit handlers of the application do not receive them.
-        self.arrived().for_each(drop);
+        self.signal_fd.arrived(BATCH).for_each(drop);
         if let Some(spare) = self.spare.take().filter(|spare| process::is_alive(spare.pid)) {
             let _ = signals::kill(spare.pid, Signal::KILL);
             // In another PID namespace, process 1 cannot end before the spare is reaped (pid_namespaces(7)).
@@ -560,15 +635,18 @@ impl Supervisor {
     /// Adds a log line to those that `write_log` writes when no event is left to handle. Writes them at once if the
     /// list is full.
     fn log(&mut self, event: LogEvent) {
-        if self.pending_log.len() == MAX_PENDING_LOG {
+        if self.pending_log.count() == MAX_PENDING_LOG {
             self.write_log();
         }
-        self.pending_log.push(event);
+        self.pending_log.push_back(event);
     }
 
     fn write_log(&mut self) {
-        for &event in &self.pending_log {
-            self.log.write(&event.entry());
+        let has_news = self.pending_log.count() > 0;
+        while let Some(event) = self.pending_log.pop_front() {
+            if !self.log.is_off() {
+                self.log.write(&event.entry());
+            }
             let since_1970 = clock::time_of_day();
             self.summary.note(event, since_1970);
             if let Some(details) = &mut self.status.details {
@@ -577,12 +655,11 @@ impl Supervisor {
         }
         let progress = self.progress();
         if let Some(service_manager) = &mut self.service_manager {
-            if !self.pending_log.is_empty() {
+            if has_news {
                 service_manager.set_status(self.summary.to_string());
             }
             service_manager.send_due(clock::now(), progress);
         }
-        self.pending_log.clear();
         self.update_status();
     }
 
@@ -616,6 +693,7 @@ impl Supervisor {
 
     /// Sends the instance a signal, or keeps the signal until the instance accepts signals. Returns an event if the
     /// kernel refuses to send the signal.
+    #[inline(never)]
     fn forward(&mut self, received: Received) -> Option<Event> {
         if self.child.as_mut().is_some_and(|child| !child.accepts_signals()) {
             // The kernel limits the number of pending signals too (RLIMIT_SIGPENDING in getrlimit(2)).
@@ -633,7 +711,7 @@ impl Supervisor {
 
     /// Sends the signals that the supervisor keeps for a spare, a process forked in advance. Does so as soon as the
     /// spare has taken over as the instance. Adds an event to `events` for each signal that the kernel refuses.
-    fn deliver_unsent(&mut self, events: &mut VecDeque<Event>) {
+    fn deliver_unsent(&mut self, events: &mut Events) {
         if self.unsent_signals.is_empty() {
             return;
         }
@@ -646,24 +724,39 @@ impl Supervisor {
     }
 
     /// Sleeps until a signal arrives, the instance ends, the cluster helper wakes the supervisor, or a deadline comes.
-    /// Returns `true` if the instance may have ended.
-    fn wait(&self) -> bool {
+    /// Returns the reasons for which it has woken up.
+    #[inline(never)]
+    fn wait(&self) -> Woken {
         let pidfd = self.child.as_ref().and_then(|child| child.pidfd.as_ref());
         let is_unseen = self.child.is_some() && pidfd.is_none();
         let due = self.wake_at().map(|at| at.saturating_since(clock::now()));
         let takeover = (!self.unsent_signals.is_empty()).then(|| self.takeover.pause());
         let poll = is_unseen.then_some(NO_PIDFD_POLL);
+        let (unreaped, head_start) = match self.gives_head_start {
+            true => (None, Some(HEAD_START)),
+            false => (self.has_unreaped.then_some(Duration::ZERO), None),
+        };
         // One by one: valgrind takes what the compiler makes of an array of options for a use of uninitialised memory.
-        let timeout = due.into_iter().chain(takeover).chain(poll).min();
-        let mut fds = vec![PollFd::new(self.signal_fd.as_fd(), PollFlags::POLLIN)];
-        fds.extend(pidfd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        fds.extend(self.helper.as_ref().map(|helper| PollFd::new(helper.fd(), PollFlags::POLLIN)));
-        if ppoll(&mut fds, timeout.map(clock::time_spec), None).is_err() {
+        let timeout = due.into_iter().chain(takeover).chain(poll).chain(unreaped).chain(head_start).min();
+        let signal_fd = self.signal_fd.as_fd();
+        let others = pidfd.map(AsFd::as_fd).into_iter().chain(self.helper.as_ref().map(HelperHandle::fd));
+        let mut fds = [signal_fd; 3];
+        let mut count = 1;
+        for fd in others {
+            fds[count] = fd;
+            count += 1;
+        }
+        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        if ppoll(&mut fds[..count], timeout.map(clock::time_spec), None).is_err() {
             // The limit of descriptors (RLIMIT_NOFILE) was lowered below the number that poll(2) is given.
             std::thread::sleep(timeout.unwrap_or(NO_POLL_PAUSE).min(NO_POLL_PAUSE));
-            return true;
+            return Woken { by_signals: true, may_have_ended: true };
         }
-        is_unseen || pidfd.is_some() && fds[1].any() == Some(true)
+        let is_ready = |fd: &PollFd| fd.any() == Some(true);
+        Woken {
+            by_signals: is_ready(&fds[0]),
+            may_have_ended: is_unseen || pidfd.is_some() && is_ready(&fds[1]),
+        }
     }
 
     fn wake_at(&self) -> Option<MonotonicTime> {
@@ -672,16 +765,17 @@ impl Supervisor {
         self.machine.wake_at().into_iter().chain(helper).chain(service_manager).min()
     }
 
-    fn arrived(&self) -> impl Iterator<Item = Received> {
-        iter::from_fn(|| self.signal_fd.take()).take(BATCH)
-    }
-
     /// Adds an event for each signal, ended child and report of the cluster helper that has arrived. Signals come
     /// first: the state machine has to know of a termination signal before it learns that the instance has ended.
-    /// `may_have_ended` is the result of `wait`.
-    fn collect(&mut self, may_have_ended: bool, events: &mut VecDeque<Event>) {
-        self.collect_signals(events);
-        let has_ended = self.collect_children(events) || may_have_ended && self.find_reaped_instance(events);
+    #[inline(never)]
+    fn collect(&mut self, woken: Woken, events: &mut Events) {
+        let Woken { by_signals, may_have_ended } = woken;
+        let has_read_signals = by_signals || may_have_ended;
+        if has_read_signals {
+            self.collect_signals(events);
+        }
+        let has_ended = self.collect_children(has_read_signals, events)
+            || may_have_ended && self.find_reaped_instance(events);
         if has_ended {
             self.note_missed(events);
         } else {
@@ -701,9 +795,9 @@ impl Supervisor {
         events.push_back(Event::Tick);
     }
 
-    fn collect_signals(&self, events: &mut VecDeque<Event>) {
+    fn collect_signals(&self, events: &mut Events) {
         let mut ends_program = false;
-        for received in self.arrived().filter(|received| received.signal != Signal::CHLD) {
+        for received in self.signal_fd.arrived(BATCH).filter(|received| received.signal != Signal::CHLD) {
             let is_abort = |manager: &ServiceManager| manager.aborts_by(received, process::parent());
             if self.service_manager.as_ref().is_some_and(is_abort) {
                 events.push_back(Event::Aborted);
@@ -721,12 +815,18 @@ impl Supervisor {
         }
     }
 
-    /// Reaps children. Returns `true` if the instance has ended.
-    fn collect_children(&mut self, events: &mut VecDeque<Event>) -> bool {
+    /// Reaps children. Returns `true` if the instance has ended. Then other children are reaped in the next round, after
+    /// the next instance was made, unless the supervisor has to tell them from those that the instance left behind.
+    fn collect_children(&mut self, has_read_signals: bool, events: &mut Events) -> bool {
         let mut instance_ended = false;
+        self.has_unreaped = false;
         for (pid, user, change) in iter::from_fn(process::next_change).take(BATCH) {
-            if let Some(child) = self.child.as_mut().filter(|child| child.pid == pid) {
+            if self.child.as_ref().is_some_and(|child| child.pid == pid) {
                 instance_ended |= matches!(change, ChildChange::Ended(_));
+                if instance_ended && !has_read_signals {
+                    self.collect_signals(events);
+                }
+                let Some(child) = &mut self.child else { break };
                 let event = match change {
                     ChildChange::Ended(status) => child.ended(status),
                     ChildChange::Stopped(signal) => Event::Stopped(signal),
@@ -735,6 +835,10 @@ impl Supervisor {
                     Event::Died(ExitStatus::Exited(0)) if self.leave(user) => Event::MayHaveDaemonized,
                     event => event,
                 });
+                if instance_ended && self.group.is_none() {
+                    self.has_unreaped = true;
+                    break;
+                }
             } else if matches!(change, ChildChange::Stopped(_)) {
                 // Another child than the instance.
             } else if self.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
@@ -756,7 +860,7 @@ impl Supervisor {
     /// Checks whether another thread has reaped the instance, and if so, adds the event of its end to `events` and
     /// returns `true`. A thread that the application left in this process may reap any child, and the kernel does not
     /// report the end again.
-    fn find_reaped_instance(&mut self, events: &mut VecDeque<Event>) -> bool {
+    fn find_reaped_instance(&mut self, events: &mut Events) -> bool {
         let Some(child) = &mut self.child else { return false };
         let is_reaped = process::is_reaped_by_another(child.pid);
         if is_reaped {
@@ -767,7 +871,7 @@ impl Supervisor {
         is_reaped
     }
 
-    fn lose_spare(&mut self, events: &mut VecDeque<Event>) {
+    fn lose_spare(&mut self, events: &mut Events) {
         self.spare = None;
         events.push_back(Event::SpareLost);
     }
@@ -775,7 +879,7 @@ impl Supervisor {
     /// Turns the signals that may not have reached the instance before its end into `Missed` events, so that the next
     /// instance gets them. SIGTERM, SIGINT and SIGQUIT count as received, unless another process may go on in the place
     /// of the instance.
-    fn note_missed(&mut self, events: &mut VecDeque<Event>) {
+    fn note_missed(&mut self, events: &mut Events) {
         let goes_on = self.exited.is_some();
         let is_missed = |received: &Received| goes_on || !machine::ends_program(received.signal);
         for event in events.iter_mut() {
@@ -806,6 +910,7 @@ impl Supervisor {
         true
     }
 
+    #[inline(never)]
     fn daemon_candidates(&self, exited: &Exited) -> Candidates {
         let control_page = &exited.child.control_page;
         let instance = ExitedInstance {

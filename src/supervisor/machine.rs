@@ -143,6 +143,8 @@ pub enum Effect {
     },
     /// Fork a spare, which waits until it is released as the next instance.
     MakeSpare,
+    /// End the spare, because the instance has recovered.
+    DropSpare,
     /// Look for a process that goes on in the place of the instance, which exited with 0.
     FindDaemon,
     /// Make the process with this pid the instance. It is a process that the instance, which exited with 0, has forked.
@@ -199,6 +201,8 @@ pub struct Machine {
     wake: Option<MonotonicTime>,
     spare: Spare,
     spare_retry: Backoff,
+    /// The time that the last fork took.
+    fork_time: Duration,
     /// The id of the living instance. Between two instances, the id of the next one.
     id: u32,
     warn_signal: Option<Signal>,
@@ -236,6 +240,7 @@ impl Machine {
             wake: None,
             spare: Spare::Due(None),
             spare_retry: RETRY_BACKOFF,
+            fork_time: Duration::ZERO,
             id: 1,
             warn_signal,
             end_is_final: false,
@@ -260,7 +265,12 @@ impl Machine {
             // While no instance lives, no spare is made, no signal waits for its start, and no heartbeat is published.
             return self.wake;
         }
-        self.wake.into_iter().chain(self.spare.due()).chain(self.held.due()).chain(self.cmap.due()).min()
+        self.wake.into_iter().chain(self.spare_due()).chain(self.held.due()).chain(self.cmap.due()).min()
+    }
+
+    /// Records the time that a fork took.
+    pub fn note_fork(&mut self, took: Duration) {
+        self.fork_time = took;
     }
 
     /// Returns the id of the instance that lives, or is made next.

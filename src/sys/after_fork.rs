@@ -8,17 +8,29 @@ use std::time::Duration;
 use super::{clock, process};
 use crate::error::{Error, Result};
 
-/// `true` if the calling process was forked from the one that last called [`become_instance`], so that it is not the
-/// instance itself.
-static FORKED: AtomicBool = AtomicBool::new(false);
-/// The pid of the calling process. The handler that fork(3) runs in the new process updates it. 0 before the first call
-/// of [`become_instance`].
-static OWN: AtomicI32 = AtomicI32::new(0);
-/// The pid of the process that forked the calling one. The handler that fork(3) runs in the new process stores it. 0
-/// until then.
-static PARENT: AtomicI32 = AtomicI32::new(0);
-/// The number of forks between the calling process and the one that installed the fork handler, plus one.
-static GENERATION: AtomicU32 = AtomicU32::new(1);
+/// The variables that change in a process that was forked. They are in one place, because a new process copies each page
+/// that it writes.
+struct Descent {
+    /// `true` if the calling process was forked from the one that last called [`become_instance`], so that it is not
+    /// the instance itself.
+    is_forked: AtomicBool,
+    /// The pid of the calling process. The handler that fork(3) runs in the new process updates it. 0 before the first
+    /// call of [`become_instance`].
+    own: AtomicI32,
+    /// The pid of the process that forked the calling one. The handler that fork(3) runs in the new process stores it.
+    /// 0 until then.
+    parent: AtomicI32,
+    /// The number of forks between the calling process and the one that installed the fork handler, plus one.
+    generation: AtomicU32,
+}
+
+static DESCENT: Descent = Descent {
+    is_forked: AtomicBool::new(false),
+    own: AtomicI32::new(0),
+    parent: AtomicI32::new(0),
+    generation: AtomicU32::new(1),
+};
+
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static NOTE: OnceLock<fn()> = OnceLock::new();
 
@@ -46,16 +58,16 @@ pub fn install(note: fn()) -> Result<()> {
 /// Returns a number that tells the calling process from its ancestors: it is larger than that of the process that
 /// forked it, and never 0. A lock stores it, so that a copy of the lock in a forked process does not count as taken.
 pub fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
+    DESCENT.generation.load(Ordering::Relaxed)
 }
 
 /// Stores in the new process of a fork that it was forked, and the pids of itself and of its parent. The C library
 /// calls this before fork(3) returns in the new process.
 unsafe extern "C" fn in_child() {
-    PARENT.store(OWN.load(Ordering::Relaxed), Ordering::Relaxed);
-    OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
-    FORKED.store(true, Ordering::Relaxed);
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+    DESCENT.parent.store(DESCENT.own.load(Ordering::Relaxed), Ordering::Relaxed);
+    DESCENT.own.store(process::own_pid().as_raw(), Ordering::Relaxed);
+    DESCENT.is_forked.store(true, Ordering::Relaxed);
+    DESCENT.generation.fetch_add(1, Ordering::Relaxed);
     if let Some(note) = NOTE.get() {
         note();
     }
@@ -64,14 +76,17 @@ unsafe extern "C" fn in_child() {
 /// Stores that the calling process is the instance, so that [`is_forked`] returns `false`. Called after
 /// `sam_initialize` and `sam_register`, and when the supervisor has adopted the process.
 pub fn become_instance() {
-    OWN.store(process::own_pid().as_raw(), Ordering::Relaxed);
-    FORKED.store(false, Ordering::Relaxed);
+    if generation() == 1 {
+        // In a forked process the handler has stored the pid.
+        DESCENT.own.store(process::own_pid().as_raw(), Ordering::Relaxed);
+    }
+    DESCENT.is_forked.store(false, Ordering::Relaxed);
 }
 
 /// Returns `true` in a process that was forked from the instance, and has not become the instance itself.
 #[inline]
 pub fn is_forked() -> bool {
-    FORKED.load(Ordering::Relaxed)
+    DESCENT.is_forked.load(Ordering::Relaxed)
 }
 
 /// Waits until the process that forked the calling one has ended, for `timeout` at most. Returns at once if that
@@ -88,5 +103,5 @@ pub fn await_end_of_parent(timeout: Duration) {
 /// Returns `true` if the process that forked the calling one has ended. Always returns `false` if the present parent is
 /// in another PID namespace, because its pid is unknown there.
 pub fn is_orphan() -> bool {
-    process::parent().is_some_and(|parent| parent.as_raw() != PARENT.load(Ordering::Relaxed))
+    process::parent().is_some_and(|parent| parent.as_raw() != DESCENT.parent.load(Ordering::Relaxed))
 }

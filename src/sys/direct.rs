@@ -282,6 +282,36 @@ pub unsafe extern "C" fn sam_direct_sigqueue(process: pid_t, signal: c_int, valu
     }
 }
 
+/// Does the same as pthread_sigmask(3) of the C library, and returns the error. As there, the two signals that the C
+/// library sends its own threads stay as they are. A function `pthread_sigmask` of the program is not called by mistake.
+///
+/// # Safety
+/// `set` is NULL or points to a signal set, and `before` is NULL or points to room for one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sam_direct_pthread_sigmask(
+    how: c_int,
+    set: *const sigset_t,
+    before: *mut sigset_t,
+) -> c_int {
+    // SAFETY: the caller promises a set or NULL, and room or NULL. The kernel gets a copy of the set.
+    unsafe {
+        let mut own = set.as_ref().copied();
+        for signal in RESERVED_SIGNALS {
+            if let (Some(own), Some((word, bit))) = (own.as_mut(), place_in_set(signal)) {
+                *ptr::from_mut(own).cast::<c_ulong>().add(word) &= !bit;
+            }
+        }
+        let own = own.as_ref().map_or(ptr::null(), ptr::from_ref);
+        match syscall(libc::SYS_rt_sigprocmask, how, own, before, MASK) {
+            0 => 0,
+            _ => super::errno(),
+        }
+    }
+}
+
+/// The signals that the C library reserves (nptl(7)).
+const RESERVED_SIGNALS: [c_int; 2] = [32, 33];
+
 /// Does the same as sigemptyset(3) of the C library. A function `sigemptyset` of the program is not called by mistake.
 ///
 /// # Safety

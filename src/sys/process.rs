@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::signals::Signal;
-use super::{clock, heap};
+use super::{after_fork, clock, heap};
 use crate::time::MonotonicTime;
 
 /// Forks the calling process. The child has the calling thread alone. Returns the pid of the child, or `None` in the
@@ -180,10 +180,13 @@ pub fn children(process: &Path) -> Vec<Pid> {
 }
 
 /// A guard that makes the calling process, the supervisor, the parent of orphans among its descendants
-/// (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping it restores the former attribute.
+/// (PR_SET_CHILD_SUBREAPER in prctl(2)). Dropping it restores the former attribute. In a process that was forked meanwhile
+/// this sets the attribute, which a process does not inherit.
 #[derive(Debug)]
 pub struct Subreaper {
     before: bool,
+    /// The number of the process that made this, see `after_fork::generation`.
+    maker: u32,
 }
 
 impl Subreaper {
@@ -195,13 +198,16 @@ impl Subreaper {
     pub fn become_one() -> nix::Result<Subreaper> {
         let before = prctl::get_child_subreaper()?;
         prctl::set_child_subreaper(true)?;
-        Ok(Subreaper { before })
+        Ok(Subreaper { before, maker: after_fork::generation() })
     }
 }
 
 impl Drop for Subreaper {
     fn drop(&mut self) {
-        let _ = prctl::set_child_subreaper(self.before);
+        let is_set = self.maker == after_fork::generation();
+        if is_set != self.before {
+            let _ = prctl::set_child_subreaper(self.before);
+        }
     }
 }
 

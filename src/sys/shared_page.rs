@@ -12,14 +12,12 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use super::after_fork;
+use super::large_file::{self, Attributes};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
-use nix::unistd::Pid;
-
-use super::large_file::{self, Attributes};
-use super::process;
 
 /// The layout of the memory of a [`SharedPage`], which is the same for all uses.
 ///
@@ -32,16 +30,16 @@ struct Layout {
 }
 
 /// A mapped page of shared memory, full of zeros at first. Forked processes see the same words at the same address,
-/// except as [`private`](SharedPage::private) and [`keep_to_this_process`](SharedPage::keep_to_this_process) say.
+/// except as [`keep_to_this_process`](SharedPage::keep_to_this_process) says.
 #[derive(Debug)]
 pub struct SharedPage {
     layout: NonNull<Layout>,
     /// The descriptor and the inode number of the page's memory file. `None` if the page is no file or the descriptor
     /// is closed.
     file: Option<(OwnedFd, u64)>,
-    /// The pid of the only process that has the page mapped, if processes that it forks do not inherit the page. `None`
-    /// if they do.
-    sole_owner: Option<Pid>,
+    /// The only process that has the page mapped, as `after_fork::generation` numbers it, if processes that it forks do
+    /// not inherit the page. `None` if they do.
+    sole_owner: Option<u32>,
 }
 
 // SAFETY: the mapping belongs to the process and not to a thread, so any thread may use it and unmap it.
@@ -71,17 +69,6 @@ impl SharedPage {
         // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
         let address =
             unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED)? };
-        Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
-    }
-
-    /// Maps a page of zeros that is not shared: a forked process gets a copy.
-    ///
-    /// # Errors
-    /// The error of mmap(2), such as `ENOMEM`.
-    pub fn private() -> nix::Result<SharedPage> {
-        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
-        let address =
-            unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_PRIVATE)? };
         Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
@@ -147,7 +134,7 @@ impl SharedPage {
         // SAFETY: MADV_DONTFORK changes nothing in this process. In a forked process the page is not mapped. The
         // callers never access it there, and `drop` returns early there.
         unsafe { madvise(self.layout.cast(), size_of::<Layout>(), MmapAdvise::MADV_DONTFORK)? };
-        self.sole_owner = Some(process::own_pid());
+        self.sole_owner = Some(after_fork::generation());
         Ok(())
     }
 
@@ -180,7 +167,7 @@ impl SharedPage {
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        if self.sole_owner.is_some_and(|sole_owner| sole_owner != process::own_pid()) {
+        if self.sole_owner.is_some_and(|sole_owner| sole_owner != after_fork::generation()) {
             return;
         }
         self.lifeline().release();

@@ -12,6 +12,8 @@ use nix::sys::signal::{
 use nix::sys::signalfd::{self, SfdFlags};
 use nix::unistd::Pid;
 
+use super::after_fork;
+
 /// A signal of this system, with a number from 1 to SIGRTMAX. nix's type does not have the real-time signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signal(i32);
@@ -108,6 +110,7 @@ pub struct Blocked {
 
 impl Blocked {
     /// Blocks all signals in the calling thread until the result is dropped.
+    #[inline(never)] // It uses much stack, and a new instance copies each page of the stack that it returns through.
     pub fn all() -> Blocked {
         Blocked { before: Mask(SigSet::all()).set(), _thread: PhantomData }
     }
@@ -174,6 +177,8 @@ pub struct ChildSignal {
     before: SigAction,
     /// `true` if SIGCHLD was pending before this guard was made, because a child of the application had changed.
     was_pending: bool,
+    /// The number of the process that made this, see `after_fork::generation`.
+    maker: u32,
 }
 
 impl ChildSignal {
@@ -183,19 +188,32 @@ impl ChildSignal {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code.
         let before = unsafe { sigaction(signal::Signal::SIGCHLD, &default) }?;
-        Ok(ChildSignal { before, was_pending })
+        Ok(ChildSignal { before, was_pending, maker: after_fork::generation() })
+    }
+}
+
+impl ChildSignal {
+    fn restore(&self) {
+        // SAFETY: it was in force before, for the same process image.
+        let _ = unsafe { sigaction(signal::Signal::SIGCHLD, &self.before) };
     }
 }
 
 impl Drop for ChildSignal {
     fn drop(&mut self) {
+        if self.maker != after_fork::generation() {
+            // A forked process has no pending signal (fork(2)), and most programs leave SIGCHLD alone.
+            if !matches!(self.before.handler(), SigHandler::SigDfl) || !self.before.flags().is_empty() {
+                self.restore();
+            }
+            return;
+        }
         // One of the library's own children may have caused it, which is not the application's business.
         let is_new = !self.was_pending && is_pending(Signal::CHLD);
         if is_new {
             forget_pending(Signal::CHLD);
         }
-        // SAFETY: it was in force before, for the same process image.
-        let _ = unsafe { sigaction(signal::Signal::SIGCHLD, &self.before) };
+        self.restore();
         if is_new && super::process::has_dead_child() {
             send_to_self(Signal::CHLD);
         }
@@ -233,6 +251,9 @@ impl Received {
     }
 }
 
+/// The number of signals that one call reads.
+const AT_A_TIME: usize = 2;
+
 /// A descriptor from which the supervisor reads the signals that arrive, all of which it blocks, see signalfd(2).
 #[derive(Debug)]
 pub struct SignalFd(signalfd::SignalFd);
@@ -244,21 +265,37 @@ impl SignalFd {
             .map(SignalFd)
     }
 
-    /// Returns the next signal that has arrived at the supervisor, or `None`. Leaves out the signals that the kernel
-    /// sends for timers and resource limits of the supervisor itself.
-    pub fn take(&self) -> Option<Received> {
-        loop {
-            let info = self.0.read_signal().ok().flatten()?;
-            let signal = Signal(info.ssi_signo as i32);
-            if !concerns_receiver_alone(signal, info.ssi_code) {
-                return Some(Received {
-                    signal,
-                    value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
-                    by_kernel: info.ssi_code == libc::SI_KERNEL,
-                    sender: sender(info.ssi_code, info.ssi_pid),
-                });
-            }
-        }
+    /// Returns the signals that have arrived at the supervisor, about `most` of them at most. Leaves out the signals that
+    /// the kernel sends for timers and resource limits of the supervisor itself.
+    pub fn arrived(&self, most: usize) -> impl Iterator<Item = Received> {
+        // Fewer signals than there was room for were the last ones, so no further call is needed to find that out.
+        let mut is_last = false;
+        let some = std::iter::from_fn(move || {
+            let some = (!is_last).then(|| self.take_some())?;
+            is_last = some.len() < AT_A_TIME;
+            Some(some)
+        });
+        let infos = some.take(most.div_ceil(AT_A_TIME)).flatten();
+        infos.filter(|info| !concerns_receiver_alone(Signal(info.ssi_signo as i32), info.ssi_code)).map(
+            |info| Received {
+                signal: Signal(info.ssi_signo as i32),
+                value: (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr),
+                by_kernel: info.ssi_code == libc::SI_KERNEL,
+                sender: sender(info.ssi_code, info.ssi_pid),
+            },
+        )
+    }
+
+    /// Takes the next signals that have arrived.
+    fn take_some(&self) -> impl ExactSizeIterator<Item = signalfd::siginfo> + use<> {
+        // SAFETY: the structure consists of numbers, and the kernel fills in whole ones.
+        let (infos, bytes) = unsafe {
+            let mut infos = std::mem::zeroed::<[signalfd::siginfo; AT_A_TIME]>();
+            let bytes = libc::read(self.0.as_raw_fd(), infos.as_mut_ptr().cast(), size_of_val(&infos));
+            (infos, bytes)
+        };
+        let count = usize::try_from(bytes).unwrap_or(0) / size_of::<signalfd::siginfo>();
+        infos.into_iter().take(count)
     }
 }
 

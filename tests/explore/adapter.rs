@@ -170,6 +170,7 @@ pub enum Line {
 pub enum Deed {
     Launch { id: u32, warn_signal: i32 },
     MakeSpare,
+    DropSpare,
     FindDaemon,
     Adopt(i32),
     Send(i32),
@@ -225,7 +226,11 @@ impl Supervisor {
             quorum: config.quorum,
             cmap: config.cmap,
         };
-        Supervisor(Machine::new(rules, Signal::from_number(WARN_SIGNAL)))
+        let mut machine = Machine::new(rules, Signal::from_number(WARN_SIGNAL));
+        if config.slow_fork {
+            machine.note_fork(ns(INTERVAL / 8));
+        }
+        Supervisor(machine)
     }
 
     pub fn step(&mut self, now: u64, fact: Fact, page: Option<&Page>) -> impl Iterator<Item = Deed> + use<> {
@@ -370,6 +375,7 @@ fn deed(effect: Effect) -> Deed {
             Deed::Launch { id, warn_signal: warn_signal.map_or(0, Signal::number) }
         }
         Effect::MakeSpare => Deed::MakeSpare,
+        Effect::DropSpare => Deed::DropSpare,
         Effect::FindDaemon => Deed::FindDaemon,
         Effect::Adopt(pid) => Deed::Adopt(pid.as_raw()),
         Effect::Send(signal) => Deed::Send(signal.number()),

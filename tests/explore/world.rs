@@ -898,10 +898,11 @@ impl World {
                 seen.launched = true;
             }
             Deed::MakeSpare => {
+                let replaces = self.config.slow_fork && self.instance.activity == Shown::Warned;
                 must!(
-                    self.config.standby && self.config.restart,
+                    (self.config.standby || replaces) && self.config.restart,
                     ONE_SPARE,
-                    "a spare is made without SAM_STANDBY or policy RESTART"
+                    "a spare is made without policy RESTART, or without SAM_STANDBY and without a warning"
                 );
                 must!(
                     self.lives() && !matches!(fact, Fact::Died(_)),
@@ -910,6 +911,16 @@ impl World {
                 );
                 must!(self.spare == Spare::None, ONE_SPARE, "a second spare is made");
                 self.spare = Spare::Asked;
+            }
+            Deed::DropSpare => {
+                let is_called_off = self.page.phase != Phase::Started;
+                let has_recovered = self.instance.activity == Shown::Watched || is_called_off;
+                must!(
+                    self.spare == Spare::Waits && !self.config.standby && has_recovered,
+                    ONE_SPARE,
+                    "a spare is dropped that may be needed"
+                );
+                self.spare = Spare::None;
             }
             Deed::FindDaemon => {
                 must!(

@@ -13,8 +13,9 @@ use nix::{
 };
 
 use crate::common::{
-    Ended, Library, Running,
+    Built, Ended, Library, Program, Running,
     machine::{Ability, require, tracer_of},
+    runner::skip,
 };
 use crate::{Folder, PATIENCE, first_line, normalized, start, troubled};
 
@@ -49,6 +50,26 @@ pub fn hang_signal_is_sent_to_hung_instance() {
             "{outcome}"
         );
     }
+}
+
+pub fn warned_instance_with_much_memory_has_a_spare_until_it_recovers() {
+    let outcome = Program::new(Built::WithOurs, &["hang_large"]).run(Library::Ours);
+    let said = outcome.says();
+    if let Some(reason) = said.first().and_then(|line| line.strip_prefix("left out: ")) {
+        skip(reason);
+    }
+    let expected = [
+        "instance 1",
+        "children: 1",
+        "warned",
+        "children: 2",
+        "children: 1",
+        "warned",
+        "children: 2",
+        "instance 2",
+        "children: 1",
+    ];
+    outcome.expect(Ended::Exit(0), &expected);
 }
 
 pub fn hang_signal_abrt_leaves_core_file() {

@@ -786,6 +786,7 @@ common::runner::tests![
     group::kill_group_ends_leftover_processes_before_next_instance,
     group::leftover_processes_live_on_without_kill_group,
     hang::hang_signal_is_sent_to_hung_instance,
+    hang::warned_instance_with_much_memory_has_a_spare_until_it_recovers,
     hang::hang_signal_abrt_leaves_core_file,
     hang::instance_that_ignores_hang_signal_is_killed_after_grace,
     hang::core_dump_longer_than_grace_is_cut_short,

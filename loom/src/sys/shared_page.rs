@@ -29,10 +29,6 @@ impl SharedPage {
         (page, again)
     }
 
-    pub fn private() -> nix::Result<SharedPage> {
-        SharedPage::new()
-    }
-
     /// Returns `None`, because the model has no files.
     pub fn file(&self) -> Option<(i32, u64)> {
         None

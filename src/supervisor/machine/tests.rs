@@ -953,6 +953,63 @@ fn spare_lost_during_a_restart_delay_does_not_wake_the_machine() {
     assert_eq!(machine.wake_at(), Some(at(2010)));
 }
 
+/// Returns the machine of an instance that was warned at 1.1 s, after a fork that took this time, with the effects of the
+/// warning that are about spares.
+fn warned_after_fork(took: Duration, recovery: Recovery) -> (Machine, Vec<Effect>) {
+    let mut machine = machine(Some(INTERVAL), recovery);
+    machine.note_fork(took);
+    machine.step(at(1000), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(machine.step(at(1050), Event::Tick, &started(at(1000))), [], "a healthy instance");
+    let mut effects = machine.step(at(1100), Event::Tick, &started(at(1000)));
+    effects.retain(|effect| matches!(effect, Effect::MakeSpare | Effect::DropSpare));
+    (machine, effects)
+}
+
+#[test]
+fn warned_instance_gets_a_spare_if_a_fork_takes_long_and_fits_into_the_interval() {
+    for (took, recovery, expected) in [
+        (ms(1), Recovery::Restart, vec![]),
+        (ms(2), Recovery::Restart, vec![Effect::MakeSpare]),
+        (INTERVAL / 4, Recovery::Restart, vec![Effect::MakeSpare]),
+        (INTERVAL / 4 + ms(1), Recovery::Restart, vec![]),
+        (ms(2), Recovery::Quit, vec![]),
+    ] {
+        let (machine, effects) = warned_after_fork(took, recovery);
+        assert_eq!(effects, expected, "{took:?}");
+        assert_eq!(machine.wake_at(), Some(at(1200)), "the kill is next");
+    }
+}
+
+#[test]
+fn spare_of_a_warned_instance_is_dropped_when_it_recovers_and_released_when_it_is_killed() {
+    let (mut machine, _) = warned_after_fork(ms(5), Recovery::Restart);
+    machine.step(at(1105), Event::SpareMade, &started(at(1000)));
+    let effects = machine.step(at(1150), Event::Tick, &started(at(1149)));
+    assert!(effects.contains(&Effect::DropSpare), "{effects:?}");
+    assert_eq!(machine.wake_at(), Some(at(1249)), "no spare is due");
+
+    let effects = machine.step(at(1249), Event::Tick, &started(at(1149)));
+    assert!(effects.contains(&Effect::MakeSpare), "{effects:?}");
+    machine.step(at(1254), Event::SpareMade, &started(at(1149)));
+    let effects = machine.step(at(1349), Event::Tick, &started(at(1149)));
+    assert!(effects.contains(&Effect::Send(Signal::KILL)), "{effects:?}");
+    assert!(!effects.contains(&Effect::DropSpare), "{effects:?}");
+    assert_eq!(deeds(machine.step(at(1350), Event::Died(SEGV), &started(at(1149)))), launch(2));
+    let effects = machine.step(at(1350), Event::Launched { pid: PID }, &View::NO_INSTANCE);
+    assert_eq!(deeds(effects), [], "no spare is made for a healthy instance");
+}
+
+#[test]
+fn spare_of_a_warned_instance_that_is_lost_is_replaced_while_the_warning_stands() {
+    let (mut machine, _) = warned_after_fork(ms(5), Recovery::Restart);
+    assert_eq!(machine.step(at(1110), Event::SpareLost, &started(at(1000))), []);
+    assert_eq!(machine.wake_at(), Some(at(1120)));
+    assert_eq!(machine.step(at(1120), Event::Tick, &started(at(1000))), [Effect::MakeSpare]);
+    machine.step(at(1121), Event::SpareLost, &started(at(1000)));
+    machine.step(at(1122), Event::Tick, &started(at(1122)));
+    assert_eq!(machine.wake_at(), Some(at(1222)), "the instance has recovered");
+}
+
 #[test]
 fn instance_that_pretends_to_be_a_spare_evades_neither_end_nor_limit() {
     let (mut machine, _) = machine_with_spare(Recovery::Restart);

@@ -1,0 +1,225 @@
+//! The costs of a restart, a heartbeat and a store in counts that do not depend on the speed or the load of the machine:
+//! system calls, instructions, page faults and memory. The least supervisor that can be (`benches/floor.h`) runs beside
+//! the library, because the page faults depend on the kernel, the C library and the size of a page.
+
+mod common;
+
+use std::{collections::HashMap, fs};
+
+use common::{
+    Built,
+    Ended::Exit,
+    Library, PATIENCE, Program,
+    machine::{Ability, require},
+    tools::Scratch,
+};
+
+/// The page faults of the new instance until sam_register returns, beyond those of the least supervisor.
+const FAULTS_OF_INSTANCE: i64 = 7;
+
+/// The page faults of the supervisor for each restart, beyond those of the least supervisor.
+const FAULTS_OF_SUPERVISOR: i64 = 5;
+
+/// The pages that only the supervisor has written, beyond those of the least supervisor.
+const PAGES_OF_SUPERVISOR: i64 = 6;
+
+/// The system calls of the new instance until sam_register returns, without those of fork(3).
+const CALLS_OF_INSTANCE: usize = 11;
+
+/// The system calls of the supervisor for each restart.
+const CALLS_OF_SUPERVISOR: usize = 20;
+
+/// The system calls of a store, which block and unblock signals.
+const CALLS_OF_STORE: usize = 2;
+
+/// The instructions of the library for each heartbeat, without those of the clock.
+const INSTRUCTIONS_OF_HEARTBEAT: u64 = 40;
+
+/// The stores of the last instance, see `c-tests/counts.c`.
+const STORES: usize = 10;
+
+/// The numbers that `c-tests/counts.c` prints: page faults for each restart, and memory in KiB.
+struct Counts {
+    of_instance: i64,
+    of_supervisor: i64,
+    memory: i64,
+}
+
+/// Runs `c-tests/counts.c` several times with the library or with the least supervisor. Returns the smallest numbers,
+/// because some page faults depend on the addresses that the kernel has given the libraries by chance.
+fn counts(of: &str) -> Counts {
+    const RUNS: usize = 5;
+    let runs: Vec<Counts> = (0..RUNS).map(|_| counts_of_run(of)).collect();
+    let least = |number: fn(&Counts) -> i64| runs.iter().map(number).min().expect("a run");
+    let counts = Counts {
+        of_instance: least(|counts| counts.of_instance),
+        of_supervisor: least(|counts| counts.of_supervisor),
+        memory: least(|counts| counts.memory),
+    };
+    println!(
+        "{of}: {} page faults in the instance, {} in the supervisor, {} KiB",
+        counts.of_instance, counts.of_supervisor, counts.memory
+    );
+    counts
+}
+
+/// Runs `c-tests/counts.c` once. Returns medians.
+fn counts_of_run(of: &str) -> Counts {
+    let program = Program::new(Built::WithOurs, &["counts", of, "9", "0"]);
+    let mut command = program.command(Library::Ours);
+    command.env("SAM_LOG", "off");
+    let outcome = program.start_as(command).finish(PATIENCE);
+    assert_eq!(outcome.ended, Exit(0), "{outcome}");
+    let numbers = |line: &str| -> Vec<i64> {
+        line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    let said = outcome.says();
+    let lines: Vec<Vec<i64>> = said.iter().map(|line| numbers(line)).collect();
+    let (memory, restarts) = lines.split_last().expect("lines");
+    let median = |column: usize| {
+        let mut values: Vec<i64> = restarts.iter().map(|line| line[column]).collect();
+        values.sort_unstable();
+        values[values.len() / 2]
+    };
+    Counts { of_instance: median(0), of_supervisor: median(1), memory: memory[0] }
+}
+
+fn page_faults_and_memory_stay_close_to_least_supervisor() {
+    let (floor, sam) = (counts("floor"), counts("sam"));
+    // SAFETY: sysconf has no conditions.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } / 1024;
+    let beyond = (
+        sam.of_instance - floor.of_instance,
+        sam.of_supervisor - floor.of_supervisor,
+        (sam.memory - floor.memory) / page,
+    );
+    let most = (FAULTS_OF_INSTANCE, FAULTS_OF_SUPERVISOR, PAGES_OF_SUPERVISOR);
+    assert!(
+        beyond.0 <= most.0 && beyond.1 <= most.1 && beyond.2 <= most.2,
+        "page faults of instance and supervisor, and pages of memory, beyond the least supervisor: {beyond:?}, \
+         expected at most {most:?}"
+    );
+}
+
+/// The system calls of each process, in order. A call that is not complete when another process makes one is listed
+/// once.
+fn system_calls(of: &str) -> HashMap<u32, Vec<String>> {
+    let scratch = Scratch::new(&format!("calls-{of}"));
+    let list = scratch.path("calls");
+    let program = Program::new(Built::WithOurs, &["counts", of, "4", "1000"]);
+    let strace = ["strace", "-f", "-qq", "-o", list.to_str().expect("a path in UTF-8")];
+    let mut command = program.command_through(&strace, Library::Ours);
+    command.env("SAM_LOG", "off");
+    let outcome = program.start_as(command).finish(PATIENCE);
+    assert_eq!(outcome.ended, Exit(0), "{outcome}");
+    let mut calls = HashMap::<u32, Vec<String>>::new();
+    for line in fs::read_to_string(&list).expect("the list of system calls").lines() {
+        let Some((process, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        if call.starts_with(|c: char| c.is_ascii_lowercase()) {
+            calls.entry(process.parse().expect("a pid")).or_default().push(call.to_owned());
+        }
+    }
+    calls
+}
+
+fn is_fork(call: &str) -> bool {
+    ["clone(", "clone3(", "fork("].iter().any(|name| call.starts_with(name))
+}
+
+/// Returns the calls of the last instance between two of its marks.
+fn between<'a>(calls: &'a HashMap<u32, Vec<String>>, from: &str, to: &str) -> &'a [String] {
+    let mark = |text: &str| format!("write(-1, \"{text}\"");
+    let last = calls.values().find(|calls| calls.iter().any(|call| call.starts_with(&mark("stored"))));
+    let last = last.expect("the last instance");
+    let position = |text: &str| {
+        last.iter()
+            .position(|call| call.starts_with(&mark(text)))
+            .unwrap_or_else(|| panic!("{text}: {last:#?}"))
+    };
+    let start = if from.is_empty() { 0 } else { position(from) + 1 };
+    &last[start..position(to)]
+}
+
+fn system_calls_of_restart_heartbeat_and_store_are_counted() {
+    require(&[Ability::Tracing]);
+    let calls = system_calls("sam");
+    let count = |calls: &[String], what: &str, expected: usize| {
+        println!("{what}: {}", calls.len());
+        assert_eq!(calls.len(), expected, "{what}: {calls:#?}");
+    };
+    count(between(&calls, "heartbeats", "heartbeats sent"), "system calls of the heartbeats", 0);
+    let stores = between(&calls, "stores", "stored");
+    count(stores, "system calls of the stores", STORES * CALLS_OF_STORE);
+
+    // The first two are those of fork(3) in the C library, the last one is of the program.
+    let not_ours = ["set_robust_list(", "rseq(", "getrusage("];
+    let of_instance = between(&calls, "", "registered").iter();
+    let of_instance = of_instance.filter(|call| !not_ours.iter().any(|name| call.starts_with(name)));
+    count(&of_instance.cloned().collect::<Vec<_>>(), "system calls of the instance", CALLS_OF_INSTANCE);
+
+    let supervisor = calls.values().max_by_key(|calls| calls.iter().filter(|call| is_fork(call)).count());
+    let supervisor = supervisor.expect("the supervisor");
+    let forks: Vec<usize> = (0..supervisor.len()).filter(|&at| is_fork(&supervisor[at])).collect();
+    let [.., before, last] = forks[..] else { panic!("{supervisor:#?}") };
+    count(&supervisor[before..last], "system calls of the supervisor", CALLS_OF_SUPERVISOR);
+}
+
+/// Returns the instructions of the library in the instance, with this number of heartbeats.
+fn instructions(heartbeats: &str) -> u64 {
+    let scratch = Scratch::new(&format!("instructions-{heartbeats}"));
+    fs::create_dir_all(scratch.path("")).expect("a folder");
+    let output = format!("--callgrind-out-file={}", scratch.path("%p").display());
+    let program = Program::new(Built::WithOurs, &["counts", "sam", "0", heartbeats]);
+    let valgrind = ["valgrind", "--quiet", "--tool=callgrind", &output];
+    let outcome = program.start_as(program.command_through(&valgrind, Library::Ours)).finish(PATIENCE);
+    assert_eq!(outcome.ended, Exit(0), "{outcome}");
+    let files = fs::read_dir(scratch.path("")).expect("the folder").flatten();
+    files
+        .map(|file| of_library(&fs::read_to_string(file.path()).expect("a file of callgrind")))
+        .max()
+        .unwrap_or(0)
+}
+
+/// Returns the instructions that were executed in the library itself, from a file in the format of callgrind.
+fn of_library(text: &str) -> u64 {
+    let mut is_library = false;
+    let mut names = HashMap::new();
+    let mut sum = 0;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        // The object of the lines that follow, or of a function that they call. The name follows the number once.
+        let object = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob="));
+        if let Some(object) = object {
+            let (number, name) = object.split_once(' ').unwrap_or((object, ""));
+            let is_ours = *names.entry(number).or_insert_with(|| name.contains("/libsam.so"));
+            if line.starts_with("ob=") {
+                is_library = is_ours;
+            }
+        } else if line.starts_with("calls=") {
+            // The next line has the cost of the callee.
+            lines.next();
+        } else if is_library && line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) {
+            sum += line.split(' ').nth(1).and_then(|cost| cost.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    sum
+}
+
+fn heartbeat_takes_few_instructions() {
+    require(&[Ability::Valgrind]);
+    const MORE: u64 = 2000;
+    let (few, many) = (instructions("1000"), instructions("3000"));
+    let each = (many - few) / MORE;
+    println!("instructions of the library per heartbeat: {each}");
+    assert!(
+        each > 0 && each <= INSTRUCTIONS_OF_HEARTBEAT,
+        "{few} instructions with 1000 heartbeats, {many} with 3000"
+    );
+}
+
+common::runner::tests![
+    page_faults_and_memory_stay_close_to_least_supervisor,
+    system_calls_of_restart_heartbeat_and_store_are_counted,
+    heartbeat_takes_few_instructions,
+];
