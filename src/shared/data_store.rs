@@ -325,6 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn store_in_parts_is_complete_after_its_last_part() {
+        let kept = shared();
+        for length in [1, PART, PART + 1, 2 * PART] {
+            let data = vec![7; length];
+            assert_eq!(kept.store_in_parts(data[..].into()), Ok(true));
+            assert_eq!(restored(&kept), data);
+        }
+    }
+
+    #[test]
+    fn store_that_began_before_other_memory_was_adopted_has_a_number_of_its_own() {
+        let mut slots = Slots::shared().unwrap();
+        let (_, before) = slots.begin(1).unwrap();
+        slots.adopt(&mut Slots::shared().unwrap());
+        assert_ne!(slots.begun, before);
+        let (_, after) = slots.begin(1).unwrap();
+        assert_ne!(after, before);
+    }
+
+    #[test]
     fn what_cannot_be_stored_leaves_what_was() {
         let kept = shared();
         store(&kept, b"precious").unwrap();

@@ -729,6 +729,20 @@ fn hung_instance_that_survives_the_hang_signal_gets_sigkill() {
 }
 
 #[test]
+fn debugger_of_an_instance_after_the_hang_signal_puts_sigkill_off() {
+    let mut machine = machine_after_hang_signal();
+    machine.rules.settings.debug_hold = true;
+    let seen = started(at(1000));
+    let told = log(1, Some(PID), Kind::Traced { traced: true });
+    assert_eq!(look(&mut machine, at(1300), true, &seen), [told]);
+    assert_eq!(look(&mut machine, at(1900), true, &seen), []);
+    let told = log(1, Some(PID), Kind::Traced { traced: false });
+    assert_eq!(look(&mut machine, at(2000), false, &seen), [told]);
+    assert_eq!(deeds(look(&mut machine, at(2599), false, &seen)), []);
+    assert_eq!(deeds(look(&mut machine, at(2700), false, &seen)), [Effect::Send(Signal::KILL)]);
+}
+
+#[test]
 fn instance_that_the_hang_signal_ended_was_lost_for_silence() {
     let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
     let effects = machine_after_hang_signal().step(at(1800), Event::Died(status), &started(at(1000)));
@@ -1287,6 +1301,33 @@ fn process_that_called_after_an_exit_0_becomes_the_instance() {
         let effects = deeds(machine.step(at(1060), Event::Died(SEGV), &started(at(1055))));
         assert_eq!(effects, launch(2));
     }
+}
+
+#[test]
+fn process_that_takes_the_place_of_the_instance_inherits_no_warning_and_no_debugger() {
+    let seen = started(at(1001));
+    let mut machine = machine_that_searches(Some(INTERVAL), &seen);
+    let State::AwaitingDaemon { watch, .. } = &mut machine.state else { panic!("{:?}", machine.state) };
+    watch.traced = true;
+    watch.dumping = true;
+    watch.health = Health::Warned { at: at(1040), last_activity: at(1001) };
+    watch.kill_retry = Some(Backoff::new(ms(10), ms(1000)));
+    machine.step(at(1060), Event::Adopted { pid: DAEMON }, &seen);
+    let State::Watching(watch) = machine.state else { panic!("{:?}", machine.state) };
+    assert_eq!((watch.pid, watch.traced, watch.dumping), (DAEMON, false, false));
+    assert_eq!((watch.health, watch.kill_retry), (Health::Healthy, None));
+    assert_eq!(watch.traced_until, Some(at(1060)), "its silence begins where the debugger was last seen");
+}
+
+#[test]
+fn finished_supervisor_does_nothing_more() {
+    let mut machine = machine(Some(INTERVAL), Recovery::Quit);
+    machine.step(at(1050), Event::Died(EXITED), &started(at(1001)));
+    for event in [Event::Tick, signal(Signal::TERM), Event::Missed(received(Signal::USR1)), Event::Died(SEGV)]
+    {
+        assert_eq!(machine.step(at(9000), event, &View::NO_INSTANCE), [], "{event:?}");
+    }
+    assert_eq!(machine.wake_at(), None);
 }
 
 #[test]

@@ -168,6 +168,29 @@ fn heartbeats_are_published_four_times_per_interval_and_forged_ones_never() {
     }
 }
 
+#[test]
+fn heartbeat_after_the_decision_to_end_the_instance_is_not_published() {
+    let mut machine = clustered(Some(INTERVAL), Recovery::Restart, false, true);
+    machine.step(at(1001), report(QuorumState::Unknown, Some(CmapState::Running)), &started(at(1001)));
+    for now in [at(1101), at(1201)] {
+        machine.step(now, Event::Tick, &started(at(1001)));
+    }
+    for now in [at(1230), at(1260), at(1290)] {
+        let effects = deeds(machine.step(now, Event::Tick, &started(now)));
+        let late = published(CmapState::Running, Some(now));
+        assert!(!effects.contains(&late), "{effects:?}");
+    }
+}
+
+#[test]
+fn signal_for_an_instance_that_ended_is_dropped_while_the_supervisor_ends() {
+    let mut machine = clustered(Some(INTERVAL), Recovery::Quit, false, true);
+    machine.step(at(1050), Event::Died(EXITED), &started(at(1001)));
+    let missed = Event::Missed(received(Signal::USR1));
+    assert_eq!(machine.step(at(1051), missed, &View::NO_INSTANCE), []);
+    assert_eq!(deeds(machine.step(at(2050), Event::Tick, &View::NO_INSTANCE)), [Effect::Finish(EXITED)]);
+}
+
 /// The state in cmap depends on policy, phase, sam_mark_failed, and whether the program was told to end.
 #[test]
 fn end_waits_for_cmap_for_a_second_at_most() {
