@@ -118,7 +118,8 @@ installed = $(programs:%='$(DESTDIR)$(bindir)/%') \
     $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(real).debug $(soname) libsam.so pkgconfig/libsam.pc) \
     $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
     $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section)))) \
-    $(completed:%='$(DESTDIR)$(bash_dir)/%' '$(DESTDIR)$(zsh_dir)/_%' '$(DESTDIR)$(fish_dir)/%.fish')
+    $(foreach program,$(completed),'$(DESTDIR)$(bash_dir)/$(program)' '$(DESTDIR)$(zsh_dir)/_$(program)' \
+        '$(DESTDIR)$(fish_dir)/$(program).fish')
 # FORCE=1 overwrites and deletes files of a package, too.
 refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
 # What the dynamic loader finds is for the machine itself.
