@@ -20,7 +20,8 @@ const SYSLOG: &str = "/dev/log";
 enum Route {
     Syslog(UnixDatagram),
     Journal(UnixDatagram),
-    Stderr,
+    /// Standard error, with this before each line.
+    Stderr(&'static str),
     Off,
 }
 
@@ -40,14 +41,15 @@ impl Log {
             Some(socket)
         };
         let route = match env::var("SAM_LOG").as_deref() {
-            Ok("stderr") => Some(Route::Stderr),
-            Ok("journal") => socket().map(Route::Journal),
+            Ok("stderr") => Some(Route::Stderr("")),
             Ok("off") => None,
             Ok("syslog") => socket().map(Route::Syslog),
-            // As the library does where SAM_LOG is `auto` or not set.
-            _ if stderr_is_journal() => socket().map(Route::Journal),
+            // The rest is as in the library where SAM_LOG is `auto` or not set. The journal finds the unit of a datagram
+            // by its sender, which may have ended by then, but a line on standard error belongs to the unit in any case.
+            _ if stderr_is_journal() => Some(Route::Stderr("<4>")),
+            Ok("journal") => socket().map(Route::Journal),
             _ if socket().is_some_and(|socket| socket.connect(SYSLOG).is_ok()) => socket().map(Route::Syslog),
-            _ => Some(Route::Stderr),
+            _ => Some(Route::Stderr("")),
         };
         Log { route: route.unwrap_or(Route::Off), supervisor, name }
     }
@@ -58,7 +60,7 @@ impl Log {
         let name = &self.name;
         let _ = match &self.route {
             Route::Off => Ok(()),
-            Route::Stderr => say_on_stderr(&line),
+            Route::Stderr(before) => say_on_stderr(&format!("{before}{line}")),
             Route::Syslog(socket) => {
                 socket.send_to(format!("<{PRIORITY}>{name}: {line}").as_bytes(), SYSLOG).map(drop)
             }
