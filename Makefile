@@ -47,8 +47,8 @@ programs = $(filter-out headers,$(patsubst tools/%/Cargo.toml,%,$(wildcard tools
 stamp   = $(built)/libsam.stamp
 sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map $(programs:%=tools/%/Cargo.toml) \
     $(shell find src $(programs:%=tools/%/src) -name '*.rs')
-# Completions of sam-status: the files, and where bash, zsh and fish look for them.
-completions = tools/sam-status/completions
+# The programs that have completions, and where bash, zsh and fish look for them.
+completed   = sam-run sam-status
 bash_dir    = $(datadir)/bash-completion/completions
 zsh_dir     = $(datadir)/zsh/vendor-completions
 fish_dir    = $(datadir)/fish/vendor_completions.d
@@ -66,7 +66,8 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade check-systemd clean stage
+    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade check-systemd \
+    check-programs compare-run clean stage
 
 # cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
 ifneq ($(TARGET),)
@@ -117,7 +118,8 @@ installed = $(programs:%='$(DESTDIR)$(bindir)/%') \
     $(patsubst %,'$(DESTDIR)$(libdir)/%',$(real) $(real).debug $(soname) libsam.so pkgconfig/libsam.pc) \
     $(headers:%='$(DESTDIR)$(includedir)/corosync/%') \
     $(foreach section,$(sections),$(patsubst man/%,'$(DESTDIR)$(mandir)/man$(section)/%',$(wildcard man/*.$(section)))) \
-    '$(DESTDIR)$(bash_dir)/sam-status' '$(DESTDIR)$(zsh_dir)/_sam-status' '$(DESTDIR)$(fish_dir)/sam-status.fish'
+    $(foreach program,$(completed),'$(DESTDIR)$(bash_dir)/$(program)' '$(DESTDIR)$(zsh_dir)/_$(program)' \
+        '$(DESTDIR)$(fish_dir)/$(program).fish')
 # FORCE=1 overwrites and deletes files of a package, too.
 refuse_owned = $(if $(filter 1,$(FORCE)),,packaging/refuse-owned $(installed))
 # What the dynamic loader finds is for the machine itself.
@@ -150,9 +152,12 @@ endif
 	    $(INSTALL) -m 644 man/*.$$section '$(DESTDIR)$(mandir)/man'$$section || exit 1; \
 	done
 	$(INSTALL) -d '$(DESTDIR)$(bash_dir)' '$(DESTDIR)$(zsh_dir)' '$(DESTDIR)$(fish_dir)'
-	$(INSTALL) -m 644 $(completions)/sam-status.bash '$(DESTDIR)$(bash_dir)/sam-status'
-	$(INSTALL) -m 644 $(completions)/_sam-status '$(DESTDIR)$(zsh_dir)'
-	$(INSTALL) -m 644 $(completions)/sam-status.fish '$(DESTDIR)$(fish_dir)'
+	for program in $(completed); do \
+	    folder=tools/$$program/completions && \
+	    $(INSTALL) -m 644 $$folder/$$program.bash '$(DESTDIR)$(bash_dir)'/$$program && \
+	    $(INSTALL) -m 644 $$folder/_$$program '$(DESTDIR)$(zsh_dir)' && \
+	    $(INSTALL) -m 644 $$folder/$$program.fish '$(DESTDIR)$(fish_dir)' || exit 1; \
+	done
 	$(call update_loader,'$(libdir)/$(soname)')
 
 # GNU's name of it, where stripping is not what `install` does.
@@ -168,9 +173,9 @@ uninstall:
 header:
 	$(CARGO) run --quiet --package headers
 
-# Writes the completions of sam-status.
+# Writes the completions of the programs.
 completions:
-	UPDATE_COMPLETIONS=1 $(CARGO) test --quiet --package sam-status completions
+	UPDATE_COMPLETIONS=1 $(CARGO) test --quiet $(completed:%=--package %) completions
 
 # Where the tests find what a user would have installed. No package owns a file there.
 stage: all
@@ -297,6 +302,16 @@ check-upgrade: stage
 # the tests. Needs root, and the packages systemd-container and debootstrap.
 check-systemd: stage
 	tests/check-systemd $(abspath $(target)) '$(stage)' '$(TEST)'
+
+# Runs daemons of Debian under sam-run, and crashes, hangs and ends them: make check-programs WORD=redis for some of the
+# tests. The daemons are unpacked into target/programs.
+WORD =
+check-programs: stage
+	tests/check-programs '$(stage)' '$(target)' '$(WORD)'
+
+# Compares sam-run with other supervisors of containers, and writes the table of docs/sam-run.md.
+compare-run: stage
+	tools/compare-run '$(stage)' '$(target)' docs/sam-run.md
 
 clean:
 	$(CARGO) clean

@@ -13,6 +13,7 @@ mod example;
 mod outage;
 mod partition;
 mod quorum;
+mod run;
 mod watchdog;
 
 use std::time::Duration;
@@ -69,6 +70,9 @@ common::runner::tests![
     quorum::quorum_loss_does_not_affect_instance_that_is_not_started,
     quorum::instance_waiting_for_quorum_handles_signals_and_can_be_ended,
     quorum::death_of_corosync_counts_as_quorum_loss_until_it_is_restarted,
+    run::sam_run_runs_program_on_the_quorate_side_only,
+    run::sam_run_that_waits_for_quorum_starts_no_program_and_can_be_ended,
+    run::sam_run_without_an_agent_shows_its_state_in_cmap,
     watchdog::program_that_is_not_started_is_not_reported,
     watchdog::program_that_waits_for_quorum_is_not_reported,
     watchdog::program_without_interval_and_heartbeats_is_not_reported,

@@ -21,8 +21,8 @@ use crate::check::Check;
 use crate::log::Log;
 use crate::notify::{NotifySocket, Received, ServiceManager, descends_from};
 use crate::program::{self, Inherited};
+use crate::sam;
 use crate::sockets::Sockets;
-use crate::{sam, warning};
 
 /// The number of messages that are read before signals and timers get their turn.
 const BATCH: usize = 64;
@@ -53,6 +53,7 @@ pub fn run(
     options: &Options,
     inherited: &Inherited,
     sockets: &Sockets,
+    warning: AnySignal,
     supervisor: Pid,
     instance: u32,
 ) -> Result<Infallible, String> {
@@ -114,6 +115,7 @@ pub fn run(
     let mut agent = Agent {
         options,
         inherited,
+        warning,
         supervisor,
         log,
         service_manager,
@@ -133,6 +135,8 @@ pub fn run(
 struct Agent<'a> {
     options: &'a Options,
     inherited: &'a Inherited,
+    /// The signal that warns the program. 0: none.
+    warning: AnySignal,
     supervisor: Pid,
     log: Log,
     service_manager: Option<ServiceManager>,
@@ -237,14 +241,12 @@ impl Agent<'_> {
         if signal == libc::SIGCHLD || !is_passed_on && !is_from_kernel {
             return;
         }
-        if signal == warning() {
+        if signal == crate::warning() {
             self.state.warned();
-            let AnySignal(warning) = self.options.warn_signal;
+            let AnySignal(warning) = self.warning;
             if warning != 0 {
-                self.log.say(format_args!(
-                    "passed the warning on: sent {} to pid {}",
-                    self.options.warn_signal, self.main
-                ));
+                self.log
+                    .say(format_args!("passed the warning on: sent {} to pid {}", self.warning, self.main));
                 self.send(warning);
             }
             return;

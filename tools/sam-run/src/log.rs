@@ -8,15 +8,20 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 /// The facility LOG_DAEMON and the severity LOG_WARNING of syslog(3).
 const PRIORITY: u8 = 3 << 3 | 4;
 
+/// The socket of the syslog daemon.
+const SYSLOG: &str = "/dev/log";
+
 enum Route {
     Syslog(UnixDatagram),
     Journal(UnixDatagram),
-    Stderr,
+    /// Standard error, with this before each line.
+    Stderr(&'static str),
     Off,
 }
 
@@ -36,10 +41,15 @@ impl Log {
             Some(socket)
         };
         let route = match env::var("SAM_LOG").as_deref() {
-            Ok("stderr") => Some(Route::Stderr),
-            Ok("journal") => socket().map(Route::Journal),
+            Ok("stderr") => Some(Route::Stderr("")),
             Ok("off") => None,
-            _ => socket().map(Route::Syslog),
+            Ok("syslog") => socket().map(Route::Syslog),
+            // The rest is as in the library where SAM_LOG is `auto` or not set. The journal finds the unit of a datagram
+            // by its sender, which may have ended by then, but a line on standard error belongs to the unit in any case.
+            _ if stderr_is_journal() => Some(Route::Stderr("<4>")),
+            Ok("journal") => socket().map(Route::Journal),
+            _ if socket().is_some_and(|socket| socket.connect(SYSLOG).is_ok()) => socket().map(Route::Syslog),
+            _ => Some(Route::Stderr("")),
         };
         Log { route: route.unwrap_or(Route::Off), supervisor, name }
     }
@@ -50,9 +60,9 @@ impl Log {
         let name = &self.name;
         let _ = match &self.route {
             Route::Off => Ok(()),
-            Route::Stderr => say_on_stderr(&line),
+            Route::Stderr(before) => say_on_stderr(&format!("{before}{line}")),
             Route::Syslog(socket) => {
-                socket.send_to(format!("<{PRIORITY}>{name}: {line}").as_bytes(), "/dev/log").map(drop)
+                socket.send_to(format!("<{PRIORITY}>{name}: {line}").as_bytes(), SYSLOG).map(drop)
             }
             Route::Journal(socket) => {
                 let fields =
@@ -61,6 +71,12 @@ impl Log {
             }
         };
     }
+}
+
+/// Returns `true` if JOURNAL_STREAM names the standard error of this process (systemd.exec(5)).
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
 /// Writes a line to standard error unless that would wait. A pipe that is ready for writing takes 4096 bytes (pipe(7)).

@@ -60,24 +60,27 @@ fn run(options: &Options) -> Result<Infallible, String> {
     let sockets = Sockets::open(&options.listen)?;
     // SAFETY: this process has one thread.
     let set = |name, value: String| unsafe { env::set_var(name, value) };
+    let warning_of_program = options.warning(env::var("SAM_WARN_SIGNAL").ok())?;
     for (name, value) in options.library_settings(|name| env::var_os(name).is_some()) {
         set(name, value);
     }
     if env::var_os("NOTIFY_SOCKET").is_some() && env::var_os("SAM_NOTIFY").is_none() {
         // Feeds the watchdog of the service manager above, too.
-        set("SAM_NOTIFY", "1".to_owned());
+        // Without READY=1 of the program, its start is the start of supervision.
+        set("SAM_NOTIFY", if options.ready { "1" } else { "ready" }.to_owned());
     }
     let interval_ms = options.interval().map_or(0, |interval| interval.as_millis() as c_int);
     let policy =
         Policy { restart: options.restart != Restart::Never, quorum: options.quorum, cmap: options.cmap };
-    sam::initialize(interval_ms, policy)?;
     if options.needs_agent() {
-        sam::warn_signal_set(warning())?;
+        // SAM_WARN_SIGNAL is for the program.
+        set("SAM_WARN_SIGNAL", warning().to_string());
     }
+    sam::initialize(interval_ms, policy)?;
     let supervisor = getpid();
     let instance = sam::register()?;
     if options.needs_agent() {
-        return agent::run(options, &inherited, &sockets, supervisor, instance);
+        return agent::run(options, &inherited, &sockets, warning_of_program, supervisor, instance);
     }
     program::clear_environment(&sockets);
     sam::start()?;

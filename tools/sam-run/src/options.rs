@@ -25,7 +25,7 @@ pub const LIBRARY_VARIABLES: [&str; 12] = [
     "SAM_RESTART_DELAY",
     "SAM_RESTART_LIMIT",
     "SAM_STANDBY",
-    "SAM_WATCHDOG",
+    "SAM_WARN_SIGNAL",
 ];
 
 /// The end of the program after which it is started again.
@@ -88,9 +88,9 @@ pub struct Options {
     /// Signal that replaces SIGTERM for the program
     #[arg(long, value_name = "SIGNAL", value_parser = values::signal)]
     pub stop_signal: Option<Signal>,
-    /// Signal that warns a silent program, or none
-    #[arg(long, value_name = "SIGNAL", value_parser = values::signal_or_none, default_value = "TERM")]
-    pub warn_signal: Signal,
+    /// Signal that warns a silent program, or none [default: TERM]
+    #[arg(long, value_name = "SIGNAL", value_parser = values::signal_or_none)]
+    pub warn_signal: Option<Signal>,
     /// Signal for a hung program before SIGKILL, such as ABRT
     #[arg(long, value_name = "SIGNAL", value_parser = values::signal)]
     pub hang_signal: Option<Signal>,
@@ -131,6 +131,19 @@ impl Options {
         self.name.clone().unwrap_or_else(|| file.to_string_lossy().into_owned())
     }
 
+    /// Returns the signal that warns a silent program; 0: none. `variable` is the value of SAM_WARN_SIGNAL.
+    ///
+    /// # Errors
+    /// The variable is no signal.
+    pub fn warning(&self, variable: Option<String>) -> Result<Signal, String> {
+        match (self.warn_signal, variable) {
+            (Some(signal), _) => Ok(signal),
+            (None, Some(text)) if text == "0" => Ok(Signal(0)),
+            (None, Some(text)) => values::signal(&text).map_err(|error| format!("SAM_WARN_SIGNAL: {error}")),
+            (None, None) => Ok(Signal(libc::SIGTERM)),
+        }
+    }
+
     /// Returns the variables that configure the library. `is_set` tells whether the caller has set a variable.
     pub fn library_settings(&self, is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
         let mut settings = vec![("SAM_NAME", self.name())];
@@ -161,6 +174,9 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+    use clap_complete::Shell;
+
     use super::*;
 
     fn options(arguments: &str) -> Options {
@@ -199,6 +215,32 @@ mod tests {
             "SAM_NAME=y SAM_RESTART_LIMIT=5/60 SAM_RESTART_DELAY=1000..1000 SAM_HANG_SIGNAL=6 SAM_KILL_GROUP=1"
         );
         assert_eq!(options("x").library_settings(|_| true), [("SAM_NAME", "x".to_owned())]);
+    }
+
+    #[test]
+    fn installed_completions_are_those_of_the_options() {
+        for (shell, file) in
+            [(Shell::Bash, "sam-run.bash"), (Shell::Zsh, "_sam-run"), (Shell::Fish, "sam-run.fish")]
+        {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Options::command(), "sam-run", &mut script);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
+            if std::env::var_os("UPDATE_COMPLETIONS").is_some() {
+                std::fs::write(&path, &script).unwrap();
+            }
+            let installed = std::fs::read(&path).unwrap();
+            assert!(installed == script, "{file} is out of date: run `make completions`");
+        }
+    }
+
+    #[test]
+    fn option_for_the_warning_has_precedence_over_the_variable() {
+        let warning = |text: &str, variable: Option<&str>| options(text).warning(variable.map(str::to_owned));
+        assert_eq!(warning("x", None), Ok(Signal(15)));
+        assert_eq!(warning("x", Some("USR1")), Ok(Signal(10)));
+        assert_eq!(warning("x", Some("0")), Ok(Signal(0)));
+        assert_eq!(warning("--warn-signal none x", Some("USR1")), Ok(Signal(0)));
+        assert!(warning("x", Some("no signal")).is_err());
     }
 
     #[test]

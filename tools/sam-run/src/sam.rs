@@ -10,7 +10,6 @@ unsafe extern "C" {
     fn sam_start() -> c_uint;
     fn sam_stop() -> c_uint;
     fn sam_hc_send() -> c_uint;
-    fn sam_warn_signal_set(warn_signal: c_int) -> c_uint;
 }
 
 /// The recovery policy.
@@ -89,10 +88,4 @@ pub fn stop() {
 pub fn heartbeat() {
     // SAFETY: sam_hc_send has no argument.
     let _ = unsafe { sam_hc_send() };
-}
-
-/// Sets the signal by which the supervisor warns the instance.
-pub fn warn_signal_set(signal: c_int) -> Result<(), Error> {
-    // SAFETY: sam_warn_signal_set takes a number.
-    checked("sam_warn_signal_set", unsafe { sam_warn_signal_set(signal) })
 }
