@@ -61,7 +61,7 @@ pub fn script(program: &str, process: &Path) -> Option<String> {
     // a mapped file, which may be on a file system that does not answer.
     let mut line = vec![];
     File::open(process.join("cmdline")).ok()?.take(MAX_COMMAND_LINE).read_to_end(&mut line).ok()?;
-    script_in(&line)
+    script_in(&line, program)
 }
 
 /// Returns `true` if a program of this name runs a script: `python3.13`, but not `shutdown`.
@@ -73,10 +73,13 @@ fn is_interpreter(program: &str) -> bool {
     })
 }
 
-/// Returns the file name of the script in a command line, whose words end with a NUL byte. For `python3 -m name` it is
-/// the name of the module.
-fn script_in(line: &[u8]) -> Option<String> {
-    let mut words = line.split(|&byte| byte == 0).skip(1).filter(|word| !word.is_empty());
+/// Returns the file name of the script that `interpreter` runs in a command line, whose words end with a NUL byte. For
+/// `python3 -m name` it is the name of the module. Words before the interpreter belong to a program that runs it, such
+/// as sam-run.
+fn script_in(line: &[u8], interpreter: &str) -> Option<String> {
+    let file_name = |path: &[u8]| path.rsplit(|&byte| byte == b'/').next().map(printable);
+    let mut words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+    words.find(|word| file_name(word).as_deref() == Some(interpreter))?;
     loop {
         match words.next()? {
             // The program is in the command line itself.
@@ -85,7 +88,7 @@ fn script_in(line: &[u8]) -> Option<String> {
             // Options of Python with a value.
             b"-W" | b"-X" => _ = words.next(),
             [b'-', ..] => {}
-            path => return path.rsplit(|&byte| byte == b'/').next().map(printable),
+            path => return file_name(path),
         }
     }
 }
@@ -146,16 +149,19 @@ mod tests {
 
     #[test]
     fn script_is_the_first_word_that_is_no_option() {
-        for (line, script) in [
-            (&b"/usr/bin/python3\0-u\0/srv/feed/feed.py\0--fast\0"[..], Some("feed.py")),
-            (b"python3\0-X\0dev\0-m\0http.server\0", Some("http.server")),
-            (b"perl\0-w\0./poll.pl\0", Some("poll.pl")),
-            (b"sh\0-c\0sleep 1\0", None),
-            (b"python3\0", None),
-            (b"", None),
-            (b"sh\0a\x1bb\0", Some("a?b")),
+        for (line, interpreter, script) in [
+            (&b"/usr/bin/python3\0-u\0/srv/feed/feed.py\0--fast\0"[..], "python3", Some("feed.py")),
+            (b"python3\0-X\0dev\0-m\0http.server\0", "python3", Some("http.server")),
+            (b"perl\0-w\0./poll.pl\0", "perl", Some("poll.pl")),
+            (b"sam-run\0--interval\x005s\0--\0python3\0feed.py\0", "python3", Some("feed.py")),
+            (b"sh\0-c\0sleep 1\0", "sh", None),
+            (b"python3\0", "python3", None),
+            (b"feed\0feed.py\0", "python3", None),
+            (b"", "python3", None),
+            (b"sh\0a\x1bb\0", "sh", Some("a?b")),
         ] {
-            assert_eq!(script_in(line).as_deref(), script, "{}", String::from_utf8_lossy(line));
+            let found = script_in(line, interpreter);
+            assert_eq!(found.as_deref(), script, "{}", String::from_utf8_lossy(line));
         }
     }
 
