@@ -13,12 +13,20 @@ use common::tools::{Scratch, command, flags, run};
 use common::{PATIENCE, Running, prefix};
 
 /// The functions with the codes that they can return. The first list holds the codes that tests/man/codes.c provokes,
-/// the second the codes that need a corosync which is absent, busy or not accessible to this user.
+/// the second the codes that need a corosync which is absent, busy or not accessible to this user, or a C library that
+/// has no memory for a handler.
 const FUNCTIONS: [(&str, &[&str], &[&str]); 12] = [
     (
         "sam_initialize",
-        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM", "CS_ERR_NO_MEMORY"],
-        &["CS_ERR_LIBRARY", "CS_ERR_NOT_SUPPORTED", "CS_ERR_TIMEOUT", "CS_ERR_TRY_AGAIN", "CS_ERR_ACCESS"],
+        &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_INVALID_PARAM"],
+        &[
+            "CS_ERR_NO_MEMORY",
+            "CS_ERR_LIBRARY",
+            "CS_ERR_NOT_SUPPORTED",
+            "CS_ERR_TIMEOUT",
+            "CS_ERR_TRY_AGAIN",
+            "CS_ERR_ACCESS",
+        ],
     ),
     ("sam_register", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &["CS_ERR_NOT_SUPPORTED"]),
     ("sam_start", &["CS_OK", "CS_ERR_BAD_HANDLE", "CS_ERR_LIBRARY"], &[]),

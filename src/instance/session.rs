@@ -29,10 +29,7 @@ use crate::sys::signals::Signal;
 use crate::sys::{after_fork, clock, exit_as, process, program, signals, thread};
 use crate::time::MonotonicTime;
 
-/// The session. Not with the variables that are zero at first, but on the page of the others, which a new instance
-/// writes anyway.
-#[allow(unsafe_code)] // SAFETY: .data is for variables that are written.
-#[unsafe(link_section = ".data")]
+/// The session of this process.
 static SESSION: OnceCell<Session> = OnceCell::new();
 
 /// The state of the session of this process, which decides which calls of the library are legal.

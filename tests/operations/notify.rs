@@ -85,7 +85,7 @@ pub fn every_change_is_notified_to_service_manager() {
     for (address, name) in sockets(&folder) {
         let manager = Manager::listen(&address);
         let variables = [("SAM_NOTIFY", "1"), ("NOTIFY_SOCKET", &name)];
-        let program = start(&["300", "exit=3", "hang", "stop"], &variables);
+        let program = start(&["300", "run=200", "hang", "stop"], &variables);
         let pids: Vec<String> = (1..=3).map(|id| program.wait_for(&format!("# pid of {id} "))).collect();
         let messages = manager.receive_until(&program, "exited 0");
         let normalize = |message: &String| {
@@ -100,15 +100,18 @@ pub fn every_change_is_notified_to_service_manager() {
                 None => message,
             }
         };
-        let messages: Vec<String> = messages.iter().map(normalize).collect();
+        let mut messages: Vec<String> = messages.iter().map(normalize).collect();
+        // The third instance ends at once, maybe before the supervisor has sent this.
+        messages.retain(|message| {
+            !message.starts_with("STATUS=instance 3 (pid P3), 2 restarts, last: instance 2")
+        });
         assert_eq!(
             messages,
             [
                 "STATUS=instance 1 (pid P1), 0 restarts\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 3\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 1\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, killed\n",
-                "STATUS=instance 3 (pid P3), 2 restarts, last: instance 2 (pid P2) died of SIGKILL after its silence\n",
                 "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0\n",
             ]
         );
