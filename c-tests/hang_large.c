@@ -2,7 +2,7 @@
  * has meanwhile: the instance, and a spare after a warning. */
 #include "observe.h"
 
-#define INTERVAL_MS 2000
+#define INTERVAL_MS 4000
 #define MEMORY (512UL << 20)
 
 static volatile sig_atomic_t warnings;
@@ -34,6 +34,23 @@ static int children(void)
 	return count;
 }
 
+/* The supervisor makes a spare only if a fork takes long, and is yet over long before the kill. */
+static void check_fork(void)
+{
+	long began = now_ms(), took;
+	pid_t child = fork();
+
+	if (child == 0) {
+		_exit(0);
+	}
+	took = now_ms() - began;
+	waitpid(child, NULL, 0);
+	if (took < 4 || took > INTERVAL_MS / 16) {
+		observe("left out: a fork of this program takes %ld ms", took);
+		_exit(77);
+	}
+}
+
 static void await_children(int count)
 {
 	while (children() != count) {
@@ -61,6 +78,7 @@ int main(void)
 	/* With huge pages a fork would be fast. */
 	madvise(memory, MEMORY, MADV_NOHUGEPAGE);
 	memset(memory, 1, MEMORY);
+	check_fork();
 	on_signal(SIGTERM, warned);
 	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
