@@ -67,7 +67,7 @@ RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
     bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade check-systemd \
-    check-programs compare-run clean stage
+    check-programs compare-run check-architectures clean stage
 
 # cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
 ifneq ($(TARGET),)
@@ -312,6 +312,12 @@ check-programs: stage
 # Compares sam-run with other supervisors of containers, and writes the table of docs/sam-run.md.
 compare-run: stage
 	tools/compare-run '$(stage)' '$(target)' docs/sam-run.md
+
+# Builds for other architectures, and tests on Debian's kernels for them in qemu: make check-architectures
+# ARCHITECTURES='arm64 i386' for some of them.
+ARCHITECTURES =
+check-architectures: dist
+	tests/check-architectures $(version) $(abspath $(target)) $(ARCHITECTURES)
 
 clean:
 	$(CARGO) clean

@@ -153,8 +153,9 @@ fn undefined_symbols_all_come_from_the_c_library() {
 
 fn it_stays_mapped_and_is_small() {
     // Above 200 KiB of it are std's own panic hook with its reader of debug information, which no process ever touches.
-    // In all it is 594 KiB with rustc 1.95 from rustup, 667 KiB with Debian 13's rustc, whose std is larger.
-    const LIMIT: u64 = 700 * 1024;
+    // In all it is 594 KiB with rustc 1.95 from rustup, 667 KiB with Debian 13's rustc, whose std is larger. For i386 it
+    // is 690 KiB.
+    const LIMIT: u64 = if cfg!(target_arch = "x86_64") { 700 * 1024 } else { 900 * 1024 };
     let Elf { flags, mapped_bytes, .. } = Elf::read();
     assert_ne!(
         flags & u64::from(elf::DF_1_NODELETE),
