@@ -326,7 +326,8 @@ fn wait_for_child(flags: i32) -> Option<(Pid, End)> {
     (pid > 0).then_some((Pid::from_raw(pid), end))
 }
 
-/// Kills all descendants. Orphans among them become children of the agent, which is their subreaper.
+/// Kills all descendants. Orphans among them become children of the agent, which is their subreaper. After an exit with
+/// status 0, the supervisor would wait whether the program goes on in one of them.
 fn end_children() {
     let list = format!("/proc/self/task/{}/children", getpid());
     loop {
