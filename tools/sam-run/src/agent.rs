@@ -33,9 +33,9 @@ const HEARTBEATS_PER_INTERVAL: u32 = 4;
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It exited with this code.
+    /// The process exited with this code.
     Exited(i32),
-    /// This signal killed it.
+    /// The process was killed by this signal.
     Killed(AnySignal),
 }
 
@@ -149,7 +149,7 @@ struct Agent<'a> {
     next_own: Instant,
     /// The main process of the program.
     main: Pid,
-    /// What the log said last about a message that was refused.
+    /// The last log line about a message that was refused.
     refused: Option<String>,
     end: Option<End>,
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::Message;
 
-/// What the options say about the program.
+/// The rules for the program, which follow from the options.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// WATCHDOG=1 messages are expected.
@@ -21,7 +21,7 @@ pub struct Rules {
     pub ends_with_clean_exit: bool,
 }
 
-/// What the agent has to do.
+/// A step that the agent has to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Begin supervision: sam_start.
@@ -56,8 +56,9 @@ pub struct State {
     is_supervised: bool,
     /// The end of the time that a start, or an end, may take.
     deadline: Option<Instant>,
-    /// What has given a heartbeat since the last one that the supervisor got.
+    /// The program has sent WATCHDOG=1 since the last heartbeat that the supervisor got.
     has_message: bool,
+    /// The check has succeeded since then.
     has_check: bool,
     /// The supervisor has sent a warning.
     warned: bool,
