@@ -1,7 +1,7 @@
 """A TCP server for tests/check-programs that reports to its service manager (sd_notify(3)).
 
-Usage: server.py PORT. Answers each line with `ok`, its pid and the line. `silent` ends its heartbeats, `exit N` ends it,
-`send HEX` sends a notification, and `stopping` sends STOPPING=1."""
+Usage: server.py PORT. Answers each line with `ok`, its pid and the line. `silent` ends its heartbeats, `exit N` ends
+it, `send HEX` sends a notification, and `stopping` sends STOPPING=1."""
 
 import os
 import signal

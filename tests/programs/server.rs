@@ -1,6 +1,6 @@
-//! A small TCP server for tests/check-programs, which is linked statically. Answers each line with `ok`, its pid and the line.
-//! Listens on the port that is its argument, or without one on the first socket of LISTEN_FDS. The line `exit N` ends it
-//! with that status.
+//! A small TCP server for tests/check-programs, which is linked statically. Answers each line with `ok`, its pid and
+//! the line. Listens on the port that is its argument, or without one on the first socket of LISTEN_FDS. The line
+//! `exit N` ends it with that status.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

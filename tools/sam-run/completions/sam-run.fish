@@ -5,7 +5,7 @@ complete -c sam-run -l check-every -d 'Time between two starts of the check [def
 complete -c sam-run -l check-timeout -d 'Time after which a check is killed [default: half the interval]' -r
 complete -c sam-run -l start-timeout -d 'Longest time until READY=1, and from STOPPING=1 to the end' -r
 complete -c sam-run -l listen -d 'Open a socket and pass it to every instance: ADDR:PORT or unix:PATH; repeatable' -r
-complete -c sam-run -l restart -d 'When to start the program again' -r -f -a "always\t'After each end'
+complete -c sam-run -l restart -d 'Ends after which the program is started again' -r -f -a "always\t'After each end'
 on-failure\t'After each end but an exit with status 0'
 never\t'After none'"
 complete -c sam-run -l restart-limit -d 'Give up after more than N restarts in TIME' -r

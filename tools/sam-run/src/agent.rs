@@ -33,9 +33,9 @@ const HEARTBEATS_PER_INTERVAL: u32 = 4;
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It exited with this code.
+    /// The process exited with this code.
     Exited(i32),
-    /// This signal killed it.
+    /// The process was killed by this signal.
     Killed(AnySignal),
 }
 
@@ -126,7 +126,7 @@ pub fn run(
         own_period,
         next_own: now,
         main,
-        refused: None,
+        refused: Vec::new(),
         end: None,
     };
     agent.watch()
@@ -149,8 +149,8 @@ struct Agent<'a> {
     next_own: Instant,
     /// The main process of the program.
     main: Pid,
-    /// What the log said last about a message that was refused.
-    refused: Option<String>,
+    /// The reasons for which messages were refused so far.
+    refused: Vec<&'static str>,
     end: Option<End>,
 }
 
@@ -208,11 +208,13 @@ impl Agent<'_> {
     fn received(&mut self, received: Received) {
         let message = match received {
             Ok(message) => message,
-            Err(refused) => {
-                // Any user may fill the log otherwise.
-                if self.refused.as_ref() != Some(&refused) {
-                    self.log.say(&refused);
-                    self.refused = Some(refused);
+            Err((sender, reason)) => {
+                // Any user can send messages, and would fill the log.
+                if !self.refused.contains(&reason) {
+                    self.refused.push(reason);
+                    self.log.say(format_args!(
+                        "ignored a notification of pid {sender} and further ones that are {reason}"
+                    ));
                 }
                 return;
             }
@@ -284,10 +286,11 @@ impl Agent<'_> {
                 }
                 Effect::Stop => sam::stop(),
                 Effect::Beat => sam::heartbeat(),
-                Effect::Kill(reason) => {
-                    self.log.say(format_args!("{reason}, killed"));
+                Effect::End(reason) => {
+                    self.log.say(reason);
                     self.send(self.options.hang_signal.map_or(libc::SIGKILL, |signal| signal.0));
                 }
+                Effect::Kill => self.send(libc::SIGKILL),
             }
         }
     }
@@ -326,7 +329,8 @@ fn wait_for_child(flags: i32) -> Option<(Pid, End)> {
     (pid > 0).then_some((Pid::from_raw(pid), end))
 }
 
-/// Kills all descendants. Orphans among them become children of the agent, which is their subreaper.
+/// Kills all descendants. Orphans among them become children of the agent, which is their subreaper. After an exit with
+/// status 0, the supervisor would wait whether the program goes on in one of them.
 fn end_children() {
     let list = format!("/proc/self/task/{}/children", getpid());
     loop {

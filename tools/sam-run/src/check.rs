@@ -19,7 +19,7 @@ pub struct Check {
     due: Instant,
     /// The check that runs: its pid, which is also its process group, and its start.
     running: Option<(Pid, Instant)>,
-    /// What the log said last about a check that failed.
+    /// The last log line about a check that failed.
     said: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Check {
     /// line for the log.
     pub fn ended(&mut self, pid: Pid, end: End) -> Option<(bool, Option<String>)> {
         self.running.take_if(|(running, _)| *running == pid)?;
-        // What the command has left behind is of no use.
+        // Processes that the command has left behind are of no use.
         let _ = killpg(pid, Signal::SIGKILL);
         Some(match end {
             End::Exited(0) => {

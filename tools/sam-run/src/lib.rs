@@ -1,5 +1,5 @@
-//! The decisions of sam-run, without a system call: what the options mean, what a notification says, and what follows
-//! from what happens to the program.
+//! The decisions of sam-run, without a system call: the meaning of the options and of notifications, and the steps that
+//! follow from events of the program.
 
 #![forbid(unsafe_code)]
 

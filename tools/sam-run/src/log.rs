@@ -44,8 +44,8 @@ impl Log {
             Ok("stderr") => Some(Route::Stderr("")),
             Ok("off") => None,
             Ok("syslog") => socket().map(Route::Syslog),
-            // The rest is as in the library where SAM_LOG is `auto` or not set. The journal finds the unit of a datagram
-            // by its sender, which may have ended by then, but a line on standard error belongs to the unit in any case.
+            // The rest is as in the library where SAM_LOG is `auto` or not set. The journal finds the unit of a
+            // datagram by its sender, which may have ended by then. A line on standard error belongs to the unit.
             _ if stderr_is_journal() => Some(Route::Stderr("<4>")),
             Ok("journal") => socket().map(Route::Journal),
             _ if socket().is_some_and(|socket| socket.connect(SYSLOG).is_ok()) => socket().map(Route::Syslog),

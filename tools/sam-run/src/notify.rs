@@ -18,8 +18,8 @@ use sam_run::message::{MAX_BYTES, Message};
 /// The longest line of descent from the agent to a sender of messages.
 const MAX_DEPTH: usize = 64;
 
-/// A message, or the reason why one is refused.
-pub type Received = Result<Message, String>;
+/// A message, or the pid of its sender and the reason why the message is refused.
+pub type Received = Result<Message, (i32, &'static str)>;
 
 /// The socket on which the program sends messages. Its name is abstract (unix(7)): no file has to be removed, and a
 /// program that has changed its user or its root folder reaches it.
@@ -51,13 +51,15 @@ impl NotifySocket {
         let received =
             recvmsg::<UnixAddr>(self.socket.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
         let mut sender = None;
+        // systemd-notify(1) ends when the descriptor that it sends is closed (BARRIER=1), so it is kept until the sender
+        // has been looked up.
+        let mut fds = Vec::new();
         for message in received.cmsgs().ok()? {
             match message {
                 ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.pid()),
-                // systemd-notify(1) waits until the descriptor that it sends is closed (BARRIER=1).
-                ControlMessageOwned::ScmRights(fds) => {
+                ControlMessageOwned::ScmRights(sent) => {
                     // SAFETY: the kernel has just made these descriptors for this process.
-                    fds.into_iter().for_each(|fd| drop(unsafe { OwnedFd::from_raw_fd(fd) }));
+                    fds.extend(sent.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                 }
                 _ => {}
             }
@@ -65,12 +67,10 @@ impl NotifySocket {
         let length = received.bytes;
         let sender = sender.unwrap_or(0);
         if !descends_from(sender, getpid()) {
-            return Some(Err(format!(
-                "ignored a notification of process {sender}, which is not of the program"
-            )));
+            return Some(Err((sender, "not from the program")));
         }
         let message = Message::parse(&bytes[..length]);
-        Some(message.ok_or_else(|| format!("ignored a malformed notification of process {sender}")))
+        Some(message.ok_or((sender, "malformed")))
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Options {
     /// Show the state to corosync's watchdog
     #[arg(long)]
     pub cmap: bool,
-    /// When to start the program again
+    /// Ends after which the program is started again
     #[arg(long, value_name = "WHEN", default_value = "always")]
     pub restart: Restart,
     /// Give up after more than N restarts in TIME

@@ -22,7 +22,7 @@ use crate::sockets::Sockets;
 /// The variables by which a service manager speaks to the process that it starts, except those of sd_listen_fds(3).
 const OWN_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
-/// What sam-run was started with, and changes for itself.
+/// The signal mask and dispositions that sam-run was started with, and that the program gets back.
 #[derive(Debug, Clone, Copy)]
 pub struct Inherited {
     mask: SigSet,

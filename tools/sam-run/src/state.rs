@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::Message;
 
-/// What the options say about the program.
+/// The rules for the program, which follow from the options.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// WATCHDOG=1 messages are expected.
@@ -21,7 +21,7 @@ pub struct Rules {
     pub ends_with_clean_exit: bool,
 }
 
-/// What the agent has to do.
+/// A step that the agent has to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Begin supervision: sam_start.
@@ -30,9 +30,14 @@ pub enum Effect {
     Stop,
     /// Send a heartbeat: sam_hc_send.
     Beat,
-    /// Log the reason, and kill the program.
-    Kill(&'static str),
+    /// Log the reason, and end the program by the hang signal, or by SIGKILL without one.
+    End(&'static str),
+    /// Kill the program, which has not ended.
+    Kill,
 }
+
+/// The time from the hang signal to SIGKILL. It is that of the supervisor (SAM_HANG_GRACE).
+const HANG_GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -56,8 +61,9 @@ pub struct State {
     is_supervised: bool,
     /// The end of the time that a start, or an end, may take.
     deadline: Option<Instant>,
-    /// What has given a heartbeat since the last one that the supervisor got.
+    /// The program has sent WATCHDOG=1 since the last heartbeat that the supervisor got.
     has_message: bool,
+    /// The check has succeeded since then.
     has_check: bool,
     /// The supervisor has sent a warning.
     warned: bool,
@@ -117,7 +123,7 @@ impl State {
             self.deadline = Some(deadline.max(now + extension.min(self.rules.start_timeout)));
         }
         if message.failed && self.rules.watchdog {
-            effects.extend(self.kill("program reported WATCHDOG=trigger"));
+            effects.extend(self.end(now, "program reported WATCHDOG=trigger"));
         } else if message.heartbeat {
             self.has_message = true;
             effects.extend(self.beat());
@@ -159,17 +165,21 @@ impl State {
     pub fn tick(&mut self, now: Instant) -> Option<Effect> {
         self.deadline.filter(|&deadline| now >= deadline)?;
         match self.phase {
-            Phase::Starting => self.kill("program did not send READY=1 in time"),
-            _ => self.kill("program did not end in time after STOPPING=1"),
+            Phase::Starting => self.end(now, "program did not send READY=1 in time"),
+            Phase::Killed => {
+                self.deadline = None;
+                Some(Effect::Kill)
+            }
+            _ => self.end(now, "program did not end in time after STOPPING=1"),
         }
     }
 
-    fn kill(&mut self, reason: &'static str) -> Option<Effect> {
+    fn end(&mut self, now: Instant, reason: &'static str) -> Option<Effect> {
         if matches!(self.phase, Phase::ToldToEnd | Phase::Killed) {
             return None;
         }
-        (self.phase, self.deadline) = (Phase::Killed, None);
-        Some(Effect::Kill(reason))
+        (self.phase, self.deadline) = (Phase::Killed, Some(now + HANG_GRACE));
+        Some(Effect::End(reason))
     }
 
     /// Notes that the program has ended. `is_clean`: it exited with status 0. An end that follows a warning is a
@@ -237,13 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn start_that_takes_too_long_is_killed_unless_it_is_extended() {
+    fn start_that_takes_too_long_is_ended_and_then_killed_unless_it_is_extended() {
         let (mut state, now) = start(Rules { ready: true, ..RULES });
         assert_eq!(state.tick(now + Duration::from_secs(9)), None);
         state.message(now + Duration::from_secs(9), &parsed("EXTEND_TIMEOUT_USEC=5000000"));
         assert_eq!(state.tick(now + Duration::from_secs(13)), None);
-        let kill = Effect::Kill("program did not send READY=1 in time");
-        assert_eq!(state.tick(now + Duration::from_secs(14)), Some(kill));
+        let end = Effect::End("program did not send READY=1 in time");
+        assert_eq!(state.tick(now + Duration::from_secs(14)), Some(end));
+        assert_eq!(state.tick(now + Duration::from_secs(23)), None);
+        assert_eq!(state.tick(now + Duration::from_secs(24)), Some(Effect::Kill));
         assert_eq!(state.tick(now + Duration::from_secs(99)), None);
     }
 
