@@ -349,7 +349,7 @@ impl fmt::Display for LogEvent {
                 let (silent, limit) = (silent.as_millis(), limit.as_millis());
                 write!(f, "{subject} silent for {silent} ms (limit {limit}), {}", Warning(signal))
             }
-            Kind::Unhealthy => write!(f, "{subject} failed its health check and warned itself"),
+            Kind::Unhealthy => write!(f, "{subject} failed its health check, sent itself the warning signal"),
             Kind::Recovered { silent, .. } => {
                 write!(f, "{subject} recovered, silent for {} ms at most", silent.as_millis())
             }
@@ -359,13 +359,13 @@ impl fmt::Display for LogEvent {
             }
             Kind::KilledAfterHangSignal { dumping } => {
                 let dumped = if dumping { ", its core file cut short" } else { "" };
-                write!(f, "{subject} did not end in time, killed{dumped}")
+                write!(f, "{subject} did not end in time after the hang signal, killed{dumped}")
             }
             Kind::Aborted => {
-                write!(f, "aborted by the service manager's watchdog, SIGTERM sent to {subject}, ")?;
-                f.write_str("no restart will follow")
+                write!(f, "supervisor missed the service manager's watchdog, sent SIGTERM to {subject}, ")?;
+                f.write_str("ends with it")
             }
-            Kind::KilledAfterAbort => write!(f, "{subject} did not end in time, killed"),
+            Kind::KilledAfterAbort => write!(f, "{subject} did not end within 5 s after SIGTERM, killed"),
             Kind::Traced { traced: true } => {
                 write!(f, "{subject} is traced by a debugger, health checks held")
             }
@@ -390,7 +390,7 @@ impl fmt::Display for LogEvent {
                 f.write_str(", no restart will follow")
             }
             Kind::SignalDropped { signal } => {
-                write!(f, "{signal} for {subject} dropped, it arrived while there was no instance")
+                write!(f, "dropped {signal}, which arrived while no instance ran, before {subject}")
             }
             Kind::GroupEnded { ended, left } => {
                 let processes = |number| if number == 1 { "process" } else { "processes" };
@@ -406,8 +406,8 @@ impl fmt::Display for LogEvent {
             Kind::KilledForQuorum => write!(f, "{subject} ran on without quorum, killed"),
             Kind::QuorumLost => f.write_str("quorum lost"),
             Kind::QuorumBack => f.write_str("quorum regained"),
-            Kind::CorosyncLost => f.write_str("corosync lost"),
-            Kind::CorosyncBack => f.write_str("corosync is back"),
+            Kind::CorosyncLost => f.write_str("connection to corosync lost, trying again"),
+            Kind::CorosyncBack => f.write_str("connection to corosync regained"),
             Kind::CorosyncStalled { silent } => {
                 write!(
                     f,
@@ -437,10 +437,13 @@ impl fmt::Display for LogEvent {
                 if let Some(pid) = self.pid {
                     write!(f, " (pid {pid})")?;
                 }
-                f.write_str(", giving up")
+                f.write_str(", the supervisor ends")
             }
             Kind::NoMoreProcesses => {
-                write!(f, "{subject} cannot be started: process 1 of its PID namespace has ended, giving up")
+                write!(
+                    f,
+                    "{subject} cannot be started: process 1 of its PID namespace has ended, the supervisor ends"
+                )
             }
             Kind::Restarted { took } => {
                 let tenths = took.as_micros() / 100;
@@ -453,7 +456,7 @@ impl fmt::Display for LogEvent {
             Kind::Delayed { pause } => write!(f, "{subject} follows in {} ms", pause.as_millis()),
             Kind::LimitReached { limit } => {
                 let (restarts, seconds) = (limit.restarts, limit.window.as_secs());
-                write!(f, "restart limit reached ({restarts} within {seconds} s), giving up")
+                write!(f, "restart limit reached ({restarts} within {seconds} s), the supervisor ends")
             }
         }
     }

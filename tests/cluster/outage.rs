@@ -104,8 +104,8 @@ fn supervision_goes_on(outage: Outage) {
     outage.end(&mut node);
     wait_for_state(&node, supervisor, "stopped");
     if outage == Outage::Dead {
-        program.logs("corosync lost");
-        program.logs("corosync is back");
+        program.logs("connection to corosync lost");
+        program.logs("connection to corosync regained");
     }
     program.do_all(&["start"]);
     wait_for_state(&node, supervisor, "running");

@@ -110,7 +110,7 @@ pub fn instance_that_ignores_hang_signal_is_killed_after_grace() {
             &format!("sam[P0]: {}", first_line(200)),
             "sam[P0]: instance 1 (pid P1) silent for T ms (limit 200), sent SIGTERM",
             "sam[P0]: instance 1 (pid P1) silent for T ms in spite of the warning, sent SIGABRT",
-            "sam[P0]: instance 1 (pid P1) did not end in time, killed",
+            "sam[P0]: instance 1 (pid P1) did not end in time after the hang signal, killed",
             "sam[P0]: instance 1 (pid P1) died of SIGKILL after its silence",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
             "sam[P0]: stopped: instance 2 (pid P2) exited 0",
@@ -131,7 +131,10 @@ pub fn core_dump_longer_than_grace_is_cut_short() {
     let program = start_with_cores("unlimited", &folder, &["200", "huge", "stop"], &variables);
     program.wait_for_error("sent SIGABRT");
     let line = program.wait_for_error("did not end in time");
-    assert!(line.ends_with("did not end in time, killed, its core file cut short"), "{line}");
+    assert!(
+        line.ends_with("did not end in time after the hang signal, killed, its core file cut short"),
+        "{line}"
+    );
     program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2"]);
 }
 

@@ -595,7 +595,7 @@ fn restart_limit_ends_supervisor_as_last_instance_ended() {
         assert_eq!((outcome.ended, instances(&outcome)), (ended, 21), "{outcome}");
         let errors = outcome.errors();
         let last = errors.last().unwrap();
-        assert!(last.ends_with("restart limit reached (20 within 3600 s), giving up"), "{outcome}");
+        assert!(last.ends_with("restart limit reached (20 within 3600 s), the supervisor ends"), "{outcome}");
         assert!(outcome.left_behind.is_empty(), "{outcome}");
     }
 }
