@@ -118,7 +118,7 @@ pub enum Kind {
         /// The manner in which the instance got the signal: from the supervisor, from the terminal, or not at all.
         delivery: Delivery,
     },
-    /// A signal that arrived while there was no instance was never passed on.
+    /// A signal that arrived while no instance ran was never passed on.
     SignalDropped {
         /// The signal that arrived at the supervisor, and that no instance received.
         signal: Signal,
