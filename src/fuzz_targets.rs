@@ -6,9 +6,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::stat::fstat;
-use nix::unistd::{Pid, ftruncate};
+use nix::fcntl::FallocateFlags;
+use nix::unistd::Pid;
 
 use crate::policy::Recovery;
 use crate::settings::{HangSignal, RestartDelay, RestartLimit, Settings};
@@ -20,6 +19,8 @@ use crate::supervisor::daemonized::Candidates;
 use crate::supervisor::log_event::Kind;
 use crate::supervisor::machine::{Effect, Event, Machine, Rules, ends_program};
 use crate::sys::inspection::Inspection;
+use crate::sys::large_file::{self, Attributes};
+use crate::sys::memory_file::MemoryFile;
 use crate::sys::process::ExitStatus;
 use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
@@ -344,11 +345,12 @@ pub fn store(bytes: &[u8]) {
                 header.words()[place].store(input.word(10_000), Ordering::Relaxed);
             }
             2 => {
-                let _ = ftruncate(&file, input.word(ROOM as u64) as i64);
+                let _ = large_file::set_length(&file, input.word(ROOM as u64));
             }
             3 => {
                 let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-                let _ = fallocate(&file, how, i64::from(input.byte()) * 512, ROOM as i64);
+                let start = u64::from(input.byte()) * 512;
+                let _ = large_file::allocate(&file, how, start..start + ROOM as u64);
             }
             4 | 5 => {
                 let length = usize::from(input.byte()) * 64;
@@ -375,8 +377,9 @@ pub fn store(bytes: &[u8]) {
 /// Returns the number of bytes of memory that the kernel has allocated for the larger of the two memory files of a data
 /// store.
 fn allocated(store: &mut DataStore) -> usize {
-    let blocks = store.exposed().1.iter().map(|file| fstat(file.exposed()).expect("the file").st_blocks);
-    blocks.max().map_or(0, |blocks| blocks as usize * 512)
+    let attributes = |file: &MemoryFile| Attributes::of(&file.exposed()).expect("the file");
+    let allocated = store.exposed().1.iter().map(|file| attributes(file).allocated);
+    allocated.max().unwrap_or(0).try_into().expect("as many bytes as memory has")
 }
 
 /// Returns the instance's and the supervisor's end of a new control page. `warn_signal` is stored on it as the warning
