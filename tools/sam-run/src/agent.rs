@@ -58,6 +58,30 @@ pub fn run(
     instance: u32,
 ) -> Result<Infallible, String> {
     let system = |what: &'static str| move |error: Errno| format!("cannot {what}: {error}");
+    let rules = Rules {
+        watchdog: options.watchdog,
+        check: options.check.is_some(),
+        ready: options.ready,
+        start_timeout: options.start_timeout,
+        supervised_from_start: options.quorum || instance != 1,
+        ends_with_clean_exit: options.restart == Restart::OnFailure,
+    };
+    // Supervision begins first of all, because the end of an instance that is not supervised yet ends the supervisor.
+    // While the agent waits for quorum, a signal that ends the program ends the agent. A terminal stops the agent at any
+    // time, and the supervisor with it.
+    let mut blocked = SigSet::all();
+    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+        blocked.remove(signal);
+    }
+    let mut at_start = blocked;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        at_start.remove(signal);
+    }
+    at_start.thread_set_mask().map_err(system("block signals"))?;
+    if rules.begin_with_supervision() {
+        sam::start()?;
+    }
+    blocked.thread_set_mask().map_err(system("block signals"))?;
     prctl::set_child_subreaper(true).map_err(system("become a subreaper"))?;
     // While SIGCHLD is ignored, the kernel discards the exit status of children.
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -77,31 +101,6 @@ pub fn run(
         // SAFETY: this process has one thread.
         unsafe { env::set_var("WATCHDOG_USEC", interval.as_micros().to_string()) };
     }
-    let now = Instant::now();
-    let rules = Rules {
-        watchdog: options.watchdog,
-        check: options.check.is_some(),
-        ready: options.ready,
-        start_timeout: options.start_timeout,
-        supervised_from_start: options.quorum || instance != 1,
-        ends_with_clean_exit: options.restart == Restart::OnFailure,
-    };
-    let (state, first) = State::new(rules, now);
-    // A signal that ends the program ends the agent while it waits for quorum. A terminal stops the agent at any time,
-    // and the supervisor with it.
-    let mut blocked = SigSet::all();
-    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
-        blocked.remove(signal);
-    }
-    let mut at_start = blocked;
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        at_start.remove(signal);
-    }
-    at_start.thread_set_mask().map_err(system("block signals"))?;
-    if first == Some(Effect::Start) {
-        sam::start()?;
-    }
-    blocked.thread_set_mask().map_err(system("block signals"))?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&blocked, flags).map_err(system("open a signal descriptor"))?;
     let child = program::command(options, inherited, sockets, Some(getpid())).spawn();
@@ -121,7 +120,7 @@ pub fn run(
         service_manager,
         notify,
         signals,
-        state,
+        state: State::new(rules, now),
         check,
         own_period,
         next_own: now,

@@ -82,8 +82,8 @@ fn run(options: &Options) -> Result<Infallible, String> {
     if options.needs_agent() {
         return agent::run(options, &inherited, &sockets, warning_of_program, supervisor, instance);
     }
-    program::clear_environment(&sockets);
     sam::start()?;
+    program::clear_environment(&sockets);
     let error = program::become_program(options, &inherited, &sockets);
     program::give_up(options, &error)
 }

@@ -69,15 +69,21 @@ pub struct State {
     warned: bool,
 }
 
+impl Rules {
+    /// Returns `true` if supervision begins before the program is started.
+    pub fn begin_with_supervision(&self) -> bool {
+        self.supervised_from_start || !self.ready
+    }
+}
+
 impl State {
-    /// Returns the state of a program that starts at `now`, and what is to be done before its start.
-    pub fn new(rules: Rules, now: Instant) -> (State, Option<Effect>) {
+    /// Returns the state of a program that was started at `now`.
+    pub fn new(rules: Rules, now: Instant) -> State {
         let phase = if rules.ready { Phase::Starting } else { Phase::Running };
-        let is_supervised = rules.supervised_from_start || !rules.ready;
+        let is_supervised = rules.begin_with_supervision();
         let deadline = rules.ready.then(|| now + rules.start_timeout);
         let (has_message, has_check) = (!rules.watchdog, !rules.check);
-        let state = State { rules, phase, is_supervised, deadline, has_message, has_check, warned: false };
-        (state, is_supervised.then_some(Effect::Start))
+        State { rules, phase, is_supervised, deadline, has_message, has_check, warned: false }
     }
 
     /// Returns `true` while the check has to be run.
@@ -206,7 +212,7 @@ mod tests {
 
     fn start(rules: Rules) -> (State, Instant) {
         let now = Instant::now();
-        (State::new(rules, now).0, now)
+        (State::new(rules, now), now)
     }
 
     fn parsed(text: &str) -> Message {
@@ -227,8 +233,8 @@ mod tests {
     fn supervision_of_first_instance_begins_with_ready() {
         let rules = Rules { ready: true, watchdog: true, supervised_from_start: false, ..RULES };
         let now = Instant::now();
-        let (mut state, effect) = State::new(rules, now);
-        assert_eq!(effect, None);
+        let mut state = State::new(rules, now);
+        assert!(!rules.begin_with_supervision());
         assert!(!state.agent_sends_heartbeats());
         assert_eq!(state.message(now, &parsed("WATCHDOG=1")), []);
         assert_eq!(state.message(now, &parsed("READY=1")), [Effect::Start]);
@@ -239,8 +245,8 @@ mod tests {
     #[test]
     fn agent_sends_heartbeats_for_later_instance_until_it_is_ready() {
         let rules = Rules { ready: true, watchdog: true, ..RULES };
-        let (mut state, effect) = State::new(rules, Instant::now());
-        assert_eq!(effect, Some(Effect::Start));
+        let mut state = State::new(rules, Instant::now());
+        assert!(rules.begin_with_supervision());
         assert!(state.agent_sends_heartbeats());
         state.message(Instant::now(), &parsed("READY=1"));
         assert!(!state.agent_sends_heartbeats());
