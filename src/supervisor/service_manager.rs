@@ -1,7 +1,7 @@
 //! systemd's notification protocol (sd_notify(3)): tells the service manager what is supervised, and that the
 //! supervisor is alive. With SAM_NOTIFY=ready, also when the program is ready and when it has ended for good.
 //!
-//! [`Notices`] decides what is due, without a system call, and [`ServiceManager`] sends it. Sending never waits: a
+//! `Notices` decides what is due, without a system call, and [`ServiceManager`] sends it. Sending never waits: a
 //! notice that the service manager cannot take now is due again.
 
 #![forbid(unsafe_code)]
