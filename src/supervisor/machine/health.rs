@@ -219,7 +219,8 @@ impl Machine {
     /// recovered. A later sign of life ends a warning for silence. An instance that has stopped health checking is not
     /// in recovery.
     pub(super) fn is_in_recovery(&self, now: MonotonicTime, watch: &Watch, view: &View) -> bool {
-        if matches!(watch.health, Health::Aborted { .. }) {
+        // An abort ends the instance in every phase.
+        if matches!(watch.health, Health::Aborted { .. } | Health::Killed { .. }) {
             return true;
         }
         if watch.phase(view) != Phase::Started {
