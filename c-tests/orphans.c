@@ -1,4 +1,4 @@
-/* An instance leaves an orphan that ends later. Whoever becomes its parent must reap it. */
+/* An instance leaves an orphan that ends later. The supervisor becomes its parent, and must reap it. */
 #include "observe.h"
 
 int main(void)

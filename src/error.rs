@@ -92,3 +92,22 @@ impl From<nix::errno::Errno> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_corosync_is_shown_by_its_name_and_with_a_hint() {
+        assert_eq!(
+            Error::Corosync(2).to_string(),
+            "corosync cannot be reached (CS_ERR_LIBRARY), and the recovery policy needs it: it is not running, or \
+             refuses this user"
+        );
+        for code in (0..=30).chain([100]) {
+            let text = Error::Corosync(code).to_string();
+            assert!(text.contains("CS_ERR_") || text.contains("no name"), "{code}: {text}");
+            assert!(!text.contains(&format!(" {code} ")) && text.len() < 160, "{code}: {text}");
+        }
+    }
+}

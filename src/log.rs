@@ -131,11 +131,11 @@ impl Log {
             Route::Off => Ok(()),
             Route::Stderr => write_to_stderr(entry),
             Route::Syslog => self.write_to_syslog(entry),
-            Route::Journal => self.write_to_journal(entry),
             // A sandbox may hide the socket of the journal, but it leaves standard error.
-            Route::Found if self.stderr_is_journal => {
+            Route::Journal | Route::Found if self.stderr_is_journal => {
                 self.write_to_journal(entry).or_else(unless_full(|| write_to_journal_stream(entry)))
             }
+            Route::Journal => self.write_to_journal(entry),
             // In a container, standard error often is the only log. The program may have opened a file of its own in
             // the place of standard error, which must not get the line.
             Route::Found => {

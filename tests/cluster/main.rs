@@ -63,6 +63,7 @@ common::runner::tests![
     partition::node_cut_off_loses_its_instance_in_time_and_others_keep_running,
     partition::hung_group_member_is_restarted_and_joins_again,
     quorum::start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats,
+    quorum::wait_for_quorum_asks_service_manager_for_time_and_ready_follows_the_start,
     quorum::quorum_loss_without_interval_kills_instance_after_a_second,
     quorum::warm_spare_that_takes_over_waits_for_quorum,
     quorum::quorum_loss_under_quit_ends_supervisor_with_instance,

@@ -1,5 +1,7 @@
 //! The QUORUM policies: instances run only while their partition is quorate.
 
+use std::{fs, os::unix::net::UnixDatagram, time::Duration};
+
 use nix::sys::signal::Signal::{SIGTERM, SIGUSR1};
 
 use crate::common::{Built, build};
@@ -50,6 +52,39 @@ pub fn start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats(
     let start = program.hear("start");
     assert_eq!((start.number, start.pid), (1, next.pid), "{program}");
     program.logs("quorum regained");
+}
+
+/// With SAM_NOTIFY=ready.
+pub fn wait_for_quorum_asks_service_manager_for_time_and_ready_follows_the_start() {
+    let node = Node::alone();
+    node.lose_quorum();
+    let folder = std::env::temp_dir().join(format!("libsam-{}-quorum-notify", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut messages = vec![];
+    let mut receive_until = |text: &str| {
+        while !messages.last().is_some_and(|message: &String| message.starts_with(text)) {
+            let mut buffer = [0; 4096];
+            let length = manager.recv(&mut buffer).unwrap_or_else(|error| panic!("{error}: {messages:#?}"));
+            messages.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        std::mem::take(&mut messages)
+    };
+    let socket = format!("NOTIFY_SOCKET={}", path.display());
+    let words = ["env", "SAM_NOTIFY=ready", &socket];
+    let mut program = Program::start_under(&node.namespace, &words, &build(Built::WithOurs, "steps"));
+    program.do_all(&[&format!("initialize 1000 {}", RESTART | QUORUM), "register"]);
+    program.tell("start");
+    let waiting = receive_until("EXTEND_TIMEOUT_USEC=30000000");
+    assert!(waiting[waiting.len() - 2].starts_with("STATUS=waiting for quorum: instance 1"), "{waiting:#?}");
+    assert!(!program.has_said("start"), "{program}");
+    node.regain_quorum();
+    assert_eq!(program.hear("start").number, 1);
+    let ready = receive_until("READY=1");
+    assert!(waiting.iter().chain(&ready[..ready.len() - 1]).all(|message| !message.contains("READY")));
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 pub fn quorum_loss_without_interval_kills_instance_after_a_second() {

@@ -183,10 +183,9 @@ pub fn threads_that_stay_in_the_supervisor_are_counted_once() {
     let about = |line: &&String| line.contains("started before sam_register");
     let lines: Vec<String> = outcome.errors().iter().filter(about).cloned().collect();
     let [line] = &lines[..] else { panic!("{outcome}") };
-    assert!(
-        line.ends_with("]: 1 thread that the program started before sam_register stays in the supervisor, no instance has it"),
-        "{line}"
-    );
+    let text =
+        "1 thread that the program started before sam_register stays in the supervisor, no instance has it";
+    assert!(line.ends_with(&format!("]: {text}")), "{line}");
 }
 
 pub fn warn_signal_of_the_environment_overrides_that_of_the_program() {
