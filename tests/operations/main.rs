@@ -821,6 +821,7 @@ common::runner::tests![
     status::end_after_silence_is_shown_with_its_reason,
     status::pid_of_one_program_is_printed_and_none_of_several,
     status::name_that_nothing_has_is_told_on_standard_error,
+    status::table_fits_the_terminal_and_has_colors_unless_no_color_is_set,
     status::script_is_listed_by_its_own_name,
     status::openmetrics_counts_the_programs_of_a_name,
     status::page_of_another_version_is_read_as_far_as_it_is_known,
