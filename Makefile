@@ -45,7 +45,7 @@ library = $(built)/libsam.so
 programs = $(filter-out headers,$(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml)))
 # Newer than what the library and the programs were made from.
 stamp   = $(built)/libsam.stamp
-sources = Cargo.toml Cargo.lock build.rs src/capi/exports.map $(programs:%=tools/%/Cargo.toml) \
+sources = Cargo.toml Cargo.lock build.rs $(wildcard tools/*/build.rs) src/capi/exports.map $(programs:%=tools/%/Cargo.toml) \
     $(shell find src $(programs:%=tools/%/src) -name '*.rs')
 # The programs that have completions, and where bash, zsh and fish look for them.
 completed   = sam-run sam-status
