@@ -107,8 +107,8 @@ pub struct Malformed {
     pub value: String,
     /// A description of the values that are allowed for the environment variable.
     pub allowed: &'static str,
-    /// The destination of the log line about the wrong value: the one that SAM_LOG names, or syslog if SAM_LOG has the
-    /// wrong value.
+    /// The destination of the log line about the wrong value: the one that SAM_LOG names, or the default if SAM_LOG has
+    /// the wrong value.
     pub log: Route,
 }
 

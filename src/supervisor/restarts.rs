@@ -10,7 +10,7 @@ use crate::settings::{RestartDelay, RestartLimit};
 use crate::time::MonotonicTime;
 
 /// An instance that has run for this many times the delay before it has recovered: the next delay is the first one
-/// again. SAM_RESTART_DELAY is documented so in sam_overview(3).
+/// again. SAM_RESTART_DELAY is documented so in sam_environment(7).
 const RECOVERED: u32 = 10;
 
 /// The restarts that a supervisor has made, for the limit and the delay.
