@@ -210,7 +210,7 @@ fn on_terminal(columns: u16, color: bool, supervisor: u32) -> String {
     command.args(["-qec", &inner, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
     match command.output() {
         Ok(output) => String::from_utf8(output.stdout).unwrap(),
-        Err(error) => skip(&format!("script(1), which makes a terminal, cannot be started: {error}")),
+        Err(error) => skip(format!("script(1), which makes a terminal, cannot be started: {error}")),
     }
 }
 
