@@ -395,10 +395,11 @@ fn control_page(warn_signal: Option<Signal>) -> (InstanceEnd, SupervisorEnd) {
 pub fn settings(bytes: &[u8]) {
     const LEAST: Duration = Duration::from_millis(1);
     const DAY: Duration = Duration::from_secs(86_400);
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "SAM_LOG",
         "SAM_RESTART_LIMIT",
         "SAM_RESTART_DELAY",
+        "SAM_WARN_SIGNAL",
         "SAM_HANG_SIGNAL",
         "SAM_HANG_GRACE",
         "SAM_DEBUG_HOLD",
