@@ -362,18 +362,18 @@ impl fmt::Display for LogEvent {
                 write!(f, "{subject} did not end in time after the hang signal, killed{dumped}")
             }
             Kind::Aborted => {
-                write!(f, "supervisor missed the service manager's watchdog, sent SIGTERM to {subject}, ")?;
-                f.write_str("ends with it")
+                f.write_str("the service manager's watchdog had no sign of life of the supervisor, ")?;
+                write!(f, "sent SIGTERM to {subject}, the supervisor ends")
             }
             Kind::KilledAfterAbort => write!(f, "{subject} did not end within 5 s after SIGTERM, killed"),
             Kind::Traced { traced: true } => {
-                write!(f, "{subject} is traced by a debugger, health checks held")
+                write!(f, "{subject} is traced by a debugger, health checks suspended")
             }
             Kind::Traced { traced: false } => {
-                write!(f, "{subject} is no longer traced by a debugger, health checks go on")
+                write!(f, "{subject} is no longer traced by a debugger, health checks resumed")
             }
             Kind::SignalRefused { signal, errno } => {
-                let again = if signal == Signal::KILL { ", tried again" } else { "" };
+                let again = if signal == Signal::KILL { ", trying again" } else { "" };
                 write!(f, "{subject} cannot be sent {signal}: {}{again}", errno.desc())
             }
             Kind::ToldToEnd { signal, sender, delivery } => {
@@ -426,16 +426,16 @@ impl fmt::Display for LogEvent {
                 write!(f, "{stopped}{subject} {status}{after}")
             }
             Kind::MayHaveDaemonized => {
-                write!(f, "{subject} exited 0, a process that it forked may go on in its place")
+                write!(f, "{subject} exited 0, waiting for a process that it forked to take its place")
             }
             Kind::Adopted { before } => {
                 let (before, pid) = (Subject(self.id, Some(before)), self.pid.map_or(0, Pid::as_raw));
                 write!(f, "{before} exited 0 and goes on in pid {pid}, which it forked")
             }
             Kind::OutOfReach => {
-                write!(f, "{id_alone} exited 0 and goes on in a process that cannot be supervised")?;
+                write!(f, "{id_alone} exited 0 and left a process that cannot be supervised")?;
                 if let Some(pid) = self.pid {
-                    write!(f, " (pid {pid})")?;
+                    write!(f, " (pid {pid}, it runs on)")?;
                 }
                 f.write_str(", the supervisor ends")
             }

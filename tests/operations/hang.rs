@@ -174,14 +174,14 @@ pub fn debug_hold_suspends_health_checks_of_traced_instance() {
     let program = start(&["400", "wait", "stop"], &[("SAM_DEBUG_HOLD", "1")]);
     let pid = program.wait_for("# pid of 1 ");
     let tracer = Tracer::of(&pid);
-    program.wait_for_error("is traced by a debugger, health checks held");
+    program.wait_for_error("is traced by a debugger, health checks suspended");
     let held = Instant::now();
     tell_to_hang(&pid);
     program.wait_for("hangs");
     // Far more than the two intervals after which the supervisor would kill the instance.
     thread::sleep(Duration::from_secs(3));
     drop(tracer);
-    program.wait_for_error("is no longer traced by a debugger, health checks go on");
+    program.wait_for_error("is no longer traced by a debugger, health checks resumed");
     let line = program.wait_for_error("silent for");
     let silent: u64 = line.split_once("silent for ").unwrap().1.split_once(" ms").unwrap().0.parse().unwrap();
     assert!(line.ends_with("(limit 400), sent SIGTERM"), "{line}");

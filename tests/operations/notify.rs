@@ -199,8 +199,8 @@ pub fn sigabrt_of_the_watchdog_ends_the_program_without_a_core_or_a_restart() {
         send(&first, Signal::SIGUSR1);
         program.wait_for("instance 1 started");
         kill(Pid::from_raw(program.pid() as i32), Signal::SIGABRT).unwrap();
-        let line = program.wait_for_error("watchdog, sent SIGTERM");
-        assert!(line.ends_with(&format!("sent SIGTERM to instance 1 (pid {first}), ends with it")));
+        let line = program.wait_for_error("of the supervisor, sent SIGTERM");
+        assert!(line.ends_with(&format!("sent SIGTERM to instance 1 (pid {first}), the supervisor ends")));
         let outcome = program.finish(PATIENCE);
         outcome.expect(ended, &["instance 1 started", "SIGTERM"]);
         assert!(outcome.lived < Duration::from_secs(30), "{outcome}");
