@@ -59,7 +59,12 @@ impl Demo {
     /// Starts the daemon and waits for its port.
     fn begin(daemon: &str) -> Outcome<Demo> {
         let began = Instant::now();
-        let mut daemon = Command::new(daemon).stdout(Stdio::piped()).process_group(0).spawn()?;
+        let mut command = Command::new(daemon);
+        // The lines of the log would stand between those of the demo.
+        if std::env::var_os("SAM_LOG").is_none() {
+            command.env("SAM_LOG", "off");
+        }
+        let mut daemon = command.stdout(Stdio::piped()).process_group(0).spawn()?;
         let output = BufReader::new(daemon.stdout.take().ok_or("no output")?);
         let (sender, lines) = channel();
         std::thread::spawn(move || {

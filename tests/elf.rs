@@ -201,6 +201,7 @@ const OPEN_NAMES: [&str; 51] = [
     "memcpy",
     "memmove",
     "memset",
+    "strchr", // on arm64
     "strlen",
     // The compiler may replace memcmp by bcmp.
     "bcmp",
