@@ -192,7 +192,7 @@ pub fn debug_hold_suspends_health_checks_of_traced_instance() {
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "hangs", "instance 2"]);
     let errors = outcome.errors();
-    assert!(errors[1].ends_with("held") && errors[2].ends_with("go on"), "{outcome}");
+    assert!(errors[1].ends_with("suspended") && errors[2].ends_with("resumed"), "{outcome}");
 }
 
 pub fn traced_hung_instance_is_killed_without_debug_hold() {
