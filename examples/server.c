@@ -9,7 +9,11 @@
  *
  * The listening socket is opened before sam_register, so it outlives every instance: no client is refused, not even
  * during a restart. The sum is stored before a client sees it, so the next instance goes on with it.
+ *
+ * A client that gets no answer does not know whether its number was added. If that matters, see "Data" in the guide.
  */
+#define _GNU_SOURCE 1                           /* for accept4 */
+
 #include <corosync/sam.h>
 
 #include <arpa/inet.h>
@@ -92,23 +96,24 @@ static int serve(int client)
     if (sscanf(line, "add %ld", &number) != 1)
         return 0;
     sum += number;
-    /* First store, then answer: what a client has seen survives. */
+    /* First store, then answer: what a client has seen survives. Without MSG_NOSIGNAL, a client that has gone would end
+       the instance by SIGPIPE. */
     if (sam_data_store(&sum, sizeof(sum)) != CS_OK)
         return 0;
     length = snprintf(answer, sizeof(answer), "%ld\n", sum);
     return send(client, answer, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) == length;
 }
 
-/* Serves clients until the program is told to stop. */
+/* Serves clients until the program is told to stop, or the supervisor has died. */
 static void serve_all(int listener)
 {
     struct pollfd fds[2 + MAX_CLIENTS] = {{listener, POLLIN, 0}, {wakeup, POLLIN, 0}};
     nfds_t used = 2;
     nfds_t i;
 
-    while (!atomic_load(&stopping)) {
-        /* A heartbeat per turn, at least four per interval. Each turn shows that the loop works. */
-        sam_hc_send();
+    /* A heartbeat per turn, at least four per interval. Each turn shows that the loop works. The call fails if the
+       supervisor has died. Nobody restarts the program then, so it ends. */
+    while (!atomic_load(&stopping) && sam_hc_send() == CS_OK) {
         fds[0].events = used < 2 + MAX_CLIENTS ? POLLIN : 0;
         if (poll(fds, used, INTERVAL / 4) < 0)
             continue;
@@ -119,6 +124,7 @@ static void serve_all(int listener)
             }
         }
         if (fds[0].revents & POLLIN) {
+            /* Non-blocking, because a wait for a slow client would be silence. */
             int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
             if (client >= 0)
@@ -134,6 +140,7 @@ int main(int argc, char *argv[])
     sigset_t signals;
     int listener;
 
+    /* Each line is written at once. No instance inherits one in its buffer and writes it again. */
     setvbuf(stdout, NULL, _IOLBF, 0);
 
     /* 1. What every instance is to have: the listening socket and the signal mask. No thread yet. */
@@ -167,7 +174,7 @@ int main(int argc, char *argv[])
     printf("instance %u serves, sum %ld\n", instance, sum);
     serve_all(listener);
 
-    /* 5. A planned end: health checking stops, so no restart follows. */
+    /* 5. A planned end: health checking stops, so no restart follows. If the supervisor has died, the call fails. */
     printf("instance %u stops\n", instance);
     return sam_stop() == CS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }

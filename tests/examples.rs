@@ -143,7 +143,9 @@ fn ask(server: SocketAddr, line: &str) -> (TcpStream, String) {
 
 fn server_refuses_no_client_and_loses_no_sum_when_it_crashes_or_hangs() {
     let scratch = Scratch::new("server");
-    let mut server = c(&scratch, "server.c");
+    compile(&scratch, &["clang", "-std=c11", "-D_GNU_SOURCE"], "server.c");
+    // The command of docs/writing.md selects no standard and no feature macro.
+    let mut server = compile(&scratch, &["cc", "-pthread"], "server.c");
     // Clients come during the delay.
     server.env("SAM_RESTART_DELAY", "3000");
     server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
