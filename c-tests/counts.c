@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 	mark("started");
 	record->of_instance[id] = usage.ru_minflt;
 	record->of_supervisor[id] = (long)faults_at_rest(getppid());
-	if (id <= restarts) {
+	if ((long)id <= restarts) {
 		mark("dies");
 		kill(getpid(), SIGKILL);
 	}

@@ -191,7 +191,7 @@ fn links_lead_to_the_real_file() {
 
 /// The names that the library leaves to the dynamic linker. If a program defines one, the library calls the program's
 /// function. Add a name only if that is wanted; otherwise see src/sys/direct.rs.
-const OPEN_NAMES: [&str; 51] = [
+const OPEN_NAMES: [&str; 52] = [
     // ISO C reserves them.
     "abort",
     "exit",
