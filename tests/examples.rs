@@ -12,6 +12,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use common::machine::{Ability, require};
 use common::tools::{Scratch, build_example, command, example, run};
 use common::{Ended, PATIENCE, Running};
 
@@ -142,6 +143,7 @@ fn ask(server: SocketAddr, line: &str) -> (TcpStream, String) {
 }
 
 fn server_refuses_no_client_and_loses_no_sum_when_it_crashes_or_hangs() {
+    require(&[Ability::Loopback]);
     let scratch = Scratch::new("server");
     compile(&scratch, &["clang", "-std=c11", "-D_GNU_SOURCE"], "server.c");
     // The command of docs/writing.md selects no standard and no feature macro.

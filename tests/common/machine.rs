@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     env, fs,
     io::Write,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
     sync::{Mutex, PoisonError},
@@ -38,6 +39,8 @@ pub enum Ability {
     Sanitizers,
     /// Running Python 3.
     Python,
+    /// Connecting to 127.0.0.1, which is down in a network namespace of its own, as package builds have.
+    Loopback,
 }
 
 /// Ends the calling test as skipped unless this machine has all of `abilities`.
@@ -83,6 +86,10 @@ impl Ability {
             Ability::Valgrind => attempt("run valgrind", &["valgrind", "--quiet", "true"]),
             Ability::Sanitizers => attempt_sanitizers(),
             Ability::Python => attempt("run python3", &["python3", "-c", ""]),
+            Ability::Loopback => TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| TcpStream::connect(listener.local_addr()?))
+                .map(drop)
+                .map_err(|error| format!("cannot connect to 127.0.0.1: {error}")),
         }
     }
 }
