@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::fd::AsFd,
-    process::Command,
 };
 
 use nix::{
@@ -18,8 +17,7 @@ use nix::{
 
 use crate::common::{
     Built, Ended, Library, Program, Running,
-    machine::{Ability, as_root, require, words_in_root},
-    tools::copy_program,
+    machine::{Ability, as_root, require},
 };
 use crate::{Daemon, Folder, PATIENCE, start_with_sockets, troubled};
 
@@ -74,11 +72,7 @@ pub fn process_1_restarts_without_proc_in_a_read_only_root() {
     require(&[Ability::PidNamespace, Ability::Chroot]);
     let folder = Folder::new("container");
     let program = troubled(&["200", "signal=9", "hang", "stop"]);
-    for file in program.files(Library::Ours) {
-        let copy = folder.0.join(file.strip_prefix("/").expect("the path is absolute"));
-        fs::create_dir_all(copy.parent().expect("the path has a parent folder")).unwrap();
-        copy_program(&file, &copy);
-    }
+    folder.copy(&program);
     let enter = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec chroot "$0" "$@""#;
     let root = folder.0.to_str().expect("the path is UTF-8");
     let words =
@@ -113,18 +107,9 @@ pub fn log_goes_to_stderr_where_no_log_daemon_is() {
 }
 
 pub fn log_goes_to_no_file_that_the_program_has_opened_as_stderr() {
-    require(&[Ability::Chroot]);
     let folder = Folder::new("taken");
     let program = Program::new(Built::WithOurs, &["stderr_taken", "/file"]);
-    for file in program.files(Library::Ours) {
-        let copy = folder.0.join(file.strip_prefix("/").expect("the path is absolute"));
-        fs::create_dir_all(copy.parent().expect("the path has a parent folder")).unwrap();
-        copy_program(&file, &copy);
-    }
-    let root = folder.0.to_str().expect("the path is UTF-8");
-    let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
-    command.env_remove("SAM_LOG");
-    let outcome = program.start_as(command).finish(PATIENCE);
+    let outcome = program.start_as(folder.command(&program)).finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 2"]);
     assert_eq!(fs::read_to_string(folder.0.join("file")).unwrap(), "", "{outcome}");
 }
@@ -134,17 +119,9 @@ fn run_with_journal_stream(folder: &Folder, limit: &str, ended: Ended) -> Vec<St
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let stat = fstat(writer.as_fd()).unwrap();
     let stream = format!("{}:{}", stat.st_dev, stat.st_ino);
-    // The files of the program.
-    start_with_sockets(folder, &["0", "stop"], &[("SAM_LOG", "off")]).finish(PATIENCE);
     let program = troubled(&["0", "exit=3", "stop"]);
-    let root = folder.0.to_str().expect("the path is UTF-8");
-    let mut command: Command =
-        program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
-    command
-        .env_remove("SAM_LOG")
-        .env("JOURNAL_STREAM", stream)
-        .env("SAM_RESTART_LIMIT", limit)
-        .stderr(writer);
+    let mut command = folder.command(&program);
+    command.env("JOURNAL_STREAM", stream).env("SAM_RESTART_LIMIT", limit).stderr(writer);
     let outcome = program.start_as(command).finish(PATIENCE);
     assert_eq!(outcome.ended, ended, "{outcome}");
     BufReader::new(fs::File::from(reader)).lines().map(Result::unwrap).collect()

@@ -121,6 +121,25 @@ impl Folder {
         fs::create_dir_all(self.0.join("run/systemd/journal")).unwrap();
         self.0.join("run/systemd/journal/socket")
     }
+
+    /// Copies the files that a program needs into this folder, which is to be its root folder.
+    fn copy(&self, program: &Program) {
+        for file in program.files(Library::Ours) {
+            let copy = self.0.join(file.strip_prefix("/").expect("the path is absolute"));
+            fs::create_dir_all(copy.parent().expect("the path has a parent folder")).unwrap();
+            copy_program(&file, &copy);
+        }
+    }
+
+    /// Returns a command that runs a program with this folder as its root folder, and without SAM_LOG.
+    fn command(&self, program: &Program) -> Command {
+        require(&[Ability::Chroot]);
+        self.copy(program);
+        let root = self.0.to_str().expect("the path is UTF-8");
+        let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
+        command.env_remove("SAM_LOG");
+        command
+    }
 }
 
 impl Drop for Folder {
@@ -196,16 +215,9 @@ impl Daemon {
 /// Starts a program whose root folder is `folder`. Its /dev/log and the journal's socket are those that the test made
 /// there, or are absent.
 fn start_with_sockets(folder: &Folder, troubles: &[&str], variables: &[(&str, &str)]) -> Running {
-    require(&[Ability::Chroot]);
     let program = troubled(troubles);
-    for file in program.files(Library::Ours) {
-        let copy = folder.0.join(file.strip_prefix("/").expect("the path is absolute"));
-        fs::create_dir_all(copy.parent().expect("the path has a parent folder")).unwrap();
-        copy_program(&file, &copy);
-    }
-    let root = folder.0.to_str().expect("the path is UTF-8");
-    let mut command = program.command_through(&[&words_in_root()[..], &[root]].concat(), Library::Ours);
-    command.env_remove("SAM_LOG").envs(variables.iter().copied());
+    let mut command = folder.command(&program);
+    command.envs(variables.iter().copied());
     program.start_as(command)
 }
 
