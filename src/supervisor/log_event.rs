@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::machine::Rules;
+use super::machine::{ABORT_GRACE, Rules};
 use crate::log::{Entry, Priority, Step};
 use crate::policy::Policy;
 use crate::settings::RestartLimit;
@@ -365,7 +365,9 @@ impl fmt::Display for LogEvent {
                 f.write_str("the service manager's watchdog had no sign of life of the supervisor, ")?;
                 write!(f, "sent SIGTERM to {subject}, the supervisor ends")
             }
-            Kind::KilledAfterAbort => write!(f, "{subject} did not end within 5 s after SIGTERM, killed"),
+            Kind::KilledAfterAbort => {
+                write!(f, "{subject} did not end within {} s after SIGTERM, killed", ABORT_GRACE.as_secs())
+            }
             Kind::Traced { traced: true } => {
                 write!(f, "{subject} is traced by a debugger, health checks suspended")
             }

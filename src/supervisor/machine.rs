@@ -38,6 +38,7 @@ use crate::sys::process::ExitStatus;
 use crate::sys::signals::{Received, Signal};
 use crate::time::MonotonicTime;
 
+pub use self::health::ABORT_GRACE;
 pub use self::signals::ends_program;
 
 /// The highest number of effects that one event can have: one for each signal that is kept for the next instance, one

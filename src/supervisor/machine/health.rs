@@ -28,7 +28,7 @@ const DEBUGGER_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration
 
 /// The time that an instance has to end when the watchdog of the service manager aborts the program. Enough for most
 /// programs, and far below the time after which systemd kills all processes (TimeoutAbortSec= in systemd.service(5)).
-const ABORT_GRACE: Duration = Duration::from_secs(5);
+pub const ABORT_GRACE: Duration = Duration::from_secs(5);
 
 /// The health of a living instance, as the supervisor sees it. `Machine::react` is a table that says what follows from
 /// each fact about the instance in each health.
