@@ -173,9 +173,12 @@ impl Options {
 }
 
 #[cfg(test)]
+#[path = "../../completions.rs"]
+mod completions;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use clap_complete::Shell;
 
     use super::*;
 
@@ -219,18 +222,7 @@ mod tests {
 
     #[test]
     fn installed_completions_are_those_of_the_options() {
-        for (shell, file) in
-            [(Shell::Bash, "sam-run.bash"), (Shell::Zsh, "_sam-run"), (Shell::Fish, "sam-run.fish")]
-        {
-            let mut script = vec![];
-            clap_complete::generate(shell, &mut Options::command(), "sam-run", &mut script);
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
-            if std::env::var_os("UPDATE_COMPLETIONS").is_some() {
-                std::fs::write(&path, &script).unwrap();
-            }
-            let installed = std::fs::read(&path).unwrap();
-            assert!(installed == script, "{file} is out of date: run `make completions`");
-        }
+        completions::check(Options::command());
     }
 
     #[test]
