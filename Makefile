@@ -248,7 +248,7 @@ bench-chart:
 	$(INSTALL) -m 644 $(target)/bench/bench.svg $(target)/bench/bench-growth.svg docs
 
 # Linked to what Debian has: the same programs run with both libraries.
-$(target)/bench/%: benches/%.c benches/bench.h benches/floor.h | bench-packages
+$(target)/bench/%: benches/%.c $(wildcard benches/*.h) | bench-packages
 	@mkdir -p $(@D)
 	$(CC) -std=c99 -D_GNU_SOURCE -Wall -Wextra -O2 $< -o $@ -Wl,--as-needed -lsam -lsystemd
 
