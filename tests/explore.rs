@@ -37,7 +37,7 @@ const INTERVAL: u64 = 4 * TICK;
 const PATIENCE: u64 = 8 * TICK;
 /// The age until which an instance is new, in ns.
 const FRESH: u64 = PATIENCE;
-/// How long a process that has made no call must live before it is adopted, in ns.
+/// The least age, in ns, at which a process that has made no call is adopted.
 const SETTLED: u64 = 100_000_000;
 /// The time between hang signal and SIGKILL, in ns.
 const HANG_GRACE: u64 = 6 * TICK;

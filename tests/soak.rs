@@ -41,7 +41,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// How much later than its deadline a warning or a restart may be observed while many other programs run.
+/// The longest time in ms from a deadline until a warning or a restart is observed, while many other programs run.
 const TOLERANCE_MS: i64 = 15_000;
 /// The size of the largest store.
 const LARGEST_BYTES: u64 = 1 << 18;
@@ -79,7 +79,7 @@ impl Random {
 struct Soak {
     until: Instant,
     failed: AtomicBool,
-    /// How often each kind of step was done, by its name.
+    /// The number of times that each kind of step was done, by its name.
     totals: Mutex<BTreeMap<&'static str, u64>>,
 }
 

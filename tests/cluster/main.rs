@@ -24,7 +24,7 @@ const RESTART: u32 = 0x02;
 const QUORUM: u32 = 0x08;
 const CMAP: u32 = 0x10;
 
-/// How late an event may be on a busy machine. A bug is still detected: a program that waits for a frozen corosync, or
+/// The longest delay of an event in ms on a busy machine. A bug is still detected: a program that waits for a frozen corosync, or
 /// that runs on without quorum, does so for as long as the test lasts.
 const LATE_MS: u64 = 20_000;
 
