@@ -137,7 +137,7 @@ static void fall_silent(long how)
 				sam_data_store(data, size);
 			}
 		} else {
-			pause();
+			sleep_ms(1); /* pause() would miss a warning that comes before it */
 		}
 	}
 	in_warning = STAY_SILENT;
