@@ -14,8 +14,10 @@
 #![forbid(unsafe_code)]
 
 mod recent_restarts;
+mod text;
 
 pub use recent_restarts::RecentRestarts;
+pub use text::Text;
 
 /// The name of the memory file that a supervisor's status page is, see memfd_create(2). sam-status finds supervisors by
 /// it.
@@ -75,7 +77,7 @@ pub struct PageLocation {
 }
 
 /// The facts about a supervisor and its instance that sam-status shows. The supervisor stores them on its status page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     /// The supervisor's pid in its own PID namespace.
     pub supervisor: i32,
@@ -100,20 +102,20 @@ pub struct Status {
     /// The time of the last log line about the instance, in ns since 1970. 0 if there was none.
     pub last_at: u64,
     /// The text of the last log line about the instance.
-    pub last: String,
+    pub last: Text<LAST_WORDS>,
     /// `true` if the program got a termination signal, so that no restart follows the end of its instance.
     pub end_is_final: bool,
     /// The name of the supervised program: SAM_NAME, or else its file name.
-    pub program: String,
+    pub program: Text<PROGRAM_WORDS>,
     /// The facts that version 0.2.0 of the library does not show.
     pub details: Option<Details>,
 }
 
 /// The facts on a page that libraries after version 0.2.0 show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Details {
     /// The version of the library, such as `0.3.0`.
-    pub version: String,
+    pub version: Text<VERSION_WORDS>,
     /// The time of CLOCK_BOOTTIME, in ns, at which the instance began. 0 if there is no instance.
     pub born: u64,
     /// The restarts of the last minutes.
@@ -123,7 +125,7 @@ pub struct Details {
 }
 
 /// The end of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastEnd {
     /// The instance id.
     pub id: u32,
@@ -134,7 +136,7 @@ pub struct LastEnd {
     /// The exit status of the instance.
     pub status: EndStatus,
     /// The reason of the end, as the field SAM_REASON of the log has it.
-    pub reason: String,
+    pub reason: Text<REASON_WORDS>,
 }
 
 /// The exit status of an instance that has ended.
@@ -230,8 +232,8 @@ impl Status {
             self.end_is_final.into(),
         ];
         words[FIRST..FIRST + numbers.len()].copy_from_slice(&numbers);
-        put_text(&mut words[PROGRAM..PROGRAM + PROGRAM_WORDS], &self.program);
-        put_text(&mut words[LAST..LAST + LAST_WORDS], &self.last);
+        words[PROGRAM..PROGRAM + PROGRAM_WORDS].copy_from_slice(self.program.words());
+        words[LAST..LAST + LAST_WORDS].copy_from_slice(self.last.words());
         if let Some(details) = &self.details {
             words[SIZE] = WORDS as u64;
             details.put(&mut words);
@@ -288,8 +290,8 @@ impl Status {
             until,
             last_at,
             end_is_final: end_is_final != 0,
-            program: text(&words[PROGRAM..PROGRAM + PROGRAM_WORDS])?,
-            last: text(&words[LAST..LAST + LAST_WORDS])?,
+            program: Text::read(&words[PROGRAM..])?,
+            last: Text::read(&words[LAST..])?,
             details: if words[SIZE] >= WORDS as u64 { Some(Details::read(words)?) } else { None },
         })
     }
@@ -298,7 +300,7 @@ impl Status {
 impl Details {
     /// Stores the facts on a page.
     fn put(&self, words: &mut Words) {
-        put_text(&mut words[VERSION..VERSION + VERSION_WORDS], &self.version);
+        words[VERSION..VERSION + VERSION_WORDS].copy_from_slice(self.version.words());
         words[BORN] = self.born;
         words[RECENT..RECENT + RecentRestarts::WORDS].copy_from_slice(&self.recent_restarts.words());
         let Some(end) = &self.last_end else { return };
@@ -309,7 +311,7 @@ impl Details {
         };
         let numbers = [kind, number as u64, core.into(), end.id.into(), end.pid as u64, end.at];
         words[END..END + numbers.len()].copy_from_slice(&numbers);
-        put_text(&mut words[REASON..REASON + REASON_WORDS], &end.reason);
+        words[REASON..REASON + REASON_WORDS].copy_from_slice(end.reason.words());
     }
 
     /// Reads the facts on a page. Returns `None` if a text is not valid.
@@ -320,10 +322,10 @@ impl Details {
             3 => EndStatus::Killed { signal: number as i32, core: core != 0 },
             _ => EndStatus::Unknown,
         };
-        let reason = text(&words[REASON..REASON + REASON_WORDS])?;
+        let reason = Text::read(&words[REASON..])?;
         let end = LastEnd { id: id as u32, pid: pid as i32, at, status, reason };
         Some(Details {
-            version: text(&words[VERSION..VERSION + VERSION_WORDS])?,
+            version: Text::read(&words[VERSION..])?,
             born: words[BORN],
             recent_restarts: RecentRestarts::of(words[RECENT..].first_chunk()?),
             last_end: Some(end).filter(|_| kind != 0),
@@ -337,28 +339,6 @@ impl Details {
 /// A reader that finds the same even number before and after it reads the page has read one complete status.
 pub fn sequence(words: &Words) -> u64 {
     words[SEQUENCE]
-}
-
-/// Stores a text in words of a status page: its length in bytes in the first word, then as many of its bytes as fit.
-fn put_text(words: &mut [u64], text: &str) {
-    let capacity = (words.len() - 1) * size_of::<u64>();
-    let text = &text.as_bytes()[..text.len().min(capacity)];
-    words[0] = text.len() as u64;
-    for (word, bytes) in words[1..].iter_mut().zip(text.chunks(size_of::<u64>())) {
-        let mut whole = [0; size_of::<u64>()];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        *word = u64::from_ne_bytes(whole);
-    }
-}
-
-/// Reads a text from words of a status page. Returns `None` if the length in the first word is not valid.
-///
-/// Control characters are replaced by `?`, because the text may come from a hostile process and is printed to a
-/// terminal.
-fn text(words: &[u64]) -> Option<String> {
-    let bytes: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let bytes = bytes.get(..usize::try_from(words[0]).ok()?)?;
-    Some(String::from_utf8_lossy(bytes).replace(|c: char| c.is_control(), "?"))
 }
 
 #[cfg(test)]
@@ -377,10 +357,10 @@ impl Status {
             until: 77,
             last_at: 88,
             end_is_final: true,
-            last: "instance 3 (pid 455) exited 3".to_owned(),
-            program: "daemon".to_owned(),
+            last: Text::of("instance 3 (pid 455) exited 3"),
+            program: Text::of("daemon"),
             details: Some(Details {
-                version: "1.2.3".to_owned(),
+                version: Text::of("1.2.3"),
                 born: 99,
                 recent_restarts: RecentRestarts::of(&std::array::from_fn(|word| word as u64)),
                 last_end: Some(LastEnd {
@@ -388,7 +368,7 @@ impl Status {
                     pid: 455,
                     at: 88,
                     status: EndStatus::Killed { signal: 6, core: true },
-                    reason: "unhealthy".to_owned(),
+                    reason: Text::of("unhealthy"),
                 }),
             }),
         }
@@ -410,23 +390,26 @@ mod tests {
                 assert_eq!(Status::read(&status.words()), Ok(status));
             }
         }
-        let long = Status { program: "p".repeat(500), last: "l".repeat(500), ..Status::example() };
+        let long = Status {
+            program: Text::of("p".repeat(500)),
+            last: Text::of("l".repeat(500)),
+            ..Status::example()
+        };
         let read = Status::read(&long.words()).unwrap();
-        assert_eq!((read.program.len(), read.last.len()), (120, 312));
+        assert_eq!((read.program.to_string().len(), read.last.to_string().len()), (120, 312));
     }
 
     #[test]
     fn every_kind_of_end_is_read_as_it_was_written() {
         let details = Status::example().details.unwrap();
-        let end = details.last_end.clone().unwrap();
-        let with = |status| Some(LastEnd { status, ..end.clone() });
+        let with = |status| Status::example().details?.last_end.map(|end| LastEnd { status, ..end });
         for last_end in [
             None,
             with(EndStatus::Unknown),
             with(EndStatus::Exited(255)),
             with(EndStatus::Killed { signal: 9, core: false }),
         ] {
-            let details = Some(Details { last_end, ..details.clone() });
+            let details = Some(Details { last_end, ..details });
             let status = Status { details, ..Status::example() };
             assert_eq!(Status::read(&status.words()), Ok(status));
         }
@@ -447,8 +430,8 @@ mod tests {
         assert_eq!(words[0], u64::from_be_bytes(*b"sam-st 2"));
         let numbers = [0, 123, 0x12, 2_000_000_000, 6, 1234, 4, 456, 3, 2, 77, 88, 1, 0, 0];
         assert_eq!(words[1..16], numbers);
-        let texts = (text(&words[16..32]).unwrap(), text(&words[32..72]).unwrap());
-        assert_eq!(texts, ("daemon".to_owned(), "instance 3 (pid 455) exited 3".to_owned()));
+        let texts = (Text::<16>::read(&words[16..]).unwrap(), Text::<40>::read(&words[32..]).unwrap());
+        assert_eq!(texts, (Text::of("daemon"), Text::of("instance 3 (pid 455) exited 3")));
     }
 
     #[test]
@@ -472,9 +455,9 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_replaced_when_text_is_read() {
-        let odd = Status { program: "a\x1b[2Jb\nc\u{85}".to_owned(), ..Status::example() };
-        assert_eq!(Status::read(&odd.words()).unwrap().program, "a?[2Jb?c?");
+    fn control_characters_are_replaced_when_text_is_shown() {
+        let odd = Status { program: Text::of("a\x1b[2Jb\nc\u{85}"), ..Status::example() };
+        assert_eq!(Status::read(&odd.words()).unwrap().program.to_string(), "a?[2Jb?c?");
     }
 
     proptest! {

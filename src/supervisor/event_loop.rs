@@ -30,7 +30,7 @@ use crate::instance::forked_child::ForkedChild;
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::shared::control_page::{ControlPage, InstanceEnd, SupervisorEnd, View};
-use crate::shared::status_page::{Activity, Status};
+use crate::shared::status_page::{Activity, Status, Text};
 use crate::sys::child_info;
 use crate::sys::descent_mark::DescentMark;
 use crate::sys::inspection::Inspection;
@@ -57,8 +57,8 @@ const _: () = assert!(size_of::<Supervisor>() <= heap::STATE);
 /// The events that are not handled yet, in order.
 type Events = Queue<Event, 8>;
 
-/// The number of ended instances for which the supervisor reserves memory. It frees them each time before it waits for
-/// the kernel, so more of them never come together.
+/// The number of ended instances whose resources the supervisor frees later, before it waits for the kernel. More of them
+/// never come together.
 const MAX_ENDED: usize = 2;
 
 /// The number of log lines for which the supervisor reserves memory. It writes them when no event is left to handle, or
@@ -246,7 +246,7 @@ struct Supervisor {
     /// pid_namespaces(7). When that process has ended, fork(2) fails with ENOMEM for ever.
     first_child_is_init: bool,
     /// Instances that have ended. Their resources are freed when nothing more urgent is left to do.
-    ended: Vec<Child>,
+    ended: [Option<Child>; MAX_ENDED],
     /// The list of actions that the state machine asks for. Its memory is reserved when the supervisor is made, because
     /// the Rust standard library aborts a process that gets no more memory.
     effects: Vec<Effect>,
@@ -314,7 +314,7 @@ impl Supervisor {
             _adopts,
             instances_in_other_pid_namespace: process::children_are_apart(),
             first_child_is_init,
-            ended: heap::reserve(MAX_ENDED)?,
+            ended: [const { None }; MAX_ENDED],
             effects,
             far_events: heap::reserve(MAX_EVENTS)?,
             spare: None,
@@ -368,7 +368,7 @@ impl Supervisor {
     fn tidy(&mut self) {
         self.is_tidy = true;
         self.write_log();
-        self.ended.clear();
+        self.ended = [const { None }; MAX_ENDED];
         if self.next_control_page.is_none() {
             self.next_control_page = self.status_writer.control_page().ok();
         }
@@ -393,7 +393,9 @@ impl Supervisor {
         }
         if let Some(child) = ended {
             child.control_page.close();
-            self.ended.push(child);
+            if let Some(place) = self.ended.iter_mut().find(|place| place.is_none()) {
+                *place = Some(child);
+            }
         }
     }
 
@@ -686,7 +688,7 @@ impl Supervisor {
         }
         let last = self.summary.last().map(|(last, since_1970)| (last, time::ns(since_1970)));
         if let Some((last, last_at)) = last.filter(|(_, last_at)| *last_at != self.status.last_at) {
-            (self.status.last, self.status.last_at) = (last.to_owned(), last_at);
+            (self.status.last, self.status.last_at) = (Text::of(last), last_at);
         }
         self.status_writer.write(&self.status);
     }
@@ -962,8 +964,8 @@ fn status(rules: Rules) -> Status {
         activity: Activity::Launching,
         until: 0,
         last_at: 0,
-        last: String::new(),
-        program: program::name(),
+        last: Text::EMPTY,
+        program: Text::of(program::name()),
         details: Some(status_writer::details()),
     }
 }

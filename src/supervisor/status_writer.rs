@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::log_event::{Kind, LogEvent};
 use crate::shared::control_page::ControlPage;
 use crate::shared::status_page::{
-    self, Details, EndStatus, FIRST, LastEnd, RecentRestarts, SEQUENCE, Status, Words,
+    self, Details, EndStatus, FIRST, LastEnd, RecentRestarts, SEQUENCE, Status, Text, Words,
 };
 use crate::sys::process::ExitStatus;
 use crate::sys::shared_page::SharedPage;
@@ -21,13 +21,7 @@ use crate::time::{self, MonotonicTime};
 
 /// The status page of the supervisor, if there is one.
 #[derive(Debug)]
-pub struct StatusWriter(Option<Open>);
-
-#[derive(Debug)]
-struct Open {
-    page: SharedPage,
-    written: Option<Status>,
-}
+pub struct StatusWriter(Option<SharedPage>);
 
 impl StatusWriter {
     /// Makes an empty status page. Without memory or descriptors there is none.
@@ -36,7 +30,7 @@ impl StatusWriter {
             let mut page = SharedPage::in_file(status_page::FILE)?;
             // No instance may write to the page.
             page.keep_to_this_process()?;
-            nix::Result::Ok(Open { page, written: None })
+            nix::Result::Ok(page)
         };
         StatusWriter(open().ok())
     }
@@ -54,11 +48,9 @@ impl StatusWriter {
     }
 
     /// Writes the status to the page, if it has changed.
-    pub fn write(&mut self, status: &Status) {
-        let Some(open) = &mut self.0 else { return };
-        if open.written.as_ref() != Some(status) {
-            store(status, &open.page);
-            open.written = Some(status.clone());
+    pub fn write(&self, status: &Status) {
+        if let Some(page) = &self.0 {
+            store(status, page);
         }
     }
 }
@@ -66,7 +58,7 @@ impl StatusWriter {
 /// Returns the details of a supervisor that has done nothing yet.
 pub fn details() -> Details {
     Details {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: Text::of(env!("CARGO_PKG_VERSION")),
         born: 0,
         recent_restarts: RecentRestarts::default(),
         last_end: None,
@@ -83,7 +75,7 @@ pub fn note(details: &mut Details, event: &LogEvent, now: MonotonicTime, since_1
                 pid: event.pid.map_or(0, Pid::as_raw),
                 at: time::ns(since_1970),
                 status: end_status(status),
-                reason: event.reason().unwrap_or("unknown").to_owned(),
+                reason: Text::of(event.reason().unwrap_or("unknown")),
             });
         }
         _ => {}
@@ -99,15 +91,19 @@ fn end_status(status: ExitStatus) -> EndStatus {
     }
 }
 
-/// Stores `status` on `page`. A reader that finds the same even sequence before and after has read all of one status.
+/// Stores `status` on `page`, if it is not there yet. A reader that finds the same even sequence before and after has read all of one status.
 fn store(status: &Status, page: &SharedPage) {
     const { assert!(size_of::<Words>() / size_of::<u64>() <= SharedPage::WORDS) };
     let (from, to) = (status.words(), page.words());
+    let changed = || from.iter().zip(to).skip(FIRST).filter(|(from, to)| **from != to.load(Relaxed));
+    if changed().next().is_none() {
+        return;
+    }
     let sequence = to[SEQUENCE].load(Relaxed);
     to[SEQUENCE].store(sequence + 1, Relaxed);
     fence(Release);
     to[0].store(from[0], Relaxed);
-    for (from, to) in from.iter().zip(to).skip(FIRST) {
+    for (from, to) in changed() {
         to.store(*from, Relaxed);
     }
     to[SEQUENCE].store(sequence + 2, Release);
@@ -122,12 +118,12 @@ mod tests {
     #[test]
     fn status_is_complete_when_sequence_is_even() {
         let page = SharedPage::new().unwrap();
-        let status = Status::example();
-        for sequence in [2, 4] {
+        for (id, sequence) in [(1, 2), (2, 4), (2, 4)] {
+            let status = Status { id, ..Status::example() };
             store(&status, &page);
             let words: Vec<u64> = page.words().iter().map(|word| word.load(Relaxed)).collect();
             let words = words.first_chunk().unwrap();
-            assert_eq!((status_page::sequence(words), Status::read(words)), (sequence, Ok(status.clone())));
+            assert_eq!((status_page::sequence(words), Status::read(words)), (sequence, Ok(status)));
         }
     }
 
@@ -144,7 +140,7 @@ mod tests {
         log(Kind::Restarted { took: Duration::ZERO });
         log(Kind::CorosyncLost);
         let status = EndStatus::Killed { signal: 6, core: true };
-        let end = LastEnd { id: 3, pid: 455, at: 88, status, reason: "silent".to_owned() };
+        let end = LastEnd { id: 3, pid: 455, at: 88, status, reason: Text::of("silent") };
         assert_eq!(details.last_end, Some(end));
         assert_eq!(details.recent_restarts.number_at(now.as_ns()), 1);
     }

@@ -17,7 +17,7 @@ pub struct Summary {
     instance: Option<(u32, Pid)>,
     launches: u64,
     /// The last event that the summary names, and the time since 1970.
-    last: Option<(String, Duration)>,
+    last: Option<(LogEvent, Duration)>,
     /// The logged event that says what the supervisor waits for while no instance lives, such as the end of a restart
     /// delay. `None` if it waits for nothing.
     awaited: Option<LogEvent>,
@@ -38,7 +38,7 @@ impl Summary {
             Kind::Restarted { .. } => self.launches += 1,
             Kind::GroupEnded { .. } | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {}
             Kind::MayHaveDaemonized | Kind::LimitReached { .. } => {}
-            _ => self.last = Some((event.to_string(), since_1970)),
+            _ => self.last = Some((event, since_1970)),
         }
         match event.kind {
             Kind::Restarted { .. } | Kind::Adopted { .. } => (self.instance, self.awaited) = (instance, None),
@@ -56,9 +56,9 @@ impl Summary {
         self.instance.map(|(_, pid)| pid)
     }
 
-    /// Returns the text of the last event, and its time since the beginning of 1970. `None` if there was no event yet.
-    pub fn last(&self) -> Option<(&str, Duration)> {
-        self.last.as_ref().map(|(last, time)| (last.as_str(), *time))
+    /// Returns the last event, and its time since the beginning of 1970. `None` if there was no event yet.
+    pub fn last(&self) -> Option<(LogEvent, Duration)> {
+        self.last
     }
 
     /// Returns how many instances were made after the first.

@@ -12,7 +12,7 @@ const SMALL: usize = 128;
 /// The size in bytes of the medium memory blocks of this library's allocator. A log line fits in one.
 const LARGE: usize = 2048;
 /// The size in bytes of the memory block of this library's allocator for the state of a supervisor.
-pub const STATE: usize = 3328;
+pub const STATE: usize = 3584;
 /// The size in bytes of the largest memory blocks of this library's allocator, for the lists of the supervisor: events,
 /// signals, processes. Larger allocations come from the heap of the process.
 pub const HUGE: usize = 16_384;

@@ -60,6 +60,8 @@ impl SharedPage {
     /// larger. No machine has smaller ones.
     const FILE_BYTES: u64 = 4096;
     const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+    /// The page is written soon, and MAP_POPULATE avoids a page fault then.
+    const FLAGS: MapFlags = MapFlags::MAP_SHARED.union(MapFlags::MAP_POPULATE);
 
     /// Maps a page of zeros without a file. Forked processes share it.
     ///
@@ -67,8 +69,7 @@ impl SharedPage {
     /// The error of mmap(2), such as `ENOMEM`.
     pub fn new() -> nix::Result<SharedPage> {
         // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
-        let address =
-            unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED)? };
+        let address = unsafe { mmap_anonymous(None, Self::MAPPED_BYTES, Self::PROTECTION, Self::FLAGS)? };
         Ok(SharedPage { layout: address.cast(), file: None, sole_owner: None })
     }
 
@@ -93,8 +94,7 @@ impl SharedPage {
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let inode = Attributes::of(&fd)?.inode;
         // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing memory changes.
-        let address =
-            unsafe { mmap(None, Self::MAPPED_BYTES, Self::PROTECTION, MapFlags::MAP_SHARED, &fd, 0)? };
+        let address = unsafe { mmap(None, Self::MAPPED_BYTES, Self::PROTECTION, Self::FLAGS, &fd, 0)? };
         Ok(SharedPage { layout: address.cast(), file: Some((fd, inode)), sole_owner: None })
     }
 

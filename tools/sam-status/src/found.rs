@@ -80,11 +80,11 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
         };
         // A process that a supervisor has just forked has inherited the descriptor, so the pid must match.
         if process::own_pid(&folder)? == supervisor {
-            let program = contents.as_ref().map(|(status, _)| status.program.as_str());
+            let program = contents.as_ref().map(|(status, _)| status.program.to_string());
             return Some(Found {
                 pid,
                 kernel_name: process::kernel_name(&folder).unwrap_or_default(),
-                script: program.and_then(|program| process::script(program, &folder)),
+                script: program.and_then(|program| process::script(&program, &folder)),
                 service: process::service(&folder),
                 library_was_replaced: process::library_was_replaced(&folder),
                 pages: contents.map(|(status, view)| Pages {

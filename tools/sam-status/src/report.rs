@@ -276,8 +276,8 @@ impl Report {
             file_name: found.kernel_name.clone(),
         };
         if let Some(pages) = &found.pages {
-            report.program = found.script.as_ref().unwrap_or(&pages.status.program).clone();
-            report.file_name.clone_from(&pages.status.program);
+            report.program = found.script.clone().unwrap_or_else(|| pages.status.program.to_string());
+            report.file_name = pages.status.program.to_string();
             report.add(pages, now);
         }
         report
@@ -285,7 +285,7 @@ impl Report {
 
     /// Adds the contents of the pages.
     fn add(&mut self, pages: &Pages, now: Now) {
-        let Status { activity, until, interval, last_at, ref last, .. } = pages.status;
+        let Status { activity, until, interval, last_at, last, .. } = pages.status;
         let view = pages.view.filter(|_| pages.status.pid != 0);
         let is_started = view.is_some_and(|view| view.phase == Phase::Started);
         // A later time is forged by the instance.
@@ -303,7 +303,7 @@ impl Report {
         self.heartbeat_age_ms = Some(ms(now.monotonic - heartbeat)).filter(|_| heartbeat > 0);
         self.time_left_ms = deadline.map(|deadline| ms(deadline.saturating_sub(now.monotonic)));
         self.restarts = Some(pages.status.restarts);
-        let event = Last { what: last.clone(), at: seconds(last_at), age_ms: now.age_ms(last_at) };
+        let event = Last { what: last.to_string(), at: seconds(last_at), age_ms: now.age_ms(last_at) };
         self.last = Some(event).filter(|_| last_at > 0);
         match &pages.status.details {
             Some(details) => self.add_details(details, now),
@@ -327,8 +327,9 @@ impl Report {
         let uptime = ms(now.since_boot.saturating_sub(details.born));
         self.uptime_ms = Some(uptime).filter(|_| details.born > 0 && self.pid.is_some());
         self.last_end = details.last_end.as_ref().map(|end| End::of(end, now));
-        self.library_is_old |= is_older(&details.version, env!("CARGO_PKG_VERSION"));
-        self.library = Some(details.version.clone());
+        let version = details.version.to_string();
+        self.library_is_old |= is_older(&version, env!("CARGO_PKG_VERSION"));
+        self.library = Some(version);
     }
 
     /// Returns `true` if there were several restarts within the last minutes.
@@ -357,7 +358,7 @@ impl End {
         End {
             instance: end.id,
             pid: end.pid,
-            reason: end.reason.clone(),
+            reason: end.reason.to_string(),
             exit_code,
             signal,
             core,
@@ -437,7 +438,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::status_page::RecentRestarts;
+    use crate::shared::status_page::{RecentRestarts, Text};
 
     const MS: u64 = 1_000_000;
 
@@ -445,7 +446,7 @@ mod tests {
 
     fn found(activity: Activity, view: Option<View>) -> Found {
         let details = Details {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: Text::of(env!("CARGO_PKG_VERSION")),
             born: 12_500 * MS,
             recent_restarts: RecentRestarts::default(),
             last_end: Some(LastEnd {
@@ -453,7 +454,7 @@ mod tests {
                 pid: 455,
                 at: 1_000_000 * MS,
                 status: EndStatus::Exited(3),
-                reason: "exited".to_owned(),
+                reason: Text::of("exited"),
             }),
         };
         let status = Status {
@@ -468,8 +469,8 @@ mod tests {
             until: 10_700 * MS,
             last_at: 1_000_000 * MS,
             end_is_final: false,
-            last: "instance 3 (pid 455) exited 3".to_owned(),
-            program: "daemon".to_owned(),
+            last: Text::of("instance 3 (pid 455) exited 3"),
+            program: Text::of("daemon"),
             details: Some(details),
         };
         Found {
@@ -592,7 +593,7 @@ mod tests {
         current.library_was_replaced = true;
         assert!(is_old(&current));
         let mut old = found(Activity::Launching, None);
-        status(&mut old).details.as_mut().unwrap().version = "0.0.9".to_owned();
+        status(&mut old).details.as_mut().unwrap().version = Text::of("0.0.9");
         assert!(is_old(&old));
         status(&mut old).details = None;
         let report = Report::of(&old, NOW);
