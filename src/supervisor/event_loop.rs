@@ -116,6 +116,8 @@ pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &
     let mut place = Supervisor::new(rules, warn_signal)?;
     let supervisor = place.first_mut().ok_or(Error::Internal)?;
     let lifeline = RobustList::current();
+    // A thread may end as soon as the instance runs.
+    let threads = process::threads().unwrap_or(1);
     let first = match supervisor.launch(1, warn_signal) {
         Ok(ControlFlow::Break(role)) => return Ok(role),
         Ok(ControlFlow::Continue(launched)) => launched,
@@ -129,7 +131,7 @@ pub fn supervise(rules: Rules, warn_signal: Option<Signal>, become_supervisor: &
     };
     become_supervisor();
     let own_pid = process::own_pid();
-    let role = catch_unwind(AssertUnwindSafe(|| supervisor.run(first)));
+    let role = catch_unwind(AssertUnwindSafe(|| supervisor.run(first, threads)));
     role.map_err(|_| Error::Internal).or_else(|error| {
         if process::own_pid() != own_pid {
             return Err(error);
@@ -328,13 +330,14 @@ impl Supervisor {
     }
 
     /// Runs the supervisor until the program has ended for good. `first` is the event that says that the first instance
-    /// was made. Also returns in each process that the supervisor forks as an instance or a spare.
-    fn run(&mut self, first: Event) -> Role {
+    /// was made, and `threads` the number of threads that the process had before. Also returns in each process that the
+    /// supervisor forks as an instance or a spare.
+    fn run(&mut self, first: Event, threads: u64) -> Role {
         if let Event::Launched { pid } = first {
             self.summary.launched(1, pid);
             self.log.write(&log_event::started(&self.rules, pid));
         }
-        if let Some(threads) = process::threads().filter(|&threads| threads > 1) {
+        if threads > 1 {
             self.log.write(&log_event::threads_left(threads - 1));
         }
         // After the fork: an instance does not inherit timers (fork(2)), so these are for this process.
