@@ -7,7 +7,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::measurements::{Contender, Unit};
+use crate::measurements::Contender;
 use crate::report::{Growth, Row, told};
 
 type Drawn = Result<(), Box<dyn Error>>;
@@ -31,6 +31,8 @@ fn colour(who: Contender) -> RGBColor {
     match who {
         Contender::Ours => RGBColor(0x1b, 0x6c, 0xa8),
         Contender::OursWithSpare => RGBColor(0x2a, 0x9d, 0x5c),
+        Contender::Floor => RGBColor(0x70, 0x70, 0x70),
+        Contender::FloorWithSpare => RGBColor(0xb0, 0xb0, 0xb0),
         _ => RGBColor(0xd0, 0x6a, 0x1e),
     }
 }
@@ -64,8 +66,7 @@ fn bars(rows: &[Row]) -> Vec<Bar> {
         let (what, who) = (row.line.what, row.line.ours);
         // The first line of a measurement holds its main figure.
         if !bars.iter().any(|bar| (bar.0, bar.1) == (what, who)) {
-            let better = |ratio: f64| if row.line.unit == Unit::PerSecond { ratio } else { 1.0 / ratio };
-            bars.extend(row.ratio().map(|ratio| (what, who, better(ratio))));
+            bars.extend(row.better().map(|better| (what, who, better)));
         }
     }
     bars

@@ -12,7 +12,7 @@ mod samples;
 use std::error::Error;
 use std::path::PathBuf;
 
-use measurements::{Measurement, Series};
+use measurements::{Line, Measurement, Series};
 use programs::Programs;
 use report::{Curve, Growth, Row};
 
@@ -32,6 +32,7 @@ fn main() -> Outcome<()> {
     };
     let programs = Programs::new(folder, ours)?;
 
+    let load_before = report::load();
     let mut rows = Vec::new();
     for measurement in measurements::all() {
         rows.extend(compare(&programs, &measurement, quick));
@@ -39,7 +40,8 @@ fn main() -> Outcome<()> {
     let growth: Vec<Growth> =
         measurements::growth(quick).into_iter().map(|series| follow(&programs, series)).collect();
 
-    let table = report::table(&rows) + &report::growth_tables(&growth);
+    let heading = report::heading(&programs, &load_before);
+    let table = heading + &report::table(&rows) + &report::growth_tables(&growth);
     println!("{table}");
     std::fs::write(folder.join("results.md"), &table)?;
     let results = report::json(&programs, quick, &rows, &growth);
@@ -54,17 +56,16 @@ fn main() -> Outcome<()> {
 
 /// Runs the contenders of a measurement in turn, several times.
 fn compare(programs: &Programs, measurement: &Measurement, quick: bool) -> Vec<Row> {
-    let mut samples = vec![samples::Samples::default(); measurement.runs.len()];
-    for _ in 0..if quick { 1 } else { measurement.rounds } {
-        for ((who, command), samples) in measurement.runs.iter().zip(&mut samples) {
-            samples.extend(measure(programs, *who, command));
-        }
-    }
-    let of = |who| {
-        let position = measurement.runs.iter().position(|run| run.0 == who);
-        position.map(|position| samples[position].clone()).unwrap_or_default()
+    let rounds = if quick { 1 } else { measurement.rounds };
+    let of_round = || measurement.runs.iter().map(|(who, command)| (*who, measure(programs, *who, command)));
+    let rounds: Vec<Vec<_>> = (0..rounds).map(|_| of_round().collect()).collect();
+    let of = |round: &[(_, samples::Samples)], who| {
+        round.iter().find(|run| run.0 == who).map(|run| run.1.clone()).unwrap_or_default()
     };
-    measurement.lines.iter().map(|line| Row::new(*line, of(line.against), of(line.ours))).collect()
+    let row = |line: &Line| {
+        Row::new(*line, rounds.iter().map(|round| (of(round, line.against), of(round, line.ours))).collect())
+    };
+    measurement.lines.iter().map(row).collect()
 }
 
 fn follow(programs: &Programs, series: Series) -> Growth {
@@ -72,7 +73,7 @@ fn follow(programs: &Programs, series: Series) -> Growth {
         series.contenders.iter().map(|who| Curve { who: *who, points: Vec::new() }).collect();
     for (x, command) in &series.points {
         for curve in &mut curves {
-            let samples = measure(programs, curve.who, command);
+            let samples = measure(programs, curve.who, &curve.who.command(command));
             curve.points.extend(samples.median().map(|y| (*x, y)));
         }
     }

@@ -49,6 +49,16 @@ impl Contender {
             SdNotify => "sd_notify",
         }
     }
+
+    /// Returns the command by which this contender measures what `restart` measures with a library.
+    pub fn command(self, restart: &str) -> String {
+        let of_floor = |spare| format!("{} {spare}", restart.replacen("restart", "floor", 1));
+        match self {
+            Floor => of_floor("none"),
+            FloorWithSpare => of_floor("spare"),
+            _ => restart.to_owned(),
+        }
+    }
 }
 
 /// The unit of the samples.
@@ -90,6 +100,13 @@ pub struct Line {
     pub goal: Goal,
 }
 
+impl Line {
+    /// Returns how many times better a ratio of this library to the other contender is.
+    pub fn better(&self, ratio: f64) -> f64 {
+        if self.unit == PerSecond { ratio } else { 1.0 / ratio }
+    }
+}
+
 /// Commands that measure the same thing, and the lines of the table that show it.
 pub struct Measurement {
     pub rounds: usize,
@@ -100,7 +117,7 @@ pub struct Measurement {
 impl Measurement {
     /// Makes a measurement in which all contenders run the same command.
     fn new(rounds: usize, command: &str, contenders: &[Contender]) -> Measurement {
-        let runs = contenders.iter().map(|who| (*who, command.to_owned())).collect();
+        let runs = contenders.iter().map(|who| (*who, who.command(command))).collect();
         Measurement { rounds, runs, lines: Vec::new() }
     }
 
@@ -133,6 +150,7 @@ impl Measurement {
 pub fn all() -> Vec<Measurement> {
     let both = &[Libsam4, Ours];
     let three = &[Libsam4, Ours, OursWithSpare];
+    let five = &[Libsam4, Ours, OursWithSpare, Floor, FloorWithSpare];
     let spare = (Libsam4, OursWithSpare);
     let (floor, spare_floor) = ((Floor, Ours), (FloorWithSpare, OursWithSpare));
     vec![
@@ -152,9 +170,7 @@ pub fn all() -> Vec<Measurement> {
             Median,
             RatioAtMost(1.0 / 400.0),
         ),
-        Measurement::new(5, "restart 200 5 0", three)
-            .and(Floor, "floor 200 5 0 none")
-            .and(FloorWithSpare, "floor 200 5 0 spare")
+        Measurement::new(5, "restart 200 5 0", five)
             .and(Runit, "runsv")
             .and(S6, "s6-supervise")
             .line("crash to next instance", Time, Median, RatioAtMost(0.85))
@@ -165,16 +181,12 @@ pub fn all() -> Vec<Measurement> {
             .line_of("crash to next instance", Time, Median, spare_floor, RatioAtMost(1.3))
             .line_of("crash to next instance", Time, Median, (Runit, Ours), Goal::None)
             .line_of("crash to next instance", Time, Median, (S6, Ours), Goal::None),
-        Measurement::new(5, "restart 15 40 256", three)
-            .and(Floor, "floor 15 40 256 none")
-            .and(FloorWithSpare, "floor 15 40 256 spare")
+        Measurement::new(5, "restart 15 40 256", five)
             .line(".. with 256 MiB in use", Time, Median, RatioAtMost(1.0))
             .line_of(".. with 256 MiB in use", Time, Median, floor, Goal::None)
             .line_of(".. with 256 MiB in use", Time, Median, spare, RatioAtMost(0.55))
             .line_of(".. with 256 MiB in use", Time, Median, spare_floor, Goal::None),
-        Measurement::new(5, "restart 7 130 1024", three)
-            .and(Floor, "floor 7 130 1024 none")
-            .and(FloorWithSpare, "floor 7 130 1024 spare")
+        Measurement::new(5, "restart 7 130 1024", five)
             .line(".. with 1 GiB in use", Time, Median, RatioAtMost(1.0))
             .line_of(".. with 1 GiB in use", Time, Median, floor, Goal::None)
             .line_of(".. with 1 GiB in use", Time, Median, spare, RatioAtMost(0.55))
@@ -276,7 +288,7 @@ pub fn growth(quick: bool) -> Vec<Series> {
             x: "MiB in use",
             y: "crash to next instance",
             unit: Time,
-            contenders: &[Libsam4, Ours, OursWithSpare],
+            contenders: &[Libsam4, Ours, OursWithSpare, Floor, FloorWithSpare],
             points: points(&[1, 4, 16, 64, 256, 1_024, 4_096], &[1, 64, 1_024], &|mib| {
                 format!("restart 5 {} {mib}", 5 + mib / 8)
             }),

@@ -11,18 +11,39 @@ use crate::samples::{Figure, Samples};
 /// A line of the table with its samples.
 pub struct Row {
     pub line: Line,
+    /// The samples of the other contender and of this library, by round.
+    rounds: Vec<(Samples, Samples)>,
     theirs: Samples,
     ours: Samples,
 }
 
 impl Row {
-    pub fn new(line: Line, theirs: Samples, ours: Samples) -> Row {
-        Row { line, theirs, ours }
+    pub fn new(line: Line, rounds: Vec<(Samples, Samples)>) -> Row {
+        let (theirs, ours) = rounds.iter().cloned().unzip::<_, _, Vec<_>, Vec<_>>();
+        Row { line, rounds, theirs: theirs.into_iter().collect(), ours: ours.into_iter().collect() }
     }
 
     /// Returns the ratio of this library to the other contender.
     pub fn ratio(&self) -> Option<f64> {
-        Some(self.ours.figure(self.line.figure)? / self.theirs.figure(self.line.figure)?)
+        self.ratio_of(&self.theirs, &self.ours)
+    }
+
+    fn ratio_of(&self, theirs: &Samples, ours: &Samples) -> Option<f64> {
+        Some(ours.figure(self.line.figure)? / theirs.figure(self.line.figure)?)
+    }
+
+    /// Returns how many times better this library is: 2 with half the time or memory, or with twice the events per
+    /// second.
+    pub fn better(&self) -> Option<f64> {
+        self.ratio().map(|ratio| self.line.better(ratio))
+    }
+
+    /// Returns the least and the largest number of times better in one round.
+    fn spread(&self) -> Option<(f64, f64)> {
+        let ratios = self.rounds.iter().filter_map(|(theirs, ours)| self.ratio_of(theirs, ours));
+        let mut sorted: Vec<f64> = ratios.map(|ratio| self.line.better(ratio)).collect();
+        sorted.sort_by(f64::total_cmp);
+        Some((*sorted.first()?, *sorted.last()?))
     }
 
     /// Returns `true` if the goal is met, or `None` if there is no goal or no ratio.
@@ -82,12 +103,12 @@ fn scaled(value: f64, units: &[(&'static str, f64)]) -> (f64, &'static str) {
     (value / fits.1, fits.0)
 }
 
-/// Returns a ratio as text, small ones as a fraction.
-fn told_ratio(ratio: f64) -> String {
-    if ratio < 0.2 {
-        format!("1/{:.1}", 1.0 / ratio).trim_end_matches(".0").to_owned()
-    } else {
-        format!("{ratio:.2}")
+/// Returns how many times better as text.
+fn told_better(better: f64) -> String {
+    match better {
+        better if better >= 10.0 => format!("{better:.0}"),
+        better if better >= 3.0 => format!("{better:.1}"),
+        better => format!("{better:.2}"),
     }
 }
 
@@ -95,15 +116,17 @@ fn told_ratio(ratio: f64) -> String {
 fn told_goal(line: &Line) -> String {
     match line.goal {
         Goal::None => String::new(),
-        Goal::RatioAtMost(most) => format!("≤ {}", told_ratio(most)),
-        Goal::RatioAtLeast(least) => format!("≥ {}", told_ratio(least)),
+        Goal::RatioAtMost(ratio) | Goal::RatioAtLeast(ratio) => {
+            format!("≥ {}", told_better(line.better(ratio)))
+        }
         Goal::AtMost(most) => format!("≤ {}", told(most, line.unit)),
     }
 }
 
 /// Returns the table of results.
 pub fn table(rows: &[Row]) -> String {
-    let head = ["what", "", "compared with", "theirs", "", "ours", "ratio", "goal", "met"];
+    let head =
+        ["what", "", "compared with", "theirs", "", "ours", "times better", "in each round", "goal", "met"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     for row in rows {
         let line = &row.line;
@@ -123,7 +146,10 @@ pub fn table(rows: &[Row]) -> String {
             number(&row.theirs),
             if line.ours == Contender::OursWithSpare { "warm spare".into() } else { String::new() },
             number(&row.ours),
-            row.ratio().map_or("-".into(), told_ratio),
+            row.better().map_or("-".into(), told_better),
+            row.spread().map_or("-".into(), |(least, most)| {
+                format!("{} to {}", told_better(least), told_better(most))
+            }),
             told_goal(line),
             met.into(),
         ]);
@@ -223,6 +249,34 @@ pub fn json(programs: &Programs, quick: bool, rows: &[Row], growth: &[Growth]) -
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
         "growth": growth.iter().map(series).collect::<Vec<_>>(),
     })
+}
+
+/// Returns the load averages of the machine.
+pub fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a line that says when and where the results were measured, with the load averages at the beginning.
+pub fn heading(programs: &Programs, load_before: &str) -> String {
+    let machine = machine();
+    let of = |key: &str| match &machine[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let date = std::process::Command::new("date").args(["-u", "+%-d %B %Y"]).output();
+    let date =
+        date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let libsam4 = programs.libsam4.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "Measured on {date} with corosync's {libsam4}. Machine: {} processors ({}), memory {}, Linux {}. Load averages \
+         before: {load_before}, after: {}.\n\n",
+        of("processors"),
+        of("processor"),
+        of("memory"),
+        of("kernel"),
+        load(),
+    )
 }
 
 /// Returns a description of the machine.

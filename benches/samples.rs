@@ -26,15 +26,17 @@ impl Figure {
     }
 }
 
+impl FromIterator<Samples> for Samples {
+    fn from_iter<I: IntoIterator<Item = Samples>>(parts: I) -> Samples {
+        Samples(parts.into_iter().flat_map(|part| part.0).collect())
+    }
+}
+
 impl Samples {
     /// Reads one number per line.
     pub fn parse(text: &str) -> Result<Samples, String> {
         let number = |line: &str| line.trim().parse().map_err(|_| format!("not a number: {line}"));
         Ok(Samples(text.lines().map(number).collect::<Result<_, _>>()?))
-    }
-
-    pub fn extend(&mut self, more: Samples) {
-        self.0.extend(more.0);
     }
 
     pub fn count(&self) -> usize {
