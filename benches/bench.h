@@ -41,7 +41,7 @@ static inline uint64_t now(void)
 /* Sleeps until a time of `now`. */
 static inline void sleep_until(uint64_t due)
 {
-	struct timespec time = { (time_t)(due / SECOND), (long)(due % SECOND) };
+	struct timespec time = {(time_t)(due / SECOND), (long)(due % SECOND)};
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR) {
 	}

@@ -7,7 +7,7 @@ int main(int argc, char **argv)
 	size_t size = argument(argc, argv, 1);
 	unsigned long copies = argument(argc, argv, 2);
 	char *data = malloc(size);
-	char *kept[2] = { shared(size), shared(size) };
+	char *kept[2] = {shared(size), shared(size)};
 
 	MUST(data != NULL);
 	memset(data, 1, size);

@@ -60,7 +60,7 @@ static inline int floor_register(int has_spare)
 	}
 	instance = floor_fork(release, number);
 	for (;;) {
-		struct pollfd end = { .events = POLLIN };
+		struct pollfd end = {.events = POLLIN};
 		int status;
 
 		if (instance == 0) {

@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 {
 	unsigned long calls = argument(argc, argv, 1);
 	unsigned long pause = argument(argc, argv, 2) * 1000;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	socklen_t length;
 	char path[sizeof(address.sun_path) + 1];
 	int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -29,9 +29,9 @@ int main(int argc, char **argv)
 
 	MUST(manager >= 0);
 	/* An abstract address leaves no file behind. */
-	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1
-			     + (size_t)snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "sam-bench-%d",
-						(int)getpid()));
+	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			     (size_t)snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "sam-bench-%d",
+					      (int)getpid()));
 	MUST(bind(manager, (struct sockaddr *)&address, length) == 0);
 	snprintf(path, sizeof(path), "@%s", address.sun_path + 1);
 	MUST(setenv("NOTIFY_SOCKET", path, 1) == 0);

@@ -15,10 +15,10 @@ static int healthy(void)
 	return 0;
 }
 
-#define CALL(function, expression)    \
-	static void function(void)    \
-	{                             \
-		(void)(expression);   \
+#define CALL(function, expression)  \
+	static void function(void)  \
+	{                           \
+		(void)(expression); \
 	}
 CALL(initialize, sam_initialize(0, SAM_RECOVERY_POLICY_QUIT))
 CALL(register_instance, sam_register(NULL))
@@ -51,18 +51,18 @@ static const struct call {
 	const char *name;
 	void (*make)(void);
 } calls[] = {
-    {"sam_initialize", initialize},
-    {"sam_register", register_instance},
-    {"sam_hc_callback_register", callback},
-    {"sam_start", start},
-    {"sam_hc_send", hc_send},
-    {"sam_data_store", store},
-    {"sam_data_getsize", getsize},
-    {"sam_data_restore", restore},
-    {"sam_warn_signal_set", warn},
-    {"sam_mark_failed", mark_failed},
-    {"sam_stop", stop},
-    {"sam_finalize", finalize},
+	{"sam_initialize", initialize},
+	{"sam_register", register_instance},
+	{"sam_hc_callback_register", callback},
+	{"sam_start", start},
+	{"sam_hc_send", hc_send},
+	{"sam_data_store", store},
+	{"sam_data_getsize", getsize},
+	{"sam_data_restore", restore},
+	{"sam_warn_signal_set", warn},
+	{"sam_mark_failed", mark_failed},
+	{"sam_stop", stop},
+	{"sam_finalize", finalize},
 };
 
 /* Makes the call with a cancellation pending. */

@@ -212,8 +212,8 @@ int main(int argc, char **argv)
 	on_signal(SIGUSR1, on_other);
 	on_signal(SIGWINCH, on_other);
 	on_signal(SIGRTMIN + 3, on_other);
-	MUST(sam_initialize((int)interval_ms, strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
-									: SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize((int)interval_ms,
+			    strcmp(argv[2], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT : SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_warn_signal_set(SIGUSR2));
 	MUST(sam_register(&instance));
 	version = stored(&size);

@@ -61,9 +61,9 @@ struct call {
 	int (*make)(void);
 };
 
-#define CALL(function, expression) \
-	static int function(void)  \
-	{                          \
+#define CALL(function, expression)        \
+	static int function(void)         \
+	{                                 \
 		return (int)(expression); \
 	}
 CALL(initialize_quit, sam_initialize(1000, SAM_RECOVERY_POLICY_QUIT))

@@ -31,14 +31,14 @@ struct activity {
 
 static struct activity activity_of(pid_t process)
 {
-	struct activity found = { 'R', 0, 0 };
+	struct activity found = {'R', 0, 0};
 	char path[64], line[512];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)process);
 	file = fopen(path, "r");
-	if (file == NULL || fgets(line, sizeof(line), file) == NULL
-	    || sscanf(strrchr(line, ')'), ") %c %*d %*d %*d %*d %*d %*u %lu", &found.state, &found.faults) != 2) {
+	if (file == NULL || fgets(line, sizeof(line), file) == NULL ||
+	    sscanf(strrchr(line, ')'), ") %c %*d %*d %*d %*d %*d %*u %lu", &found.state, &found.faults) != 2) {
 		give_up();
 	}
 	fclose(file);
@@ -83,8 +83,8 @@ static long private_memory(pid_t process)
 	}
 	while (fgets(line, sizeof(line), file) != NULL) {
 		/* A page of a file that was just written is dirty too, but is not the supervisor's. */
-		if (sscanf(line, "%*x-%*x %7s", access) != 1 && access[1] == 'w'
-		    && sscanf(line, "Private_Dirty: %ld", &kib) == 1) {
+		if (sscanf(line, "%*x-%*x %7s", access) != 1 && access[1] == 'w' &&
+		    sscanf(line, "Private_Dirty: %ld", &kib) == 1) {
 			sum += kib;
 		}
 	}

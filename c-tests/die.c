@@ -9,8 +9,8 @@ int main(int argc, char **argv)
 	if (argc != 6) {
 		return 2;
 	}
-	MUST(sam_initialize(atoi(argv[2]), strcmp(argv[1], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
-									 : SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(atoi(argv[2]),
+			    strcmp(argv[1], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT : SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u: %s", instance, argv[3]);
 	if (strcmp(argv[3], "registered") != 0) {

@@ -24,8 +24,8 @@ int main(int argc, char **argv)
 	}
 	times = shared_memory(sizeof(*times));
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(INTERVAL_MS, strcmp(argv[1], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT
-								    : SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(INTERVAL_MS,
+			    strcmp(argv[1], "QUIT") == 0 ? SAM_RECOVERY_POLICY_QUIT : SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

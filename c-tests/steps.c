@@ -105,12 +105,10 @@ static void carry_out(const char *line)
 	else if (strcmp(line, "beat") == 0) {
 		beating = 1;
 		say("beat", 1);
-	}
-	else if (strcmp(line, "silence") == 0) {
+	} else if (strcmp(line, "silence") == 0) {
 		beating = 0;
 		say("silence", 1);
-	}
-	else if (strcmp(line, "mark_failed") == 0)
+	} else if (strcmp(line, "mark_failed") == 0)
 		say("mark_failed", (int)sam_mark_failed());
 	else if (strcmp(line, "finalize") == 0)
 		say("finalize", (int)sam_finalize());

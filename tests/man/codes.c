@@ -12,8 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PRINT(function, arguments) \
-    (printf(#function " %d\n", (int)function arguments), fflush(stdout))
+#define PRINT(function, arguments) (printf(#function " %d\n", (int)function arguments), fflush(stdout))
 
 enum state { UNINITIALIZED, INITIALIZED, REGISTERED, STARTED, STOPPED, FINALIZED };
 
