@@ -1,12 +1,20 @@
 //! Finds the supervisors on this machine, as far as the user may read their descriptors in /proc.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
-use std::io;
+use std::mem::MaybeUninit;
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{io, iter, thread};
+
+use rustix::fs::{FileType, RawDir, readlinkat_raw};
+use rustix::path::DecInt;
 
 use crate::memory::MemoryFiles;
-use crate::process;
+use crate::process::Process;
 use crate::shared::control_page::View;
 use crate::shared::status_page::{self, PageLocation, Status, Unreadable, Words};
 
@@ -17,13 +25,22 @@ const MAX_READS: usize = 100;
 /// may have any number of files with the same name.
 const MAX_CANDIDATES: usize = 8;
 
+/// The name that /proc/PID/fd shows of a status page.
+const STATUS_LINK: &[u8] = b"/memfd:sam-status (deleted)";
+
+/// The size of the buffer for the list of a process's descriptors. Longer lists take more system calls.
+const LIST: usize = 4096;
+
+/// The number of processes from which on another thread is worth its costs.
+const ITEMS_OF_THREAD: usize = 500;
+
 /// A supervisor that was found.
 #[derive(Debug)]
 pub struct Found {
     /// The pid of the supervisor in the PID namespace of this process.
     pub pid: u32,
-    /// The name of the process that the kernel keeps.
-    pub kernel_name: String,
+    /// The name of the process that the kernel keeps. `None` if the status page has a name.
+    pub kernel_name: Option<String>,
     /// The name of the script, if the program is an interpreter.
     pub script: Option<String>,
     /// The systemd service that the supervisor belongs to.
@@ -51,27 +68,51 @@ pub struct Pages {
 /// /proc cannot be read, or this process cannot make a memory file.
 pub fn supervisors() -> io::Result<Vec<Found>> {
     let files = MemoryFiles::new()?;
-    let mut found = vec![];
+    let mut pids = vec![];
     for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
-            found.extend(supervisor(pid, &files));
-        }
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
     }
+    let mut found = in_parallel(&pids, |&pid| supervisor(pid, &files));
     found.sort_by_key(|found| found.pid);
     Ok(found)
 }
 
+/// Returns what `look` finds at the items, in any order. Each processor takes the next item when it has finished one.
+fn in_parallel<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> Option<R> + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let take = || items.get(next.fetch_add(1, Ordering::Relaxed));
+    let work = || iter::from_fn(take).filter_map(&look).collect::<Vec<R>>();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / ITEMS_OF_THREAD);
+    thread::scope(|scope| {
+        // Where no thread can be created, this one does the work alone.
+        let others = (1..threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+        let others: Vec<_> = others.collect();
+        let mut found = work();
+        for other in others {
+            found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        found
+    })
+}
+
 /// Returns the supervisor with the given pid. `None` if that process is no supervisor, or cannot be read.
 fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
-    let folder = Path::new("/proc").join(pid.to_string());
-    let wanted = format!("/memfd:{} (deleted)", status_page::FILE.to_str().ok()?);
-    let descriptors = fs::read_dir(folder.join("fd")).ok()?;
-    let paths = descriptors.map_while(|entry| Some(entry.ok()?.path()));
-    let named =
-        paths.filter(|path| fs::read_link(path).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
-    for path in named.take(MAX_CANDIDATES) {
-        let Some(file) = files.open(&path) else { continue };
+    let process = Process::of(pid)?;
+    let folder = process.descriptors()?;
+    let mut buffer = [MaybeUninit::uninit(); LIST];
+    let mut descriptors = RawDir::new(&folder, &mut buffer);
+    let mut candidates = 0;
+    while let Some(Ok(entry)) = descriptors.next() {
+        // The others are the folder itself and its parent.
+        let is_descriptor = entry.file_type() == FileType::Symlink;
+        if !is_descriptor || !is_named(&folder, entry.file_name(), STATUS_LINK) {
+            continue;
+        }
+        if candidates == MAX_CANDIDATES {
+            return None;
+        }
+        candidates += 1;
+        let Some(file) = files.open(&folder, entry.file_name()) else { continue };
         let control_page = |place| control_page(&folder, files, place);
         let (supervisor, contents) = match read(&file, control_page) {
             Ok((status, view)) => (status.supervisor, Some((status, view))),
@@ -79,16 +120,16 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
             Err(Unreadable::NotAPage) => continue,
         };
         // A process that a supervisor has just forked has inherited the descriptor, so the pid must match.
-        if process::own_pid(&folder)? == supervisor {
+        if process.own_pid()? == supervisor {
             let program = contents.as_ref().map(|(status, _)| status.program.to_string());
             return Some(Found {
                 pid,
-                kernel_name: process::kernel_name(&folder).unwrap_or_default(),
-                script: program.and_then(|program| process::script(&program, &folder)),
-                service: process::service(&folder),
-                library_was_replaced: process::library_was_replaced(&folder),
+                kernel_name: if contents.is_none() { process.kernel_name() } else { None },
+                script: program.and_then(|program| process.script(&program)),
+                service: process.service(),
+                library_was_replaced: process.library_was_replaced(),
                 pages: contents.map(|(status, view)| Pages {
-                    instance: process::instance(&folder, status.pid),
+                    instance: process.child(status.pid),
                     status,
                     view,
                 }),
@@ -96,6 +137,13 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
         }
     }
     None
+}
+
+/// Returns `true` if the descriptor `name` in a folder of descriptors is shown as `link`.
+fn is_named(folder: &OwnedFd, name: &CStr, link: &[u8]) -> bool {
+    // One byte more, because the kernel cuts off what does not fit.
+    let mut shown = [0; STATUS_LINK.len() + 1];
+    readlinkat_raw(folder, name, &mut shown).is_ok_and(|length| shown[..length] == *link)
 }
 
 /// Reads a status page, and the control page that it names.
@@ -125,9 +173,9 @@ fn read(
     last
 }
 
-/// Reads the control page at `place` among the descriptors of the supervisor whose folder in /proc is `process`.
-fn control_page(process: &Path, files: &MemoryFiles, place: PageLocation) -> Option<View> {
-    let file = files.open(&process.join("fd").join(place.descriptor.to_string()))?;
+/// Reads the control page at `place` among the descriptors of a supervisor.
+fn control_page(descriptors: &OwnedFd, files: &MemoryFiles, place: PageLocation) -> Option<View> {
+    let file = files.open(descriptors, DecInt::new(place.descriptor))?;
     if file.metadata().ok()?.ino() != place.inode {
         return None;
     }

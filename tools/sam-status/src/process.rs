@@ -1,8 +1,11 @@
 //! Facts about processes that /proc shows.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::path::Arg;
 
 /// The beginnings of the names of programs that run a script.
 const INTERPRETERS: [&str; 15] = [
@@ -13,55 +16,135 @@ const INTERPRETERS: [&str; 15] = [
 /// The largest part of a command line that is read. The user who starts a process chooses how long it is.
 const MAX_COMMAND_LINE: u64 = 4096;
 
-/// Returns the pid of a process in its own PID namespace. `process` is its folder in /proc.
-pub fn own_pid(process: &Path) -> Option<i32> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    pids(&status).last().copied()
+/// The capacity for the text of a file in /proc. Longer texts take more reads.
+const TEXT: usize = 4096;
+
+/// A process.
+///
+/// Its folder in /proc stays that of this process: once the process has ended, all reads fail, also if another process
+/// has the same pid by then. So facts of two processes are never mixed.
+#[derive(Debug)]
+pub struct Process {
+    /// The pid in the PID namespace of this process.
+    pid: u32,
+    folder: OwnedFd,
 }
 
-/// Returns the pids in the text of a `/proc/PID/status` file, from the outermost PID namespace to the innermost
-/// (proc(5)).
-fn pids(status: &str) -> Vec<i32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    line.into_iter().flat_map(str::split_whitespace).filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// Returns the child of a supervisor that has the pid `pid` in the child's own PID namespace. The returned pid is the
-/// one in the namespace of this process. `None` if there is no such child, or `pid` is 0.
-pub fn instance(supervisor: &Path, pid: i32) -> Option<u32> {
-    if pid == 0 {
-        return None;
+impl Process {
+    /// Returns the process with the given pid. `None` if there is none, or /proc hides it from this user.
+    pub fn of(pid: u32) -> Option<Process> {
+        Some(Process { pid, folder: folder(CWD, format!("/proc/{pid}")).ok()? })
     }
-    let mut children = children(supervisor).into_iter();
-    let child = children.find(|child| own_pid(&Path::new("/proc").join(child.to_string())) == Some(pid));
-    child?.try_into().ok()
-}
 
-/// Returns the pids of the children of a process. `process` is its folder in /proc. Empty if the kernel has no
-/// `children` files (CONFIG_PROC_CHILDREN, see proc(5)).
-fn children(process: &Path) -> Vec<i32> {
-    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
-}
-
-/// Returns the name of the process that the kernel keeps. `process` is its folder in /proc.
-pub fn kernel_name(process: &Path) -> Option<String> {
-    let name = fs::read(process.join("comm")).ok()?;
-    Some(printable(name.strip_suffix(b"\n").unwrap_or(&name)))
-}
-
-/// Returns the file name of the script that `program` runs, if `program` is an interpreter. `process` is the folder of
-/// the process in /proc.
-pub fn script(program: &str, process: &Path) -> Option<String> {
-    if !is_interpreter(program) {
-        return None;
+    /// Opens the folder with the descriptors of the process.
+    pub fn descriptors(&self) -> Option<OwnedFd> {
+        open(&self.folder, "fd", OFlags::DIRECTORY).ok()
     }
-    // The kernel reads the command line from the memory of the process. Since Linux 4.17 it does not read memory that is
-    // a mapped file, which may be on a file system that does not answer.
-    let mut line = vec![];
-    File::open(process.join("cmdline")).ok()?.take(MAX_COMMAND_LINE).read_to_end(&mut line).ok()?;
-    script_in(&line, program)
+
+    /// Returns the pid of the process in its own PID namespace.
+    pub fn own_pid(&self) -> Option<i32> {
+        own_pid(&text(&self.folder, "status")?)
+    }
+
+    /// Returns the child that has the pid `own` in its own PID namespace. The returned pid is the one in the namespace
+    /// of sam-status. `None` if there is no such child, or `own` is 0.
+    pub fn child(&self, own: i32) -> Option<u32> {
+        if own == 0 {
+            return None;
+        }
+        let status = |pid: i32| text(CWD, format!("/proc/{pid}/status"));
+        // Without PID namespaces, both pids are the same.
+        let is_child = |status: &str| own_pid(status) == Some(own) && parent(status) == Some(self.pid);
+        if status(own).is_some_and(|status| is_child(&status)) {
+            return own.try_into().ok();
+        }
+        let mut children = self.children().into_iter();
+        let child = children.find(|&child| status(child).is_some_and(|status| own_pid(&status) == Some(own)));
+        child?.try_into().ok()
+    }
+
+    /// Returns the pids of the children. Empty if the kernel has no `children` files (CONFIG_PROC_CHILDREN, see
+    /// proc(5)).
+    fn children(&self) -> Vec<i32> {
+        let threads = open(&self.folder, "task", OFlags::DIRECTORY).and_then(Dir::new);
+        let threads = threads.into_iter().flatten().flatten();
+        let lists = threads.filter_map(|thread| {
+            text(&self.folder, format!("task/{}/children", thread.file_name().to_str().ok()?))
+        });
+        lists
+            .flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Returns the name of the process that the kernel keeps.
+    pub fn kernel_name(&self) -> Option<String> {
+        let name = text(&self.folder, "comm")?;
+        Some(printable(name.strip_suffix('\n').unwrap_or(&name).as_bytes()))
+    }
+
+    /// Returns the file name of the script that the process runs, if `program` is an interpreter.
+    pub fn script(&self, program: &str) -> Option<String> {
+        if !is_interpreter(program) {
+            return None;
+        }
+        // The kernel reads the command line from the memory of the process. Since Linux 4.17 it does not read memory
+        // that is a mapped file, which may be on a file system that does not answer.
+        let mut line = vec![];
+        self.file("cmdline")?.take(MAX_COMMAND_LINE).read_to_end(&mut line).ok()?;
+        script_in(&line, program)
+    }
+
+    /// Returns the systemd unit that the process belongs to, if it is a service.
+    pub fn service(&self) -> Option<String> {
+        service_in(&text(&self.folder, "cgroup")?)
+    }
+
+    /// Returns `true` if the file of the libsam that the process uses was deleted or replaced.
+    pub fn library_was_replaced(&self) -> bool {
+        let maps = self.file("maps").map(BufReader::new);
+        let mut lines = maps.into_iter().flat_map(|maps| maps.split(b'\n')).map_while(io::Result::ok);
+        lines.any(|line| is_deleted_library(&line))
+    }
+
+    /// Opens a file in the process's folder.
+    fn file(&self, name: &str) -> Option<File> {
+        open(&self.folder, name, OFlags::empty()).ok().map(File::from)
+    }
+}
+
+/// Opens a file for reading, with more flags. `folder` is the folder that the path begins at.
+pub fn open(folder: impl AsFd, path: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC | flags, Mode::empty())
+}
+
+/// Opens a folder, to open files in it.
+pub fn folder(folder: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+    open(folder, path, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// Returns the text of a file in /proc. What is not UTF-8 is replaced, because the name of a process can be any bytes.
+pub fn text(folder: impl AsFd, path: impl Arg) -> Option<String> {
+    let mut text = Vec::with_capacity(TEXT);
+    let file = File::from(open(folder, path, OFlags::empty()).ok()?);
+    // `take` keeps the standard library from asking for the length, which /proc does not know.
+    file.take(u64::MAX).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8(text).unwrap_or_else(|text| String::from_utf8_lossy(text.as_bytes()).into_owned()))
+}
+
+/// Returns the value of a line in the text of a `/proc/PID/status` file.
+fn value<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// Returns the pid of the parent in the text of a `/proc/PID/status` file.
+fn parent(status: &str) -> Option<u32> {
+    value(status, "PPid")?.trim().parse().ok()
+}
+
+/// Returns the pid of a process in its own PID namespace, in the text of its `/proc/PID/status` file. The line has the
+/// pids from the outermost PID namespace to the innermost (proc(5)).
+fn own_pid(status: &str) -> Option<i32> {
+    value(status, "NSpid")?.split_whitespace().last()?.parse().ok()
 }
 
 /// Returns `true` if a program of this name runs a script: `python3.13`, but not `shutdown`.
@@ -93,11 +176,6 @@ fn script_in(line: &[u8], interpreter: &str) -> Option<String> {
     }
 }
 
-/// Returns the systemd unit that a process belongs to, if it is a service. `process` is its folder in /proc.
-pub fn service(process: &Path) -> Option<String> {
-    service_in(&fs::read_to_string(process.join("cgroup")).ok()?)
-}
-
 /// Returns the service in the text of a `/proc/PID/cgroup` file (cgroups(7)).
 fn service_in(groups: &str) -> Option<String> {
     let folders =
@@ -106,19 +184,14 @@ fn service_in(groups: &str) -> Option<String> {
     services.next().map(|service| printable(service.as_bytes()))
 }
 
-/// Returns `true` if the file of the libsam that a process uses was deleted or replaced. `process` is its folder in
-/// /proc.
-pub fn library_was_replaced(process: &Path) -> bool {
-    let Ok(maps) = File::open(process.join("maps")) else { return false };
-    BufReader::new(maps).lines().map_while(Result::ok).any(|line| is_deleted_library(&line))
-}
-
 /// Returns `true` if a line of a `/proc/PID/maps` file is about a deleted libsam.so.4 (proc_pid_maps(5)).
-fn is_deleted_library(line: &str) -> bool {
-    line.strip_suffix(" (deleted)").and_then(|line| line.rsplit('/').next()).is_some_and(|file| {
-        let version = file.strip_prefix("libsam.so.4");
-        version.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
+fn is_deleted_library(line: &[u8]) -> bool {
+    line.strip_suffix(b" (deleted)").and_then(|line| line.rsplit(|&byte| byte == b'/').next()).is_some_and(
+        |file| {
+            let version = file.strip_prefix(b"libsam.so.4");
+            version.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
+        },
+    )
 }
 
 /// Returns text of another process for a terminal: control characters are replaced.
@@ -132,9 +205,10 @@ mod tests {
 
     #[test]
     fn process_in_namespaces_has_one_pid_for_each() {
-        assert_eq!(pids("Name:\tx\nPid:\t7\nNSpid:\t7\n"), [7]);
-        assert_eq!(pids("NSpid:\t4711\t12\t1\nNSpgid:\t1\n"), [4711, 12, 1]);
-        assert!(pids("Name:\tx\n").is_empty());
+        assert_eq!(own_pid("Name:\tx\nPid:\t7\nPPid:\t1\nNSpid:\t7\n"), Some(7));
+        assert_eq!(own_pid("NSpid:\t4711\t12\t1\nNSpgid:\t1\n"), Some(1));
+        assert_eq!(own_pid("Name:\tx\n"), None);
+        assert_eq!(parent("Name:\tx\nPid:\t7\nPPid:\t5\nNSpid:\t7\n"), Some(5));
     }
 
     #[test]
@@ -183,10 +257,10 @@ mod tests {
     #[test]
     fn library_was_replaced_if_its_file_is_deleted() {
         let start = "7f00-7f01 r-xp 00000000 08:01 123    /usr/lib/x86_64-linux-gnu";
-        assert!(is_deleted_library(&format!("{start}/libsam.so.4.4.0 (deleted)")));
-        assert!(is_deleted_library(&format!("{start}/libsam.so.4 (deleted)")));
-        assert!(!is_deleted_library(&format!("{start}/libsam.so.4.4.0")));
-        assert!(!is_deleted_library(&format!("{start}/libsample.so.4 (deleted)")));
-        assert!(!is_deleted_library("7f00-7f01 rw-p 00000000 00:01 1 /memfd:sam-status (deleted)"));
+        assert!(is_deleted_library(format!("{start}/libsam.so.4.4.0 (deleted)").as_bytes()));
+        assert!(is_deleted_library(format!("{start}/libsam.so.4 (deleted)").as_bytes()));
+        assert!(!is_deleted_library(format!("{start}/libsam.so.4.4.0").as_bytes()));
+        assert!(!is_deleted_library(format!("{start}/libsample.so.4 (deleted)").as_bytes()));
+        assert!(!is_deleted_library(b"7f00-7f01 rw-p 00000000 00:01 1 /memfd:sam-status (deleted)"));
     }
 }

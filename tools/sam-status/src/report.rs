@@ -254,8 +254,9 @@ fn seconds(ns: u64) -> f64 {
 impl Report {
     /// Makes a report about `found`.
     pub fn of(found: &Found, now: Now) -> Report {
+        let kernel_name = found.kernel_name.clone().unwrap_or_default();
         let mut report = Report {
-            program: found.kernel_name.clone(),
+            program: kernel_name.clone(),
             supervisor: found.pid,
             instance: None,
             pid: None,
@@ -273,7 +274,7 @@ impl Report {
             library: None,
             library_is_old: found.library_was_replaced,
             service: found.service.clone(),
-            file_name: found.kernel_name.clone(),
+            file_name: kernel_name,
         };
         if let Some(pages) = &found.pages {
             report.program = found.script.clone().unwrap_or_else(|| pages.status.program.to_string());
@@ -475,7 +476,7 @@ mod tests {
         };
         Found {
             pid: 123,
-            kernel_name: "thread".to_owned(),
+            kernel_name: Some("thread".to_owned()),
             script: None,
             service: None,
             library_was_replaced: false,
