@@ -1,16 +1,25 @@
-//! The costs of a restart, a heartbeat and a store in counts that do not depend on the speed or the load of the machine:
-//! system calls, instructions, page faults and memory. The least supervisor that can be (`benches/floor.h`) runs beside
-//! the library, because the page faults depend on the kernel, the C library and the size of a page.
+//! The costs of a restart, a heartbeat, a store and a list of sam-status in counts that do not depend on the speed or the
+//! load of the machine: system calls, instructions, page faults and memory. The least supervisor that can be
+//! (`benches/floor.h`) runs beside the library, because the page faults depend on the kernel, the C library and the size
+//! of a page.
 
 mod common;
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use common::{
     Built,
     Ended::Exit,
     Library, PATIENCE, Program,
     machine::{Ability, require},
+    prefix,
     tools::Scratch,
 };
 
@@ -31,6 +40,10 @@ const CALLS_OF_SUPERVISOR: usize = 20;
 
 /// The system calls of a store, which block and unblock signals.
 const CALLS_OF_STORE: usize = 2;
+
+/// The system calls of sam-status for a supervisor and for its instance, without those that ask for the names of their
+/// descriptors. They inherit any number of descriptors. Two more calls read a longer list of mappings.
+const CALLS_OF_LISTING: [usize; 2] = [41 + 2, 6];
 
 /// The instructions of the library for each heartbeat, without those of the clock.
 const INSTRUCTIONS_OF_HEARTBEAT: u64 = 40;
@@ -112,8 +125,13 @@ fn system_calls(of: &str) -> HashMap<u32, Vec<String>> {
     command.env("SAM_LOG", "off");
     let outcome = program.start_as(command).finish(PATIENCE);
     assert_eq!(outcome.ended, Exit(0), "{outcome}");
+    calls_in(&list)
+}
+
+/// Returns the system calls in a list of strace.
+fn calls_in(list: &Path) -> HashMap<u32, Vec<String>> {
     let mut calls = HashMap::<u32, Vec<String>>::new();
-    for line in fs::read_to_string(&list).expect("the list of system calls").lines() {
+    for line in fs::read_to_string(list).expect("the list of system calls").lines() {
         let Some((process, call)) = line.split_once(' ') else { continue };
         let call = call.trim_start();
         if call.starts_with(|c: char| c.is_ascii_lowercase()) {
@@ -163,6 +181,55 @@ fn system_calls_of_restart_heartbeat_and_store_are_counted() {
     let forks: Vec<usize> = (0..supervisor.len()).filter(|&at| is_fork(&supervisor[at])).collect();
     let [.., before, last] = forks[..] else { panic!("{supervisor:#?}") };
     count(&supervisor[before..last], "system calls of the supervisor", CALLS_OF_SUPERVISOR);
+}
+
+/// Returns the system calls by which sam-status looked at a process: from the call that opened the process's folder in
+/// /proc to the one that closed it.
+fn calls_about(process: &str, calls: &HashMap<u32, Vec<String>>) -> Vec<String> {
+    let opens = format!("openat(AT_FDCWD, \"/proc/{process}\",");
+    let of_thread = calls.values().find(|calls| calls.iter().any(|call| call.starts_with(&opens)));
+    let of_thread = of_thread.unwrap_or_else(|| panic!("process {process}: {calls:#?}"));
+    let first = of_thread.iter().position(|call| call.starts_with(&opens)).expect("the first call");
+    let folder = of_thread[first].rsplit(' ').next().expect("a result");
+    let closes = format!("close({folder})");
+    let number =
+        of_thread[first..].iter().position(|call| call.starts_with(&closes)).expect("the last call") + 1;
+    of_thread[first..first + number].to_vec()
+}
+
+fn system_calls_of_sam_status_for_a_program_are_few() {
+    require(&[Ability::Tracing]);
+    let program = Program::new(Built::WithOriginal, &["troubled", "0", "hang"]).start(Library::Ours);
+    let supervisor = program.pid().to_string();
+    let instance = program.wait_for("# pid of 1 ");
+    let sam_status = prefix().join("bin/sam-status");
+    // The supervisor writes nothing to its status page once the program is shown as running.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = Command::new(&sam_status).arg(&supervisor).output().expect("run sam-status");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if text.contains(" running ") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the program does not run: {output:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    let scratch = Scratch::new("calls-of-sam-status");
+    fs::create_dir_all(scratch.path("")).expect("a folder");
+    let list = scratch.path("calls");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o"]).arg(&list).arg(&sam_status).arg(&supervisor);
+    let output = strace.output().expect("run strace");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let calls = calls_in(&list);
+    for (process, most) in [supervisor, instance].iter().zip(CALLS_OF_LISTING) {
+        let mut calls = calls_about(process, &calls);
+        // The standard library checks descriptors with fcntl where it is built without optimisation.
+        calls.retain(|call| !call.starts_with("readlinkat(") && !call.starts_with("fcntl("));
+        println!("system calls of sam-status for process {process}: {}", calls.len());
+        assert!(calls.len() <= most, "{} system calls, expected at most {most}: {calls:#?}", calls.len());
+    }
 }
 
 /// Returns the instructions of the library in the instance, with this number of heartbeats.
@@ -221,5 +288,6 @@ fn heartbeat_takes_few_instructions() {
 common::runner::tests![
     page_faults_and_memory_stay_close_to_least_supervisor,
     system_calls_of_restart_heartbeat_and_store_are_counted,
+    system_calls_of_sam_status_for_a_program_are_few,
     heartbeat_takes_few_instructions,
 ];

@@ -835,6 +835,7 @@ common::runner::tests![
     status::name_that_nothing_has_is_told_on_standard_error,
     status::table_fits_the_terminal_and_has_colors_unless_no_color_is_set,
     status::script_is_listed_by_its_own_name,
+    status::program_whose_process_name_is_cut_inside_a_character_is_listed,
     status::openmetrics_counts_the_programs_of_a_name,
     status::page_of_another_version_is_read_as_far_as_it_is_known,
     status::program_whose_library_was_replaced_is_shown_as_old,

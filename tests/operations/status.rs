@@ -257,6 +257,18 @@ pub fn script_is_listed_by_its_own_name() {
     assert_eq!(said(&["--supervisor", "feed.py"]).0, format!("{supervisor}\n"));
 }
 
+pub fn program_whose_process_name_is_cut_inside_a_character_is_listed() {
+    let folder = Folder::new("cut");
+    // The kernel keeps 15 bytes of the name.
+    let copy = folder.0.join("fourteen-bytesä");
+    copy_program(&build(Built::WithOriginal, "troubled"), &copy);
+    let mut command = Command::new(&copy);
+    command.args(["0", "hang"]).env("LD_LIBRARY_PATH", prefix().join("lib")).env("SAM_LOG", "off");
+    let program = Running::start(command);
+    let (one, _) = listed_when(&program, |one| one["state"] == "running");
+    assert_eq!(one["program"], "fourteen-bytesä", "{one}");
+}
+
 pub fn openmetrics_counts_the_programs_of_a_name() {
     let name = format!("measured \"{}\"", std::process::id());
     let program = start(&["2000", "exit=3", "wait"], &[("SAM_NAME", &name)]);

@@ -193,3 +193,18 @@ fn words<const N: usize>(file: &File, offset: u64) -> Option<[u64; N]> {
     }
     Some(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_item_is_looked_at_once() {
+        for number in [0, 1, 10 * ITEMS_OF_THREAD] {
+            let items: Vec<usize> = (0..number).collect();
+            let mut found = in_parallel(&items, |&item| (item % 3 == 0).then_some(item));
+            found.sort_unstable();
+            assert_eq!(found, (0..number).step_by(3).collect::<Vec<_>>());
+        }
+    }
+}
