@@ -243,9 +243,11 @@ fuzz:
 bench: stage $(bench_programs)
 	$(CARGO) run --quiet --example bench -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
 
-# Keeps the pictures of the last comparison.
+# Keeps the pictures and the tables of the last comparison.
 bench-chart:
 	$(INSTALL) -m 644 $(target)/bench/bench.svg $(target)/bench/bench-growth.svg docs
+	sed -i -e '/^<!-- tables -->/,/^<!-- end of tables -->/{/^<!--/!d}' \
+	    -e '/^<!-- tables -->/r $(target)/bench/results.md' docs/benchmarks.md
 
 # Linked to what Debian has: the same programs run with both libraries.
 $(target)/bench/%: benches/%.c $(wildcard benches/*.h) | bench-packages

@@ -125,8 +125,18 @@ fn told_goal(line: &Line) -> String {
 
 /// Returns the table of results.
 pub fn table(rows: &[Row]) -> String {
-    let head =
-        ["what", "", "compared with", "theirs", "", "ours", "times better", "in each round", "goal", "met"];
+    let head = [
+        "what",
+        "figure",
+        "compared with",
+        "theirs",
+        "setting",
+        "ours",
+        "times better",
+        "in each round",
+        "goal",
+        "met",
+    ];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     for row in rows {
         let line = &row.line;
@@ -268,14 +278,12 @@ pub fn heading(programs: &Programs, load_before: &str) -> String {
     let date =
         date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     let libsam4 = programs.libsam4.file_name().unwrap_or_default().to_string_lossy();
+    let (processors, processor, memory) = (of("processors"), of("processor"), of("memory"));
+    let (kernel, load_after) = (of("kernel"), load());
     format!(
-        "Measured on {date} with corosync's {libsam4}. Machine: {} processors ({}), memory {}, Linux {}. Load averages \
-         before: {load_before}, after: {}.\n\n",
-        of("processors"),
-        of("processor"),
-        of("memory"),
-        of("kernel"),
-        load(),
+        "Measured on {date} with corosync's {libsam4}, on a machine with {processors} processors ({processor}), \
+         {memory} of memory and Linux {kernel}.\nThe load averages were {load_before} before the run, and {load_after} \
+         after it.\n\n"
     )
 }
 
