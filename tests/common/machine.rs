@@ -7,6 +7,7 @@ use std::{
     env, fs,
     io::Write,
     net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Output, Stdio},
     sync::{Mutex, PoisonError},
@@ -64,10 +65,10 @@ impl Ability {
     /// Tries the operation.
     fn attempt(self) -> Answer {
         match self {
-            Ability::OtherUser => attempt(
-                "become another user",
-                &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "true"],
-            ),
+            Ability::OtherUser => {
+                let output = as_nobody(&mut Command::new("true")).stdin(Stdio::null()).output();
+                judge("become another user", output)
+            }
             Ability::Chroot => attempt_chroot(),
             Ability::PidNamespace => {
                 let words = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "true"]].concat();
@@ -97,6 +98,12 @@ impl Ability {
 /// Returns the options of unshare(1) that let an ordinary user do what otherwise only root may do.
 pub fn as_root() -> &'static [&'static str] {
     if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] }
+}
+
+/// Makes a command run as another user, without supplementary groups. The caller must be root.
+pub fn as_nobody(command: &mut Command) -> &mut Command {
+    const NOBODY: u32 = 65534;
+    command.uid(NOBODY).gid(NOBODY)
 }
 
 /// Makes a command find corosync and its tools: the installed ones, or those that tests/install-packages unpacked.
