@@ -19,6 +19,9 @@ use nix::unistd::Uid;
 
 use super::{PATIENCE, runner::skip, tools::Scratch};
 
+/// The user and the group without rights.
+const NOBODY: u32 = 65534;
+
 /// An operation or a tool that not every machine, container or user has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ability {
@@ -67,7 +70,10 @@ impl Ability {
         match self {
             Ability::OtherUser => {
                 let output = as_nobody(&mut Command::new("true")).stdin(Stdio::null()).output();
-                judge("become another user", output)
+                judge("become another user", output)?;
+                // nobody becomes nobody without a right to it.
+                let is_nobody = Uid::effective() == NOBODY.into();
+                if is_nobody { Err("cannot become another user: this is nobody".into()) } else { Ok(()) }
             }
             Ability::Chroot => attempt_chroot(),
             Ability::PidNamespace => {
@@ -102,7 +108,6 @@ pub fn as_root() -> &'static [&'static str] {
 
 /// Makes a command run as another user, without supplementary groups. The caller must be root.
 pub fn as_nobody(command: &mut Command) -> &mut Command {
-    const NOBODY: u32 = 65534;
     command.uid(NOBODY).gid(NOBODY)
 }
 
