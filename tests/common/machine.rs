@@ -7,6 +7,7 @@ use std::{
     env, fs,
     io::Write,
     net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Output, Stdio},
     sync::{Mutex, PoisonError},
@@ -17,6 +18,9 @@ use std::{
 use nix::unistd::Uid;
 
 use super::{PATIENCE, runner::skip, tools::Scratch};
+
+/// The user and the group without rights.
+const NOBODY: u32 = 65534;
 
 /// An operation or a tool that not every machine, container or user has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,10 +68,13 @@ impl Ability {
     /// Tries the operation.
     fn attempt(self) -> Answer {
         match self {
-            Ability::OtherUser => attempt(
-                "become another user",
-                &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "true"],
-            ),
+            Ability::OtherUser => {
+                let output = as_nobody(&mut Command::new("true")).stdin(Stdio::null()).output();
+                judge("become another user", output)?;
+                // nobody becomes nobody without a right to it.
+                let is_nobody = Uid::effective() == NOBODY.into();
+                if is_nobody { Err("cannot become another user: this is nobody".into()) } else { Ok(()) }
+            }
             Ability::Chroot => attempt_chroot(),
             Ability::PidNamespace => {
                 let words = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "true"]].concat();
@@ -97,6 +104,11 @@ impl Ability {
 /// Returns the options of unshare(1) that let an ordinary user do what otherwise only root may do.
 pub fn as_root() -> &'static [&'static str] {
     if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] }
+}
+
+/// Makes a command run as another user, without supplementary groups. The caller must be root.
+pub fn as_nobody(command: &mut Command) -> &mut Command {
+    command.uid(NOBODY).gid(NOBODY)
 }
 
 /// Makes a command find corosync and its tools: the installed ones, or those that tests/install-packages unpacked.

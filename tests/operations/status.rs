@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::common::{
     Built, Ended, Library, Program, Running, build,
-    machine::{Ability, as_root, require},
+    machine::{Ability, as_nobody, as_root, require},
     prefix,
     runner::skip,
     tools::copy_program,
@@ -584,12 +584,7 @@ pub fn other_user_sees_no_program() {
     let program = start(&["0", "hang"], &[]);
     program.wait_for("# pid of 1 ");
     listed_when(&program, |one| one["state"] == "running");
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&copy)
-        .args(["--json", "troubled"]);
-    let output = command.output().unwrap();
+    let output = as_nobody(Command::new(&copy).args(["--json", "troubled"])).output().unwrap();
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"[]\n"[..]), "{output:?}");
 }
 
