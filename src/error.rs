@@ -42,15 +42,15 @@ impl fmt::Display for Error {
             Error::TooBig => f.write_str("data too large for the memory of a process"),
             Error::NoMemory => f.write_str("not enough memory"),
             Error::NotInstalled(file) => {
-                write!(f, "{file} cannot be opened, and the recovery policy needs it")
+                write!(f, "{file} cannot be opened (CS_ERR_NOT_SUPPORTED), the recovery policy needs it: install it")
             }
             Error::Corosync(code) => {
                 let (name, hint) = cs_error(*code);
-                write!(f, "corosync cannot be reached ({name}), and the recovery policy needs it{hint}")
+                write!(f, "corosync cannot be reached ({name}), the recovery policy needs it{hint}")
             }
             Error::Unreachable => f.write_str(
-                "corosync cannot be reached, and the recovery policy needs it: it is not running, or \
-                     refuses this user",
+                "corosync cannot be reached (CS_ERR_BAD_HANDLE), the recovery policy needs it: it is not running, or \
+                 refuses this user",
             ),
             Error::SupervisorLost => f.write_str("the supervisor has ended"),
             Error::DescriptorLost => f.write_str("the application closed a descriptor of the library"),
@@ -101,7 +101,7 @@ mod tests {
     fn error_of_corosync_is_shown_by_its_name_and_with_a_hint() {
         assert_eq!(
             Error::Corosync(2).to_string(),
-            "corosync cannot be reached (CS_ERR_LIBRARY), and the recovery policy needs it: it is not running, or \
+            "corosync cannot be reached (CS_ERR_LIBRARY), the recovery policy needs it: it is not running, or \
              refuses this user"
         );
         for code in (0..=30).chain([100]) {

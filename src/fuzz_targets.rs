@@ -220,7 +220,7 @@ impl Watched {
                             assert!(kills.contains(&Some(signal)), "kills with {signal}");
                             signal == Signal::KILL
                         }
-                        Kind::KilledForQuorum | Kind::KilledAfterHangSignal { .. } => true,
+                        Kind::KilledForQuorum { .. } | Kind::KilledAfterHangSignal { .. } => true,
                         _ => false,
                     };
                     let text = event.entry().text;

@@ -111,7 +111,10 @@ impl Log {
         }
         if self.lost > 0 {
             let lines_were = if self.lost == 1 { "line of this log was" } else { "lines of this log were" };
-            let text = format!("{} {lines_were} lost before this line", self.lost);
+            let text = format!(
+                "{} {lines_were} lost before this line: the log took no lines, supervision went on",
+                self.lost
+            );
             let (priority, step) = (Priority::Warning, Step::LinesLost);
             if self.send(&Entry { priority, step, text, fields: vec![] }).is_ok() {
                 self.lost = 0;

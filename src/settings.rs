@@ -114,7 +114,8 @@ pub struct Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {:?}, but allowed is {}", self.variable, self.value, self.allowed)
+        let Malformed { variable, value, allowed, .. } = self;
+        write!(f, "sam_initialize failed (CS_ERR_INVALID_PARAM): {variable} is {value:?}, expected {allowed}")
     }
 }
 
@@ -473,11 +474,11 @@ mod tests {
         let error = read(&[("SAM_RESTART_DELAY", b"1\n\x1b[2J")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "SAM_RESTART_DELAY is \"1\\n\\u{1b}[2J\", but allowed is MS or MS..MAXMS, each from 1 to 86400000 and \
-             MAXMS not below MS"
+            "sam_initialize failed (CS_ERR_INVALID_PARAM): SAM_RESTART_DELAY is \"1\\n\\u{1b}[2J\", expected MS or \
+             MS..MAXMS, each from 1 to 86400000 and MAXMS not below MS"
         );
         let long = read_one("SAM_LOG", &"x".repeat(100_000)).unwrap_err();
-        assert!(long.to_string().len() < 200, "{long}");
+        assert!(long.to_string().len() < 220, "{long}");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn guarded_store(body: impl FnOnce() -> Result<()>) -> cs_error_t {
 /// in Rust do not reach it.
 pub(super) fn log_panics() {
     static IS_SET: AtomicBool = AtomicBool::new(false);
+    const ADVICE: &str = "a bug of this library, please report it";
     static LOGGED: AtomicBool = AtomicBool::new(false);
     // Setting a hook takes a lock of std, which a signal handler that calls the library must not wait for.
     if IS_SET.swap(true, Ordering::Relaxed) {
@@ -63,8 +64,10 @@ pub(super) fn log_panics() {
         let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let message = message.unwrap_or("panic");
         match info.location() {
-            Some(place) => session::complain(format_args!("internal error at {place}: {message}")),
-            None => session::complain(format_args!("internal error: {message}")),
+            Some(place) => {
+                session::complain(format_args!("internal error at {place}: {message} ({ADVICE})"));
+            }
+            None => session::complain(format_args!("internal error: {message} ({ADVICE})")),
         }
     }));
 }
@@ -110,7 +113,7 @@ mod tests {
         let printed = String::from_utf8(child.stderr).unwrap();
         let lines: Vec<&str> = printed.lines().collect();
         let [line] = lines[..] else { panic!("{lines:#?}") };
-        assert!(line.starts_with("sam[") && line.ends_with(": number 1"), "{line}");
+        assert!(line.starts_with("sam[") && line.contains(": number 1 (a bug "), "{line}");
         assert!(line.contains("]: internal error at src/capi/guard.rs:"), "{line}");
     }
 }

@@ -156,10 +156,11 @@ pub fn complain(what: impl Display) {
     Log::open(route).say(Priority::Error, Step::Internal, what);
 }
 
-/// Logs `error` if it concerns corosync. For all other errors the code that the C function returns says enough.
-fn tell(settings: &Settings, error: Error) {
+/// Logs the `error` of the C function `function` if it concerns corosync. For all other errors the code that the C function returns says enough.
+fn tell(settings: &Settings, function: &str, error: Error) {
     if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
-        Log::open(settings.log).say(Priority::Error, Step::Corosync, error);
+        let text = format_args!("{function} failed: {error}");
+        Log::open(settings.log).say(Priority::Error, Step::Corosync, text);
     }
 }
 
@@ -181,7 +182,7 @@ impl Session {
             Error::InvalidArgument
         })?;
         if policy.quorum {
-            helper_handle::probe().inspect_err(|error| tell(&settings, *error))?;
+            helper_handle::probe().inspect_err(|error| tell(&settings, "sam_initialize", *error))?;
         }
         Ok(Session {
             policy,
@@ -272,7 +273,7 @@ impl Session {
         };
         let warn_signal = Signal::from_number(self.warn_signal.load(Ordering::Relaxed));
         let role = event_loop::supervise(rules, warn_signal, &become_supervisor);
-        match role.inspect_err(|error| tell(&self.settings, *error))? {
+        match role.inspect_err(|error| tell(&self.settings, "sam_register", *error))? {
             Role::Child(child) => {
                 let Instance { id, control_page, doorbell } = child.take_over();
                 after_fork::become_instance();

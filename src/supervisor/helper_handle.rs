@@ -15,7 +15,7 @@ use crate::cluster::{Channels, Doorbell, Subject, helper};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::shared::cmap_record::{CmapRecord, CmapState};
-use crate::shared::mailbox::ClusterReport;
+use crate::shared::mailbox::{ClusterReport, QuorumState};
 use crate::sys::client_library::Refusal;
 use crate::sys::process::{self, Origin};
 use crate::sys::signals::{self, Signal};
@@ -267,11 +267,16 @@ impl HelperHandle {
             }
             _ => {}
         }
-        let lost = self.channels.mailbox.report().lost;
+        let ClusterReport { quorum, lost, .. } = self.channels.mailbox.report();
         if lost == self.corosync_was_lost {
             return None;
         }
         self.corosync_was_lost = lost;
-        Some(LogEvent::of_cluster(if lost { Kind::CorosyncLost } else { Kind::CorosyncBack }))
+        let loses_quorum = quorum == QuorumState::Gone;
+        Some(LogEvent::of_cluster(if lost {
+            Kind::CorosyncLost { loses_quorum }
+        } else {
+            Kind::CorosyncBack
+        }))
     }
 }

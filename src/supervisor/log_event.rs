@@ -66,10 +66,18 @@ pub enum Kind {
         limit: Duration,
         /// The warning signal that was sent. `None`: the program wants no warning.
         signal: Option<Signal>,
+        /// The signal that follows after a further interval without a heartbeat: SIGKILL, or the signal of
+        /// SAM_HANG_SIGNAL.
+        then: Signal,
     },
     /// The callback of the instance returned "unhealthy". The library in the instance has sent the instance its warning
     /// signal, so the supervisor sends none.
-    Unhealthy,
+    Unhealthy {
+        /// The time that is left to the instance until the supervisor sends it the signal `then`.
+        after: Duration,
+        /// The signal that follows unless the instance recovers: SIGKILL, or the signal of SAM_HANG_SIGNAL.
+        then: Signal,
+    },
     /// A heartbeat arrived after the warning, so the instance is not killed.
     Recovered {
         /// The time from the last heartbeat before the warning to the first heartbeat after it.
@@ -84,9 +92,15 @@ pub enum Kind {
         silent: Duration,
         /// The signal that was sent: SIGKILL, or the signal of SAM_HANG_SIGNAL.
         signal: Signal,
+        /// The time until SIGKILL follows the signal of SAM_HANG_SIGNAL. `None`: the signal was SIGKILL.
+        grace: Option<Duration>,
     },
     /// The instance did not end in time after the signal of SAM_HANG_SIGNAL, and the supervisor sent it SIGKILL.
     KilledAfterHangSignal {
+        /// The signal of SAM_HANG_SIGNAL.
+        hang_signal: Signal,
+        /// The time since the supervisor sent that signal.
+        after: Duration,
         /// `true` if the kernel was still writing the core file of the instance when the supervisor sent SIGKILL. The
         /// file is incomplete then.
         dumping: bool,
@@ -135,15 +149,25 @@ pub enum Kind {
     QuorumWarning {
         /// The warning signal that was sent. `None`: the program wants no warning.
         signal: Option<Signal>,
+        /// The time until SIGKILL follows, unless the instance stops or ends.
+        after: Duration,
     },
     /// The instance neither stopped nor ended in time after the loss of quorum, and was sent SIGKILL.
-    KilledForQuorum,
+    KilledForQuorum {
+        /// The warning signal that was sent at the loss of quorum. `None`: the program wants no warning.
+        warned_by: Option<Signal>,
+        /// The time since the loss of quorum.
+        after: Duration,
+    },
     /// The cluster partition is not quorate any more.
     QuorumLost,
     /// The cluster partition is quorate again.
     QuorumBack,
     /// corosync cannot be reached any more.
-    CorosyncLost,
+    CorosyncLost {
+        /// `true` if the recovery policy asks for quorum, and corosync cannot tell it any more. This is a loss of quorum.
+        loses_quorum: bool,
+    },
     /// corosync can be reached again.
     CorosyncBack,
     /// corosync blocked the cluster helper for too long. The helper was killed, and will be started again.
@@ -160,9 +184,14 @@ pub enum Kind {
         reason: Option<Reason>,
         /// The program was told to end, or had said that it would.
         planned: bool,
+        /// `true` if the supervisor makes the next instance, `false` if the supervisor ends.
+        restarts: bool,
     },
     /// The instance exited with 0, and a process that it forked may go on in its place.
-    MayHaveDaemonized,
+    MayHaveDaemonized {
+        /// The longest time that the supervisor waits for that process. `None`: no limit, while there is such a process.
+        limit: Option<Duration>,
+    },
     /// The instance exited with 0, and a process that it forked is the instance from now on. The pid in the
     /// [`LogEvent`] is the pid of that process.
     Adopted {
@@ -260,10 +289,10 @@ pub fn started(rules: &Rules, pid: Pid) -> Entry {
 
 /// Returns the line about threads of the program that were there at `sam_register`. They stay in the supervisor.
 pub fn threads_left(threads: u64) -> Entry {
-    let (noun, verb) = if threads == 1 { ("thread", "stays") } else { ("threads", "stay") };
+    let (were, do_not) = if threads == 1 { ("thread was", "does not") } else { ("threads were", "do not") };
     let text = format!(
-        "{threads} {noun} that the program started before sam_register {verb} in the supervisor, no instance has {}",
-        if threads == 1 { "it" } else { "them" }
+        "{threads} {were} started before sam_register and {do_not} exist in the instances: the program should start \
+         threads after sam_register"
     );
     let fields = vec![("THREADS", threads.to_string())];
     Entry { priority: Priority::Warning, step: Step::Threads, text, fields }
@@ -276,11 +305,11 @@ impl Kind {
     /// Returns the signal that the event is about, if there is one.
     fn signal(&self) -> Option<Signal> {
         match *self {
-            Kind::Warned { signal, .. } | Kind::QuorumWarning { signal } => signal,
+            Kind::Warned { signal, .. } | Kind::QuorumWarning { signal, .. } => signal,
             Kind::Killed { signal, .. } | Kind::SignalRefused { signal, .. } => Some(signal),
             Kind::ToldToEnd { signal, .. } | Kind::SignalDropped { signal } => Some(signal),
             Kind::Lost { status: ExitStatus::Killed { signal, .. }, .. } => Some(signal),
-            Kind::KilledAfterHangSignal { .. } | Kind::KilledForQuorum => Some(Signal::KILL),
+            Kind::KilledAfterHangSignal { .. } | Kind::KilledForQuorum { .. } => Some(Signal::KILL),
             Kind::KilledAfterAbort => Some(Signal::KILL),
             Kind::Aborted => Some(Signal::TERM),
             _ => None,
@@ -293,11 +322,11 @@ impl Kind {
         use Priority::{Error, Info, Notice, Warning};
         match self {
             Kind::Warned { .. } => (Warning, Step::Warned, Some("silent")),
-            Kind::Unhealthy => (Warning, Step::Warned, Some("unhealthy")),
+            Kind::Unhealthy { .. } => (Warning, Step::Warned, Some("unhealthy")),
             Kind::QuorumWarning { .. } => (Warning, Step::Warned, Some("no-quorum")),
             Kind::Recovered { .. } => (Notice, Step::Recovered, None),
             Kind::Killed { .. } | Kind::KilledAfterHangSignal { .. } => (Error, Step::Killed, Some("silent")),
-            Kind::KilledForQuorum => (Error, Step::Killed, Some("no-quorum")),
+            Kind::KilledForQuorum { .. } => (Error, Step::Killed, Some("no-quorum")),
             Kind::Aborted => (Error, Step::Aborted, Some("watchdog")),
             Kind::KilledAfterAbort => (Error, Step::Killed, Some("watchdog")),
             Kind::Traced { traced: true } => (Notice, Step::Held, Some("debugger")),
@@ -309,13 +338,13 @@ impl Kind {
             Kind::GroupEnded { .. } => (Warning, Step::GroupEnded, None),
             Kind::QuorumLost => (Warning, Step::QuorumLost, None),
             Kind::QuorumBack => (Notice, Step::QuorumBack, None),
-            Kind::CorosyncLost | Kind::CorosyncStalled { .. } => (Warning, Step::CorosyncLost, None),
+            Kind::CorosyncLost { .. } | Kind::CorosyncStalled { .. } => (Warning, Step::CorosyncLost, None),
             Kind::CorosyncBack => (Notice, Step::CorosyncBack, None),
-            Kind::Lost { status, reason, planned: true } => {
+            Kind::Lost { status, reason, planned: true, .. } => {
                 (Info, Step::Stopped, Some(cause(*status, *reason)))
             }
             Kind::Lost { status, reason, .. } => (Error, Step::Lost, Some(cause(*status, *reason))),
-            Kind::MayHaveDaemonized => (Notice, Step::Left, None),
+            Kind::MayHaveDaemonized { .. } => (Notice, Step::Left, None),
             Kind::Adopted { .. } => (Notice, Step::Adopted, None),
             Kind::OutOfReach => (Error, Step::GaveUp, Some("not-a-child")),
             Kind::NoMoreProcesses => (Error, Step::GaveUp, Some("pid-namespace")),
@@ -345,79 +374,127 @@ impl fmt::Display for LogEvent {
         let subject = Subject(self.id, self.pid);
         let id_alone = Subject(self.id, None);
         match self.kind {
-            Kind::Warned { silent, limit, signal } => {
-                let (silent, limit) = (silent.as_millis(), limit.as_millis());
-                write!(f, "{subject} silent for {silent} ms (limit {limit}), {}", Warning(signal))
+            Kind::Warned { silent, limit, signal, then } => {
+                let (silent, limit, warning) = (silent.as_millis(), limit.as_millis(), Warning(signal));
+                write!(f, "{subject} silent for {silent} ms (limit {limit}), {warning}, ")?;
+                write!(f, "{then} follows in {limit} ms without a heartbeat")
             }
-            Kind::Unhealthy => write!(f, "{subject} failed its health check, sent itself the warning signal"),
+            Kind::Unhealthy { after, then } => {
+                write!(f, "{subject} failed its health check and was warned, ")?;
+                write!(f, "{then} follows in {} ms unless it recovers", after.as_millis())
+            }
             Kind::Recovered { silent, .. } => {
-                write!(f, "{subject} recovered, silent for {} ms at most", silent.as_millis())
+                write!(
+                    f,
+                    "{subject} recovered after at most {} ms of silence and runs on",
+                    silent.as_millis()
+                )
             }
-            Kind::Killed { silent, signal } => {
-                write!(f, "{subject} silent for {} ms in spite of the warning, ", silent.as_millis())?;
-                if signal == Signal::KILL { f.write_str("killed") } else { write!(f, "sent {signal}") }
+            Kind::Killed { silent, signal, grace } => {
+                let silent = silent.as_millis();
+                write!(f, "{subject} silent for {silent} ms in spite of the warning, sent {signal}")?;
+                grace.map_or(Ok(()), |grace| {
+                    write!(f, " (SAM_HANG_SIGNAL), SIGKILL follows in {} ms", grace.as_millis())
+                })
             }
-            Kind::KilledAfterHangSignal { dumping } => {
-                let dumped = if dumping { ", its core file cut short" } else { "" };
-                write!(f, "{subject} did not end in time after the hang signal, killed{dumped}")
+            Kind::KilledAfterHangSignal { hang_signal, after, dumping } => {
+                let after = after.as_millis();
+                write!(f, "{subject} did not end within {after} ms after {hang_signal} (SAM_HANG_SIGNAL), ")?;
+                let dumped = if dumping { ", its core file is incomplete (see SAM_HANG_GRACE)" } else { "" };
+                write!(f, "sent SIGKILL{dumped}")
             }
             Kind::Aborted => {
-                f.write_str("the service manager's watchdog had no sign of life of the supervisor, ")?;
-                write!(f, "sent SIGTERM to {subject}, the supervisor ends")
+                f.write_str("the service manager's watchdog sent SIGABRT to the late supervisor, ")?;
+                write!(f, "which sent SIGTERM to {subject} and ends with it")
             }
             Kind::KilledAfterAbort => {
-                write!(f, "{subject} did not end within {} s after SIGTERM, killed", ABORT_GRACE.as_secs())
+                let grace = ABORT_GRACE.as_secs();
+                write!(f, "{subject} did not end within {grace} s after SIGTERM (watchdog), ")?;
+                f.write_str("sent SIGKILL, the supervisor ends with it")
             }
             Kind::Traced { traced: true } => {
-                write!(f, "{subject} is traced by a debugger, health checks suspended")
+                write!(
+                    f,
+                    "{subject} is traced by a debugger, its heartbeats are not checked until that detaches"
+                )?;
+                f.write_str(" (SAM_DEBUG_HOLD)")
             }
             Kind::Traced { traced: false } => {
-                write!(f, "{subject} is no longer traced by a debugger, health checks resumed")
+                write!(f, "{subject} is no longer traced by a debugger, its heartbeats are checked again")
             }
             Kind::SignalRefused { signal, errno } => {
-                let again = if signal == Signal::KILL { ", trying again" } else { "" };
-                write!(f, "{subject} cannot be sent {signal}: {}{again}", errno.desc())
+                write!(f, "{subject} cannot be sent {signal}: {}", errno.desc())?;
+                f.write_str(match errno {
+                    Errno::EPERM => " (usually it runs as another user)",
+                    // The limit of sigqueue(3).
+                    Errno::EAGAIN => " (too many signals are pending)",
+                    _ => "",
+                })?;
+                f.write_str(match signal {
+                    Signal::KILL => ", it runs on, trying again",
+                    _ => ", the signal is lost",
+                })
             }
             Kind::ToldToEnd { signal, sender, delivery } => {
                 write!(f, "stopping: {signal}")?;
                 if let Some(sender) = sender {
-                    write!(f, " of process {sender}")?;
+                    write!(f, " from process {sender}")?;
                 }
                 match delivery {
                     Delivery::Forwarded => write!(f, " passed on to {subject}"),
                     Delivery::ByTerminal => write!(f, " sent to {subject} by the terminal"),
-                    Delivery::Withheld => write!(f, " not passed on to {subject}"),
-                    Delivery::NoInstance => write!(f, " arrived before {subject} was started"),
+                    Delivery::Withheld => write!(f, " not passed on to {subject} (SAM_FORWARD_SIGNALS=0)"),
+                    Delivery::NoInstance => {
+                        write!(
+                            f,
+                            " arrived while no instance ran, {subject} is not started, the supervisor ends"
+                        )
+                    }
                 }?;
-                f.write_str(", no restart will follow")
+                f.write_str(if delivery == Delivery::NoInstance {
+                    ""
+                } else {
+                    ", no restart will follow when it ends"
+                })
             }
             Kind::SignalDropped { signal } => {
-                write!(f, "dropped {signal}, which arrived while no instance ran, before {subject}")
+                write!(f, "dropped {signal}: no instance was ready when it arrived, and none will get it")
             }
             Kind::GroupEnded { ended, left } => {
                 let processes = |number| if number == 1 { "process" } else { "processes" };
-                write!(f, "ended {ended} {} that {subject} left behind", processes(ended))?;
+                write!(f, "ended {ended} {} that {subject} left behind (SAM_KILL_GROUP)", processes(ended))?;
                 if left > 0 {
                     write!(f, ", {left} {} could not be ended", processes(left))?;
                 }
                 Ok(())
             }
-            Kind::QuorumWarning { signal } => {
-                write!(f, "{subject} must not run without quorum, {}", Warning(signal))
+            Kind::QuorumWarning { signal, after } => {
+                write!(f, "{subject} must not run without quorum, {}, ", Warning(signal))?;
+                write!(f, "SIGKILL follows in {} ms unless it stops", after.as_millis())
             }
-            Kind::KilledForQuorum => write!(f, "{subject} ran on without quorum, killed"),
-            Kind::QuorumLost => f.write_str("quorum lost"),
-            Kind::QuorumBack => f.write_str("quorum regained"),
-            Kind::CorosyncLost => f.write_str("connection to corosync lost, trying again"),
+            Kind::KilledForQuorum { warned_by, after } => {
+                write!(f, "{subject} still runs {} ms after the loss of quorum", after.as_millis())?;
+                warned_by.map_or(Ok(()), |signal| write!(f, " and {signal}"))?;
+                f.write_str(", sent SIGKILL")
+            }
+            Kind::QuorumLost => f.write_str(
+                "quorum lost: a started instance has to stop, and sam_start waits until quorum is regained",
+            ),
+            Kind::QuorumBack => f.write_str("quorum regained: instances may start"),
+            Kind::CorosyncLost { loses_quorum } => {
+                f.write_str("connection to corosync lost, connecting again, ")?;
+                f.write_str(if loses_quorum {
+                    "it counts as a loss of quorum"
+                } else {
+                    "supervision goes on"
+                })
+            }
             Kind::CorosyncBack => f.write_str("connection to corosync regained"),
             Kind::CorosyncStalled { silent } => {
-                write!(
-                    f,
-                    "corosync has not answered for {} ms, restarting the cluster helper",
-                    silent.as_millis()
-                )
+                let silent = silent.as_millis();
+                write!(f, "no answer from corosync for {silent} ms, connecting again, supervision goes on")
             }
-            Kind::Lost { status, reason, planned } => {
+            Kind::Lost { status, reason, planned, restarts } => {
                 let after = match reason {
                     None => "",
                     Some(Reason::Silent) => " after its silence",
@@ -425,21 +502,27 @@ impl fmt::Display for LogEvent {
                     Some(Reason::Unhealthy) => " after it failed its health check",
                 };
                 let stopped = if planned { "stopped: " } else { "" };
-                write!(f, "{stopped}{subject} {status}{after}")
+                let next = if restarts { " and is restarted" } else { ", the supervisor ends" };
+                write!(f, "{stopped}{subject} {status}{after}{next}")
             }
-            Kind::MayHaveDaemonized => {
-                write!(f, "{subject} exited 0, waiting for a process that it forked to take its place")
+            Kind::MayHaveDaemonized { limit } => {
+                write!(f, "{subject} exited 0 and may have gone into the background, waiting ")?;
+                limit.map_or(Ok(()), |limit| write!(f, "at most {} ms ", limit.as_millis()))?;
+                f.write_str("for the process that goes on")
             }
             Kind::Adopted { before } => {
                 let (before, pid) = (Subject(self.id, Some(before)), self.pid.map_or(0, Pid::as_raw));
-                write!(f, "{before} exited 0 and goes on in pid {pid}, which it forked")
+                write!(
+                    f,
+                    "{before} went into the background: it exited 0, pid {pid} is supervised in its place"
+                )
             }
             Kind::OutOfReach => {
-                write!(f, "{id_alone} exited 0 and left a process that cannot be supervised")?;
-                if let Some(pid) = self.pid {
-                    write!(f, " (pid {pid}, it runs on)")?;
-                }
-                f.write_str(", the supervisor ends")
+                match self.pid {
+                    Some(pid) => write!(f, "{id_alone} went into the background as pid {pid}, which runs on"),
+                    None => write!(f, "{id_alone} exited 0 and may go on in another process"),
+                }?;
+                f.write_str(" without supervision, the supervisor ends (start it in the foreground)")
             }
             Kind::NoMoreProcesses => {
                 write!(
@@ -452,13 +535,22 @@ impl fmt::Display for LogEvent {
                 write!(f, "restarted as {subject} in {}.{} ms", tenths / 10, tenths % 10)
             }
             Kind::LaunchFailed { errno, pause } => {
-                let (why, pause) = (errno.desc(), pause.as_millis());
-                write!(f, "{subject} could not be started: {why}, next try in {pause} ms")
+                let why = match errno {
+                    Errno::EAGAIN => "Resource temporarily unavailable (usually a limit of processes)",
+                    Errno::ECHILD => "the process that was forked for it in advance has ended",
+                    errno => errno.desc(),
+                };
+                write!(f, "{subject} could not be started: {why}, next try in {} ms", pause.as_millis())
             }
-            Kind::Delayed { pause } => write!(f, "{subject} follows in {} ms", pause.as_millis()),
+            Kind::Delayed { pause } => {
+                write!(f, "{subject} is started in {} ms (restart delay)", pause.as_millis())
+            }
             Kind::LimitReached { limit } => {
                 let (restarts, seconds) = (limit.restarts, limit.window.as_secs());
-                write!(f, "restart limit reached ({restarts} within {seconds} s), the supervisor ends")
+                write!(
+                    f,
+                    "restart limit reached ({restarts} restarts within {seconds} s), the supervisor ends"
+                )
             }
         }
     }
@@ -481,7 +573,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(signal) => write!(f, "sent {signal}"),
-            None => f.write_str("no warning wanted"),
+            None => f.write_str("no warning signal is set"),
         }
     }
 }
@@ -493,7 +585,102 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Killed { signal, core } => {
                 write!(f, "died of {signal}{}", if core { " (core dumped)" } else { "" })
             }
-            ExitStatus::Unknown => f.write_str("ended, its exit status is unknown"),
+            ExitStatus::Unknown => f.write_str("ended with an unknown exit status"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::status_page::{Status, Text};
+
+    const PID: Pid = Pid::from_raw(456);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn about(id: u32, pid: i32, kind: Kind) -> LogEvent {
+        LogEvent { id: Some(id), pid: (pid > 0).then(|| Pid::from_raw(pid)), kind }
+    }
+
+    fn told(id: u32, pid: i32, delivery: Delivery) -> LogEvent {
+        let sender = Some(Pid::from_raw(1));
+        about(id, pid, Kind::ToldToEnd { signal: Signal::TERM, sender, delivery })
+    }
+
+    fn lost(status: ExitStatus, planned: bool, restarts: bool) -> LogEvent {
+        about(4, 456, Kind::Lost { status, reason: None, planned, restarts })
+    }
+
+    /// Returns the events that docs/log.md has an example of.
+    fn examples() -> Vec<LogEvent> {
+        let (term, abrt, kill) = (Signal::TERM, Signal::ABRT, Signal::KILL);
+        let warned = Some(term);
+        let silent = ms(4004);
+        let limit = RestartLimit { restarts: 5, window: Duration::from_secs(60) };
+        vec![
+            told(4, 456, Delivery::Forwarded),
+            told(5, 0, Delivery::NoInstance),
+            lost(ExitStatus::Exited(0), true, false),
+            lost(ExitStatus::Killed { signal: Signal::SEGV, core: true }, false, true),
+            lost(ExitStatus::Exited(1), false, false),
+            about(5, 460, Kind::Restarted { took: Duration::from_micros(400) }),
+            about(5, 0, Kind::Delayed { pause: ms(100) }),
+            about(5, 0, Kind::LaunchFailed { errno: Errno::EAGAIN, pause: ms(10) }),
+            about(4, 0, Kind::LimitReached { limit }),
+            about(4, 460, Kind::OutOfReach),
+            about(5, 0, Kind::NoMoreProcesses),
+            about(4, 456, Kind::Warned { silent: ms(2004), limit: ms(2000), signal: warned, then: kill }),
+            about(4, 456, Kind::Unhealthy { after: ms(2000), then: kill }),
+            about(4, 456, Kind::QuorumWarning { signal: warned, after: ms(2000) }),
+            about(4, 456, Kind::Recovered { silent: ms(2100), at: MonotonicTime::from_ns(0) }),
+            about(4, 456, Kind::Killed { silent, signal: kill, grace: None }),
+            about(4, 456, Kind::Killed { silent, signal: abrt, grace: Some(ms(10_000)) }),
+            about(
+                4,
+                456,
+                Kind::KilledAfterHangSignal { hang_signal: abrt, after: ms(10_000), dumping: false },
+            ),
+            about(4, 456, Kind::KilledForQuorum { warned_by: warned, after: ms(2000) }),
+            about(4, 456, Kind::KilledAfterAbort),
+            about(4, 456, Kind::Aborted),
+            about(4, 456, Kind::Traced { traced: true }),
+            about(4, 456, Kind::Traced { traced: false }),
+            about(4, 456, Kind::SignalRefused { signal: kill, errno: Errno::EPERM }),
+            about(5, 0, Kind::SignalDropped { signal: Signal::from_number(libc::SIGUSR1).unwrap() }),
+            about(4, 0, Kind::GroupEnded { ended: 2, left: 0 }),
+            about(4, 0, Kind::GroupEnded { ended: 2, left: 1 }),
+            about(4, 456, Kind::MayHaveDaemonized { limit: Some(ms(2000)) }),
+            about(4, 460, Kind::Adopted { before: PID }),
+            LogEvent::of_cluster(Kind::QuorumLost),
+            LogEvent::of_cluster(Kind::QuorumBack),
+            LogEvent::of_cluster(Kind::CorosyncLost { loses_quorum: true }),
+            LogEvent::of_cluster(Kind::CorosyncLost { loses_quorum: false }),
+            LogEvent::of_cluster(Kind::CorosyncStalled { silent: ms(5000) }),
+            LogEvent::of_cluster(Kind::CorosyncBack),
+        ]
+    }
+
+    #[test]
+    fn documentation_shows_each_line_as_it_is_written() {
+        let documentation = include_str!("../../docs/log.md");
+        let entries = examples().into_iter().map(|event| event.entry());
+        for Entry { priority, step, text, .. } in entries.chain([threads_left(2)]) {
+            let priority = format!("{priority:?}").to_lowercase();
+            let row = format!("| `{}` | {priority} | {text} |", step.name());
+            assert!(documentation.contains(&row), "docs/log.md has no row {row}");
+        }
+    }
+
+    #[test]
+    fn lines_are_short_and_fit_on_the_status_page() {
+        for event in examples() {
+            let text = event.to_string();
+            assert!(text.len() <= 140, "{} bytes: {text}", text.len());
+            let status = Status { last: Text::of(event), ..Status::example() };
+            assert_eq!(status.last.to_string(), text);
         }
     }
 }

@@ -28,7 +28,7 @@ use super::daemonized::Candidates;
 use super::log_event::{Kind, LogEvent};
 use super::restarts::Restarts;
 use crate::policy::Recovery;
-use crate::settings::Settings;
+use crate::settings::{RestartLimit, Settings};
 use crate::shared::cmap_record::{CmapRecord, CmapState};
 use crate::shared::control_page::{Phase, View};
 use crate::shared::mailbox::{ClusterReport, QuorumState};
@@ -435,17 +435,19 @@ impl Machine {
             // sam_mark_failed calls no recovery off, so it counts also after the decision to end the instance.
             || view.marked_failed;
         let planned = self.is_planned(phase, &watch, status, view);
-        self.log(Some(watch.pid), Kind::Lost { status, reason: watch.reason, planned }, effects);
+        let ran = now.saturating_since(watch.born);
+        let restart = (!is_final).then(|| self.restarts.next(now, ran));
+        let (reason, restarts) = (watch.reason, matches!(restart, Some(Ok(_))));
+        self.log(Some(watch.pid), Kind::Lost { status, reason, planned, restarts }, effects);
         self.kill_group(effects);
-        if is_final {
+        let Some(restart) = restart else {
             // An instance that ends after a termination signal has not failed.
             let obeyed = self.end_is_final && watch.reason.is_none();
             let failed = self.rules.recovery == Recovery::Quit && phase == Phase::Started && !obeyed;
             let state = if failed || view.marked_failed { CmapState::Failed } else { CmapState::Gone };
             return self.close(now, status, state, effects);
-        }
-        let ran = now.saturating_since(watch.born);
-        if let Some(delay) = self.record_restart(now, ran, status, effects) {
+        };
+        if let Some(delay) = self.follow_restart(now, restart, status, effects) {
             self.lost_at = Some(now);
             // An id is an int in C.
             self.id = if self.id >= i32::MAX as u32 { 0 } else { self.id + 1 };
@@ -471,21 +473,23 @@ impl Machine {
         if self.end_is_final {
             return self.close(now, status, CmapState::Gone, effects);
         }
-        if self.record_restart(now, Duration::ZERO, status, effects).is_some() {
+        let restart = self.restarts.next(now, Duration::ZERO);
+        if self.follow_restart(now, restart, status, effects).is_some() {
             self.retry_launch(now, Errno::ECHILD, effects);
         }
     }
 
-    /// Records a restart after an instance that ran for the time `ran` and ended with `status`. Returns the delay
-    /// before the restart. Returns `None` and ends the supervisor if the restart would exceed the limit.
-    fn record_restart(
+    /// Decides what follows from `restart`, the result of [`Restarts::next`] after an instance that ended with
+    /// `status`. Returns the delay before the restart. Returns `None` and ends the supervisor if the restart would exceed
+    /// the limit.
+    fn follow_restart(
         &mut self,
         now: MonotonicTime,
-        ran: Duration,
+        restart: Result<Duration, RestartLimit>,
         status: ExitStatus,
         effects: &mut Vec<Effect>,
     ) -> Option<Duration> {
-        match self.restarts.next(now, ran) {
+        match restart {
             Ok(delay) => {
                 self.publish(now, CmapState::Stopped, None, effects);
                 Some(delay)

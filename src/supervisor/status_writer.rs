@@ -136,9 +136,9 @@ mod tests {
             note(&mut details, &event, now, Duration::from_nanos(88));
         };
         let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
-        log(Kind::Lost { status, reason: Some(Reason::Silent), planned: false });
+        log(Kind::Lost { status, reason: Some(Reason::Silent), planned: false, restarts: true });
         log(Kind::Restarted { took: Duration::ZERO });
-        log(Kind::CorosyncLost);
+        log(Kind::CorosyncLost { loses_quorum: true });
         let status = EndStatus::Killed { signal: 6, core: true };
         let end = LastEnd { id: 3, pid: 455, at: 88, status, reason: Text::of("silent") };
         assert_eq!(details.last_end, Some(end));

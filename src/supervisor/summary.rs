@@ -37,12 +37,12 @@ impl Summary {
         match event.kind {
             Kind::Restarted { .. } => self.launches += 1,
             Kind::GroupEnded { .. } | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {}
-            Kind::MayHaveDaemonized | Kind::LimitReached { .. } => {}
+            Kind::MayHaveDaemonized { .. } | Kind::LimitReached { .. } => {}
             _ => self.last = Some((event, since_1970)),
         }
         match event.kind {
             Kind::Restarted { .. } | Kind::Adopted { .. } => (self.instance, self.awaited) = (instance, None),
-            Kind::MayHaveDaemonized | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {
+            Kind::MayHaveDaemonized { .. } | Kind::Delayed { .. } | Kind::LaunchFailed { .. } => {
                 (self.instance, self.awaited) = (None, Some(event));
             }
             Kind::LimitReached { .. } => self.awaited = Some(event),
@@ -97,19 +97,19 @@ mod tests {
             summary.note(LogEvent { id: Some(id), pid, kind }, Duration::from_secs(1));
             summary.to_string()
         };
-        let lost = Kind::Lost { status: ExitStatus::Exited(3), reason: None, planned: false };
+        let lost = Kind::Lost { status: ExitStatus::Exited(3), reason: None, planned: false, restarts: true };
         assert_eq!(
             after(1, pid(70), lost),
-            "no instance, 0 restarts, last: instance 1 (pid 70) exited 3",
+            "no instance, 0 restarts, last: instance 1 (pid 70) exited 3 and is restarted",
             "while the next is made"
         );
         assert_eq!(
             after(2, None, Kind::Delayed { pause: Duration::from_millis(250) }),
-            "instance 2 follows in 250 ms, 0 restarts, last: instance 1 (pid 70) exited 3"
+            "instance 2 is started in 250 ms (restart delay), 0 restarts, last: instance 1 (pid 70) exited 3 and is restarted"
         );
         assert_eq!(
             after(2, pid(71), Kind::Restarted { took: Duration::from_nanos(1) }),
-            "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3"
+            "instance 2 (pid 71), 1 restart, last: instance 1 (pid 70) exited 3 and is restarted"
         );
     }
 }

@@ -165,7 +165,7 @@ pub fn blocked_or_killed_cluster_helper_is_restarted() {
     node.wait("another cluster helper", || {
         cluster_helper(&node, supervisor).is_some_and(|next| next != helper)
     });
-    program.logs("corosync has not answered for ");
+    program.logs("no answer from corosync for ");
     node.thaw();
     program.do_all(&["stop"]);
     wait_for_state(&node, supervisor, "stopped");

@@ -43,7 +43,7 @@ pub fn start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats(
     assert!(!program.has_said("warned"), "the instance was warned twice\n{program}");
     program.logs("quorum lost");
     program.logs("must not run without quorum, sent SIGTERM");
-    program.logs("ran on without quorum, killed");
+    program.logs("after the loss of quorum and SIGTERM, sent SIGKILL");
 
     program.tell("start");
     watch_for(1500);

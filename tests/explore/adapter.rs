@@ -402,24 +402,28 @@ fn deed(effect: Effect) -> Deed {
 
 fn logged(event: LogEvent) -> Deed {
     let line = match event.kind {
-        Kind::Warned { silent, limit: _, signal } => {
+        Kind::Warned { silent, signal, .. } => {
             Line::Warned { silent: time::ns(silent), signal: signal.map_or(0, Signal::number) }
         }
-        Kind::Unhealthy => Line::Unhealthy,
+        Kind::Unhealthy { .. } => Line::Unhealthy,
         Kind::Recovered { silent, at } => Line::Recovered { silent: time::ns(silent), at: at.as_ns() },
-        Kind::Killed { silent, signal } => Line::Killed { silent: time::ns(silent), signal: signal.number() },
-        Kind::KilledAfterHangSignal { dumping } => Line::KilledAfterHangSignal { dumping },
+        Kind::Killed { silent, signal, .. } => {
+            Line::Killed { silent: time::ns(silent), signal: signal.number() }
+        }
+        Kind::KilledAfterHangSignal { dumping, .. } => Line::KilledAfterHangSignal { dumping },
         Kind::Aborted => Line::Aborted,
         Kind::KilledAfterAbort => Line::KilledAfterAbort,
         Kind::Traced { traced } => Line::Traced(traced),
         Kind::SignalRefused { signal, errno: _ } => Line::SignalRefused { signal: signal.number() },
         Kind::ToldToEnd { signal, .. } => Line::ToldToEnd { signal: signal.number() },
         Kind::SignalDropped { signal } => Line::SignalDropped { signal: signal.number() },
-        Kind::QuorumWarning { signal } => Line::QuorumWarning { signal: signal.map_or(0, Signal::number) },
-        Kind::KilledForQuorum => Line::KilledForQuorum,
+        Kind::QuorumWarning { signal, .. } => {
+            Line::QuorumWarning { signal: signal.map_or(0, Signal::number) }
+        }
+        Kind::KilledForQuorum { .. } => Line::KilledForQuorum,
         Kind::QuorumLost => Line::QuorumLost,
         Kind::QuorumBack => Line::QuorumBack,
-        Kind::Lost { status, reason, planned } => {
+        Kind::Lost { status, reason, planned, .. } => {
             let blame = reason.map(|reason| match reason {
                 Reason::Silent => Blame::Silent,
                 Reason::Unhealthy => Blame::Unhealthy,
@@ -431,13 +435,14 @@ fn logged(event: LogEvent) -> Deed {
         Kind::LaunchFailed { errno: _, pause } => Line::LaunchFailed { pause: time::ns(pause) },
         Kind::Delayed { pause } => Line::Delayed { pause: time::ns(pause) },
         Kind::LimitReached { limit: _ } => Line::LimitReached,
-        Kind::MayHaveDaemonized => Line::MayHaveDaemonized,
+        Kind::MayHaveDaemonized { .. } => Line::MayHaveDaemonized,
         Kind::Adopted { before } => Line::Adopted { before: before.as_raw() },
         Kind::OutOfReach => Line::OutOfReach,
         Kind::NoMoreProcesses => Line::NoMoreProcesses,
-        Kind::GroupEnded { .. } | Kind::CorosyncLost | Kind::CorosyncBack | Kind::CorosyncStalled { .. } => {
-            Line::Other
-        }
+        Kind::GroupEnded { .. }
+        | Kind::CorosyncLost { .. }
+        | Kind::CorosyncBack
+        | Kind::CorosyncStalled { .. } => Line::Other,
     };
     // The pid of a process that cannot be supervised is not that of an instance.
     let pid = event.pid.filter(|_| line != Line::OutOfReach).map(Pid::as_raw);

@@ -27,7 +27,7 @@ pub fn kill_group_ends_leftover_processes_before_next_instance() {
         );
         let errors = outcome.errors();
         for id in 1..=3 {
-            let line = format!("ended 2 processes that instance {id} left behind");
+            let line = format!("ended 2 processes that instance {id} left behind (SAM_KILL_GROUP)");
             assert!(errors.iter().any(|error| error.ends_with(&line)), "{outcome}");
         }
     }

@@ -81,7 +81,9 @@ fn normalized(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<Strin
         let words: Vec<&str> = line.split(' ').collect();
         let measured = |place: usize| {
             place > 1
-                && ["silent for", "ms in"].iter().any(|before| words[place - 2..place].join(" ") == *before)
+                && ["silent for", "at most", "end within"]
+                    .iter()
+                    .any(|before| words[place - 2..place].join(" ") == *before)
                 && words[place].parse::<f64>().is_ok()
                 || place > 0 && words[place - 1] == "in" && line.contains("restarted as")
         };
@@ -230,17 +232,17 @@ fn each_step_of_recovery_is_one_log_line() {
         normalized(supervisor, &outcome, &outcome.errors()),
         [
             &format!("sam[P0]: {}", first_line(200)),
-            "sam[P0]: instance 1 (pid P1) exited 3",
+            "sam[P0]: instance 1 (pid P1) exited 3 and is restarted",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
-            "sam[P0]: instance 2 (pid P2) died of SIGKILL",
+            "sam[P0]: instance 2 (pid P2) died of SIGKILL and is restarted",
             "sam[P0]: restarted as instance 3 (pid P3) in T ms",
-            "sam[P0]: instance 3 (pid P3) silent for T ms (limit 200), sent SIGTERM",
-            "sam[P0]: instance 3 (pid P3) silent for T ms in spite of the warning, killed",
-            "sam[P0]: instance 3 (pid P3) died of SIGKILL after its silence",
+            "sam[P0]: instance 3 (pid P3) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+            "sam[P0]: instance 3 (pid P3) silent for T ms in spite of the warning, sent SIGKILL",
+            "sam[P0]: instance 3 (pid P3) died of SIGKILL after its silence and is restarted",
             "sam[P0]: restarted as instance 4 (pid P4) in T ms",
-            "sam[P0]: instance 4 (pid P4) silent for T ms (limit 200), sent SIGTERM",
-            "sam[P0]: instance 4 (pid P4) recovered, silent for T ms at most",
-            "sam[P0]: stopped: instance 4 (pid P4) exited 0",
+            "sam[P0]: instance 4 (pid P4) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+            "sam[P0]: instance 4 (pid P4) recovered after at most T ms of silence and runs on",
+            "sam[P0]: stopped: instance 4 (pid P4) exited 0, the supervisor ends",
         ],
         "{outcome}"
     );
@@ -281,13 +283,13 @@ fn log_goes_to_syslog_by_default() {
             normalized(supervisor, &outcome, &lines),
             [
                 &format!("<30> troubled[P0]: sam: {}", first_line(200)),
-                "<27> troubled[P0]: sam: instance 1 (pid P1) died of SIGKILL",
+                "<27> troubled[P0]: sam: instance 1 (pid P1) died of SIGKILL and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
-                "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM",
-                "<27> troubled[P0]: sam: instance 2 (pid P2) silent for T ms in spite of the warning, killed",
-                "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL after its silence",
+                "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+                "<27> troubled[P0]: sam: instance 2 (pid P2) silent for T ms in spite of the warning, sent SIGKILL",
+                "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL after its silence and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
-                "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0",
+                "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0, the supervisor ends",
             ],
             "{outcome}"
         );
@@ -319,25 +321,37 @@ fn log_in_journal_has_fields() {
         normalized(supervisor, &outcome, &journal.end()),
         [
             entry(&first_line(200), 6, "started", 1, &rules),
-            entry("instance 1 (pid P1) exited 3", 3, "lost", 1, "REASON=exited EXIT_STATUS=3"),
+            entry(
+                "instance 1 (pid P1) exited 3 and is restarted",
+                3,
+                "lost",
+                1,
+                "REASON=exited EXIT_STATUS=3"
+            ),
             entry("restarted as instance 2 (pid P2) in T ms", 5, "restarted", 2, ""),
             entry(
-                &format!("{silent} (limit 200), sent SIGTERM"),
+                &format!("{silent} (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat"),
                 4,
                 "warned",
                 2,
                 "REASON=silent SIGNAL=SIGTERM"
             ),
-            entry(&format!("{silent} in spite of the warning, killed"), 3, "killed", 2, by_kill),
+            entry(&format!("{silent} in spite of the warning, sent SIGKILL"), 3, "killed", 2, by_kill),
             entry(
-                "instance 2 (pid P2) died of SIGKILL after its silence",
+                "instance 2 (pid P2) died of SIGKILL after its silence and is restarted",
                 3,
                 "lost",
                 2,
                 &format!("{by_kill} CORE=0")
             ),
             entry("restarted as instance 3 (pid P3) in T ms", 5, "restarted", 3, ""),
-            entry("stopped: instance 3 (pid P3) exited 0", 6, "stopped", 3, "REASON=exited EXIT_STATUS=0"),
+            entry(
+                "stopped: instance 3 (pid P3) exited 0, the supervisor ends",
+                6,
+                "stopped",
+                3,
+                "REASON=exited EXIT_STATUS=0"
+            ),
         ],
         "{outcome}"
     );
@@ -553,7 +567,9 @@ fn malformed_variable_is_refused_and_allowed_values_are_logged() {
             let pid = program.pid();
             let outcome = program.finish(PATIENCE);
             outcome.expect(Ended::Exit(99), &["sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7"]);
-            let line = format!("sam[{pid}]: {variable} is {value:?}, but allowed is {allowed}");
+            let line = format!(
+                "sam[{pid}]: sam_initialize failed (CS_ERR_INVALID_PARAM): {variable} is {value:?}, expected {allowed}"
+            );
             assert_eq!(outcome.errors(), [line], "{outcome}");
         }
     }
@@ -566,7 +582,7 @@ fn malformed_sam_log_is_reported_to_syslog() {
         let outcome = start_with_sockets(&folder, &["0", "stop"], &[("SAM_LOG", value)]).finish(PATIENCE);
         outcome.expect(Ended::Exit(99), &["sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART): 7"]);
         let lines = syslog.end();
-        let line = format!("SAM_LOG is {value:?}, but allowed is auto, syslog, journal, stderr or off");
+        let line = format!("SAM_LOG is {value:?}, expected auto, syslog, journal, stderr or off");
         assert!(lines.len() == 1 && lines[0].starts_with("<27>") && lines[0].ends_with(&line), "{lines:?}");
     }
 }
@@ -607,7 +623,10 @@ fn restart_limit_ends_supervisor_as_last_instance_ended() {
         assert_eq!((outcome.ended, instances(&outcome)), (ended, 21), "{outcome}");
         let errors = outcome.errors();
         let last = errors.last().unwrap();
-        assert!(last.ends_with("restart limit reached (20 within 3600 s), the supervisor ends"), "{outcome}");
+        assert!(
+            last.ends_with("restart limit reached (20 restarts within 3600 s), the supervisor ends"),
+            "{outcome}"
+        );
         assert!(outcome.left_behind.is_empty(), "{outcome}");
     }
 }
@@ -625,15 +644,17 @@ fn restart_delay_doubles_up_to_its_maximum() {
     let pauses: Vec<String> = outcome
         .errors()
         .iter()
-        .filter_map(|line| Some(line.split_once("]: ")?.1.to_owned()).filter(|line| line.contains("follows")))
+        .filter_map(|line| {
+            Some(line.split_once("]: ")?.1.to_owned()).filter(|line| line.contains("is started in"))
+        })
         .collect();
     assert_eq!(
         pauses,
         [
-            "instance 2 follows in 100 ms",
-            "instance 3 follows in 200 ms",
-            "instance 4 follows in 400 ms",
-            "instance 5 follows in 400 ms",
+            "instance 2 is started in 100 ms (restart delay)",
+            "instance 3 is started in 200 ms (restart delay)",
+            "instance 4 is started in 400 ms (restart delay)",
+            "instance 5 is started in 400 ms (restart delay)",
         ]
     );
     assert!(outcome.lived >= Duration::from_millis(1100), "{outcome}");
@@ -643,7 +664,7 @@ fn sigterm_during_restart_delay_ends_supervisor() {
     let variables = [("SAM_RESTART_DELAY", "86400000")];
     let program = start(&["0", "exit=1"], &variables);
     program.wait_for("instance 1");
-    program.wait_for_error("instance 2 follows in 86400000 ms");
+    program.wait_for_error("instance 2 is started in 86400000 ms");
     kill(Pid::from_raw(program.pid() as i32), Signal::SIGTERM).unwrap();
     program.finish(PATIENCE).expect(Ended::By(Signal::SIGTERM), &["instance 1"]);
 }
@@ -719,11 +740,11 @@ fn syslog_stream_socket_gets_every_line() {
         normalized(supervisor, &outcome, &lines),
         [
             &format!("<30> troubled[P0]: sam: {}", first_line(0)),
-            "<27> troubled[P0]: sam: instance 1 (pid P1) exited 3",
+            "<27> troubled[P0]: sam: instance 1 (pid P1) exited 3 and is restarted",
             "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
-            "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL",
+            "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL and is restarted",
             "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
-            "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0",
+            "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0, the supervisor ends",
         ],
         "{outcome}"
     );
@@ -745,7 +766,10 @@ fn closed_syslog_stream_is_reconnected() {
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
     let records = records(&mut connection, |_| false);
     assert_eq!(records.len(), 3, "{records:#?}");
-    assert!(records[0].ends_with(&format!("instance 2 (pid {pid}) died of SIGKILL")), "{records:#?}");
+    assert!(
+        records[0].ends_with(&format!("instance 2 (pid {pid}) died of SIGKILL and is restarted")),
+        "{records:#?}"
+    );
 }
 
 fn full_syslog_stream_does_not_delay_supervisor() {

@@ -109,10 +109,10 @@ pub fn every_change_is_notified_to_service_manager() {
             messages,
             [
                 "STATUS=instance 1 (pid P1), 0 restarts\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 1\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, killed\n",
-                "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 1 and is restarted\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM, SIGKILL follows in 300 ms without a heartbeat\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, sent SIGKILL\n",
+                "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0, the supervisor ends\n",
             ]
         );
         program.finish(PATIENCE).expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
@@ -199,8 +199,11 @@ pub fn sigabrt_of_the_watchdog_ends_the_program_without_a_core_or_a_restart() {
         send(&first, Signal::SIGUSR1);
         program.wait_for("instance 1 started");
         kill(Pid::from_raw(program.pid() as i32), Signal::SIGABRT).unwrap();
-        let line = program.wait_for_error("of the supervisor, sent SIGTERM");
-        assert!(line.ends_with(&format!("sent SIGTERM to instance 1 (pid {first}), the supervisor ends")));
+        let line = program.wait_for_error("to the late supervisor, which sent SIGTERM");
+        assert!(
+            line.ends_with(&format!("sent SIGTERM to instance 1 (pid {first}) and ends with it")),
+            "{line}"
+        );
         let outcome = program.finish(PATIENCE);
         outcome.expect(ended, &["instance 1 started", "SIGTERM"]);
         assert!(outcome.lived < Duration::from_secs(30), "{outcome}");

@@ -124,7 +124,7 @@ pub fn last_event_with_time_and_restart_count_are_shown() {
     let pid = program.wait_for("# pid of 3 ");
     let (one, code) = listed_when(&program, |one| one["restarts"] == 2 && one["state"] == "running");
     let before = program.wait_for("# pid of 2 ");
-    assert_eq!(one["last"]["what"], format!("instance 2 (pid {before}) died of SIGKILL"));
+    assert_eq!(one["last"]["what"], format!("instance 2 (pid {before}) died of SIGKILL and is restarted"));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let at = one["last"]["at"].as_f64().unwrap();
     assert!(at <= now.as_secs_f64() && at > now.as_secs_f64() - PATIENCE.as_secs_f64(), "{one}");
@@ -431,7 +431,10 @@ pub fn output_without_json_is_a_table() {
     let start = format!("troubled running {supervisor} {pid} 2 ");
     assert!(words.join(" ").starts_with(&start) && lines[1].ends_with(" ago"), "{text}");
     assert!(lines[1].contains("  exited 3, "), "{text}");
-    assert_eq!(one["last"]["what"].as_str().unwrap().split_once(") ").unwrap().1, "exited 3");
+    assert_eq!(
+        one["last"]["what"].as_str().unwrap().split_once(") ").unwrap().1,
+        "exited 3 and is restarted"
+    );
     assert_eq!(lines.len(), 2, "{text}");
 }
 

@@ -98,7 +98,8 @@ impl Machine {
         let until = limit.into_iter().chain(limit_at_end).min().map(|limit| since + limit);
         if until.is_none_or(|until| now < until) {
             if self.wake.is_none() {
-                self.log(Some(watch.pid), Kind::MayHaveDaemonized, effects);
+                let limit = until.map(|until| until.saturating_since(since));
+                self.log(Some(watch.pid), Kind::MayHaveDaemonized { limit }, effects);
             }
             let next_search = now + backoff.advance();
             self.state = State::AwaitingDaemon { watch, since, backoff };

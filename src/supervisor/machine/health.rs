@@ -174,6 +174,11 @@ impl Machine {
         self.rules.interval.unwrap_or(QUORUM_GRACE)
     }
 
+    /// Returns the signal for an instance that was silent in spite of the warning: that of SAM_HANG_SIGNAL, or SIGKILL.
+    fn kill_signal(&self) -> Signal {
+        self.rules.settings.hang_signal.map_or(Signal::KILL, |hang| hang.signal)
+    }
+
     fn hang_signal_sent(&self, now: MonotonicTime) -> Health {
         let timeout = self.rules.settings.hang_signal.map_or(Duration::ZERO, |hang| hang.timeout);
         Health::HangSignalSent { until: now + timeout }
@@ -360,7 +365,13 @@ impl Machine {
             // Nothing that the instance does now saves it. Only a debugger gives it more time, and only a loss of
             // quorum less.
             (Health::HangSignalSent { .. }, Fact::TimeUp { .. }) => {
-                self.log(pid, Kind::KilledAfterHangSignal { dumping: watch.dumping }, effects);
+                let sent_at = watch.end_decided_at.unwrap_or(now);
+                let kind = Kind::KilledAfterHangSignal {
+                    hang_signal: self.kill_signal(),
+                    after: now.saturating_since(sent_at),
+                    dumping: watch.dumping,
+                };
+                self.log(pid, kind, effects);
                 effects.push(Effect::Send(Signal::KILL));
                 Health::Killed { retry_at: None }
             }
@@ -376,17 +387,19 @@ impl Machine {
                 Health::Healthy | Health::Warned { .. } | Health::QuorumLost { .. },
                 Fact::Seen { is_started: false, .. },
             ) => watch.recover(),
-            (Health::QuorumLost { .. }, Fact::TimeUp { .. }) => {
+            (Health::QuorumLost { at }, Fact::TimeUp { .. }) => {
                 watch.decide_end(now);
-                self.log(pid, Kind::KilledForQuorum, effects);
+                let (warned_by, after) = (self.warn_signal, now.saturating_since(at));
+                self.log(pid, Kind::KilledForQuorum { warned_by, after }, effects);
                 effects.push(Effect::Send(Signal::KILL));
                 Health::Killed { retry_at: None }
             }
             (Health::Healthy | Health::Warned { .. }, Fact::Seen { is_quorate: false, .. }) => {
                 self.update_warn_signal(view);
                 watch.reason = Some(Reason::NoQuorum);
-                self.log(pid, Kind::QuorumWarning { signal: self.warn_signal }, effects);
-                effects.extend(self.warn_signal.map(Effect::Send));
+                let (signal, after) = (self.warn_signal, self.quorum_grace());
+                self.log(pid, Kind::QuorumWarning { signal, after }, effects);
+                effects.extend(signal.map(Effect::Send));
                 Health::QuorumLost { at: now }
             }
 
@@ -407,7 +420,9 @@ impl Machine {
             (Health::Healthy, Fact::Unhealthy { at, last_activity }) => {
                 // The instance has warned itself, at that time.
                 watch.reason = Some(Reason::Unhealthy);
-                self.log(pid, Kind::Unhealthy, effects);
+                let until = self.next_tick(at).unwrap_or(now);
+                let (after, then) = (until.saturating_since(now), self.kill_signal());
+                self.log(pid, Kind::Unhealthy { after, then }, effects);
                 Health::Warned { at, last_activity }
             }
             (health @ (Health::Healthy | Health::Warned { .. }), Fact::TimeUp { lateness, .. })
@@ -424,20 +439,19 @@ impl Machine {
                 watch.extension_used = false;
                 watch.reason = Some(Reason::Silent);
                 let (signal, limit) = (self.warn_signal, self.rules.interval.unwrap_or_default());
-                let silent = now.saturating_since(last_activity);
-                self.log(pid, Kind::Warned { silent, limit, signal }, effects);
+                let (silent, then) = (now.saturating_since(last_activity), self.kill_signal());
+                self.log(pid, Kind::Warned { silent, limit, signal, then }, effects);
                 effects.extend(signal.map(Effect::Send));
                 Health::Warned { at: now, last_activity }
             }
             (Health::Warned { .. }, Fact::TimeUp { last_activity, .. }) => {
                 watch.extension_used = false;
                 watch.decide_end(now);
-                let hang_signal = self.rules.settings.hang_signal.map(|hang| hang.signal);
-                let signal = hang_signal.unwrap_or(Signal::KILL);
-                let silent = now.saturating_since(last_activity);
-                self.log(pid, Kind::Killed { silent, signal }, effects);
+                let grace = self.rules.settings.hang_signal.map(|hang| hang.timeout);
+                let (silent, signal) = (now.saturating_since(last_activity), self.kill_signal());
+                self.log(pid, Kind::Killed { silent, signal, grace }, effects);
                 effects.push(Effect::Send(signal));
-                hang_signal.map_or(Health::Killed { retry_at: None }, |_| self.hang_signal_sent(now))
+                grace.map_or(Health::Killed { retry_at: None }, |_| self.hang_signal_sent(now))
             }
 
             (health, _) => health,

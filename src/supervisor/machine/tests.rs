@@ -160,7 +160,8 @@ fn end_is_planned_after_a_termination_signal_or_an_announced_exit_with_0() {
             machine.step(at(1040), signal(Signal::TERM), &seen);
         }
         let effects = machine.step(at(1050), Event::Died(status), &seen);
-        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned: expected });
+        let restarts = !told && phase == Phase::Started;
+        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned: expected, restarts });
         assert_eq!(effects[0], lost, "told to end: {told}, {phase:?}");
     }
 }
@@ -316,7 +317,8 @@ fn held_signals_are_dropped_and_logged_when_the_instance_ends_before_it_is_start
     machine.step(at(1051), signal(Signal::HUP), &View::NO_INSTANCE);
     machine.step(at(1060), Event::Tick, &View::NO_INSTANCE);
     machine.step(at(1060), Event::Launched { pid: PID }, &View::NO_INSTANCE);
-    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
+    let lost =
+        log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false, restarts: false });
     assert_eq!(
         machine.step(at(1065), Event::Died(EXITED), &View::NO_INSTANCE),
         [lost, dropped(2, Signal::HUP), Effect::Finish(EXITED)]
@@ -633,7 +635,8 @@ fn restart_beyond_the_limit_ends_the_supervisor_as_the_instance_did() {
         assert_eq!(deeds(machine.step(now, Event::Died(SEGV), &started(now))), launch(id));
         machine.step(now, Event::Launched { pid: PID }, &View::NO_INSTANCE);
     }
-    let lost = log(4, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
+    let lost =
+        log(4, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false, restarts: false });
     assert_eq!(
         machine.step(at(2499), Event::Died(EXITED), &started(at(2200))),
         [lost, log(4, None, Kind::LimitReached { limit }), Effect::Finish(EXITED)]
@@ -649,7 +652,8 @@ fn end_that_is_final_does_not_count_for_the_restart_limit() {
     machine.step(at(1100), Event::Launched { pid: PID }, &View::NO_INSTANCE);
     let stopped = view(Phase::Stopped, at(1150), at(1140));
     let effects = machine.step(at(1200), Event::Died(EXITED), &stopped);
-    let lost = log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false });
+    let lost =
+        log(2, Some(PID), Kind::Lost { status: EXITED, reason: None, planned: false, restarts: false });
     assert_eq!(effects, [lost, Effect::Finish(EXITED)]);
 }
 
@@ -697,7 +701,7 @@ fn machine_after_hang_signal() -> Machine {
     let seen = started(at(1000));
     assert_eq!(deeds(machine.step(at(1100), Event::Tick, &seen)), [Effect::Send(Signal::TERM)]);
     let silent = ms(200);
-    let told = log(1, Some(PID), Kind::Killed { silent, signal: Signal::ABRT });
+    let told = log(1, Some(PID), Kind::Killed { silent, signal: Signal::ABRT, grace: Some(ms(700)) });
     let effects = machine.step(at(1200), Event::Tick, &seen);
     assert_eq!(effects, [told, Effect::Send(Signal::ABRT)]);
     assert_eq!(machine.wake_at(), Some(at(1900)));
@@ -719,7 +723,8 @@ fn hung_instance_that_survives_the_hang_signal_gets_sigkill() {
             assert_eq!(machine.wake_at(), Some(at(1900)));
             assert_eq!(machine.step(at(1900), Event::Tick, &seen), [Effect::Inspect]);
             let found = Inspection { traced: false, dumping };
-            let told = log(1, Some(PID), Kind::KilledAfterHangSignal { dumping });
+            let (hang_signal, after) = (Signal::ABRT, Duration::from_millis(700));
+            let told = log(1, Some(PID), Kind::KilledAfterHangSignal { hang_signal, after, dumping });
             let effects = machine.step(at(1900), Event::Inspected(found), &seen);
             assert_eq!(effects, [told, Effect::Send(Signal::KILL)]);
             assert_eq!(machine.wake_at(), None);
@@ -746,7 +751,11 @@ fn debugger_of_an_instance_after_the_hang_signal_puts_sigkill_off() {
 fn instance_that_the_hang_signal_ended_was_lost_for_silence() {
     let status = ExitStatus::Killed { signal: Signal::ABRT, core: true };
     let effects = machine_after_hang_signal().step(at(1800), Event::Died(status), &started(at(1000)));
-    let lost = log(1, Some(PID), Kind::Lost { status, reason: Some(Reason::Silent), planned: false });
+    let lost = log(
+        1,
+        Some(PID),
+        Kind::Lost { status, reason: Some(Reason::Silent), planned: false, restarts: true },
+    );
     assert_eq!(effects, [lost, launch(2).remove(0)]);
 }
 
@@ -1471,7 +1480,7 @@ fn signals_that_arrived_as_the_instance_left_reach_the_process_that_goes_on() {
 
         let effects = nobody.step(at(1051), Event::DaemonSearched(Candidates::None), &seen);
         let (status, planned) = (ExitStatus::Exited(0), ends_program(number));
-        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned });
+        let lost = log(1, Some(PID), Kind::Lost { status, reason: None, planned, restarts: !planned });
         let next = if ends_program(number) { vec![Effect::Finish(ExitStatus::Exited(0))] } else { launch(2) };
         assert_eq!(effects, [vec![lost], next].concat());
     }
@@ -1546,7 +1555,7 @@ fn silent_adopted_process_is_warned_and_killed() {
     let told = log(1, Some(DAEMON), Kind::SignalRefused { signal: Signal::TERM, errno: Errno::EPERM });
     assert_eq!(machine.step(at(1151), refused(Signal::TERM), &seen), [told]);
     let silent = ms(211);
-    let told = log(1, Some(DAEMON), Kind::Killed { silent, signal: Signal::KILL });
+    let told = log(1, Some(DAEMON), Kind::Killed { silent, signal: Signal::KILL, grace: None });
     let effects = machine.step(at(1251), Event::Tick, &seen);
     assert_eq!(effects, [told, Effect::Send(Signal::KILL)]);
     let stopped = view(Phase::Stopped, at(1252), at(1040));
@@ -1611,7 +1620,7 @@ fn traced_instance_is_shown_as_held() {
     look(&mut machine, at(1025), true, &seen);
     let unhealthy = View { unhealthy: Some(at(1050)), ..seen };
     let effects = look(&mut machine, at(1050), true, &unhealthy);
-    assert_eq!(effects, [log(1, Some(PID), Kind::Unhealthy)]);
+    assert_eq!(effects, [log(1, Some(PID), Kind::Unhealthy { after: INTERVAL, then: Signal::KILL })]);
     assert_eq!(machine.activity(), (Activity::Held, None));
 }
 
@@ -1619,8 +1628,8 @@ fn traced_instance_is_shown_as_held() {
 fn log_events_have_the_length_of_silence_and_restart() {
     let mut machine = machine(Some(INTERVAL), Recovery::Restart);
     let seen = started(at(1000));
-    let warned =
-        log(1, Some(PID), Kind::Warned { silent: ms(103), limit: INTERVAL, signal: Some(Signal::TERM) });
+    let (signal, then) = (Some(Signal::TERM), Signal::KILL);
+    let warned = log(1, Some(PID), Kind::Warned { silent: ms(103), limit: INTERVAL, signal, then });
     assert_eq!(machine.step(at(1103), Event::Tick, &seen), [warned, Effect::Send(Signal::TERM)]);
     assert_eq!(machine.step(at(1104), Event::Tick, &seen), [], "without a heartbeat it has not recovered");
     let seen = view(Phase::Started, at(1000), at(1107));

@@ -48,6 +48,9 @@ const LAST: usize = COLUMNS.len() - 1;
 const MIN_PROGRAM: u16 = 12;
 const MIN_LAST: u16 = 16;
 
+/// The ends of log lines that say what followed. The state says the same.
+const CONSEQUENCES: [&str; 2] = [" and is restarted", ", the supervisor ends"];
+
 /// The spaces between two columns.
 const GAP: u16 = 2;
 
@@ -158,8 +161,10 @@ fn cells(report: &Report) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// Returns a log line without `instance 3 (pid 455) ` at its beginning, because the columns say it.
+/// Returns a log line without `instance 3 (pid 455) ` at its beginning, and without what followed, because the columns
+/// say it.
 fn without_subject(line: &str) -> &str {
+    let line = CONSEQUENCES.iter().find_map(|end| line.strip_suffix(end)).unwrap_or(line);
     let subject = line.strip_prefix("instance ").and_then(|rest| rest.split_once(" (pid "));
     match subject.and_then(|(_, rest)| rest.split_once(") ")) {
         Some((pid, rest)) if pid.bytes().all(|byte| byte.is_ascii_digit()) => rest,
@@ -300,7 +305,12 @@ daemon              running         123  456    61 s       1  died of SIGABRT…
     fn log_line_is_shown_without_the_instance() {
         for (line, shown) in [
             ("instance 3 (pid 455) exited 3", "exited 3"),
-            ("instance 3 follows in 10 ms", "instance 3 follows in 10 ms"),
+            ("instance 3 (pid 455) exited 3 and is restarted", "exited 3"),
+            (
+                "stopped: instance 3 (pid 455) exited 0, the supervisor ends",
+                "stopped: instance 3 (pid 455) exited 0",
+            ),
+            ("instance 3 is started in 10 ms", "instance 3 is started in 10 ms"),
             ("quorum lost", "quorum lost"),
         ] {
             assert_eq!(without_subject(line), shown);
