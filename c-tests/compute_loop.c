@@ -1,6 +1,7 @@
 /* Computes under a seccomp filter that allows only memory, output, heartbeats and exit; then hangs. */
 #include "observe.h"
 
+#include <endian.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -9,6 +10,15 @@
 
 #define INTERVAL_MS 1000
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* The call behind mmap(3): 32-bit architectures have a second one, for offsets in pages. */
+#ifdef SYS_mmap2
+#define MMAP SYS_mmap2
+#else
+#define MMAP SYS_mmap
+#endif
+/* Arguments have 64 bits in struct seccomp_data, and a filter reads 32 bits at a time. */
+#define LOW_HALF (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0)
 
 static void warned(int signal_number)
 {
@@ -32,13 +42,13 @@ int main(void)
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		ALLOW(SYS_brk),
-		ALLOW(SYS_mmap),
+		ALLOW(MMAP),
 		ALLOW(SYS_munmap),
 		ALLOW(SYS_rt_sigreturn),
 		ALLOW(SYS_exit_group),
 		/* Allow writing to standard output only. */
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + LOW_HALF),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, STDOUT_FILENO, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),

@@ -206,7 +206,14 @@ static void send_signals(pid_t supervisor)
 /* Makes a child of the supervisor that ends at once. */
 static void give_child(void)
 {
-	if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) {
+	const long flags = CLONE_PARENT | SIGCHLD;
+
+#ifdef __s390__
+	/* The stack comes before the flags there (clone(2)). */
+	if (syscall(SYS_clone, 0, flags, 0, 0, 0) == 0) {
+#else
+	if (syscall(SYS_clone, flags, 0, 0, 0, 0) == 0) {
+#endif
 		_exit(0);
 	}
 }
