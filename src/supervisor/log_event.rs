@@ -380,7 +380,7 @@ impl fmt::Display for LogEvent {
                 write!(f, "{then} follows in {limit} ms without a heartbeat")
             }
             Kind::Unhealthy { after, then } => {
-                write!(f, "{subject} failed its health check and was warned, ")?;
+                write!(f, "{subject} failed its health check, ")?;
                 write!(f, "{then} follows in {} ms unless it recovers", after.as_millis())
             }
             Kind::Recovered { silent, .. } => {
