@@ -122,7 +122,7 @@ fn page_that_names_a_process_of_another_user_does_not_get_that_process_adopted()
         let instances: Vec<String> = (1..=7).map(|id| format!("instance {id}")).collect();
         let instances: Vec<&str> = instances.iter().map(String::as_str).collect();
         outcome.expect(Exit(0), &instances);
-        let adopted = outcome.errors().iter().any(|line| line.contains("goes on in"));
+        let adopted = outcome.errors().iter().any(|line| line.contains("is supervised in its place"));
         assert!(!adopted, "the supervisor adopted a process of another user: {outcome}");
     }
 }
