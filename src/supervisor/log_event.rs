@@ -392,7 +392,7 @@ impl fmt::Display for LogEvent {
             }
             Kind::Killed { silent, signal, grace } => {
                 let silent = silent.as_millis();
-                write!(f, "{subject} silent for {silent} ms in spite of the warning, sent {signal}")?;
+                write!(f, "{subject} still silent after {silent} ms, sent {signal}")?;
                 grace.map_or(Ok(()), |grace| {
                     write!(f, " (SAM_HANG_SIGNAL), SIGKILL follows in {} ms", grace.as_millis())
                 })

@@ -44,7 +44,7 @@ pub fn hang_signal_is_sent_to_hung_instance() {
                      ms without a heartbeat"
                 ),
                 &format!(
-                    "sam[P0]: instance 1 (pid P1) silent for T ms in spite of the warning, sent {signal} \
+                    "sam[P0]: instance 1 (pid P1) still silent after T ms, sent {signal} \
                      (SAM_HANG_SIGNAL), SIGKILL follows in 10000 ms"
                 ),
                 &format!("sam[P0]: instance 1 (pid P1) died of {signal} after its silence and is restarted"),
@@ -114,7 +114,7 @@ pub fn instance_that_ignores_hang_signal_is_killed_after_grace() {
         [
             &format!("sam[P0]: {}", first_line(200)),
             "sam[P0]: instance 1 (pid P1) silent for T ms (limit 200), sent SIGTERM, SIGABRT follows in 200 ms without a heartbeat",
-            "sam[P0]: instance 1 (pid P1) silent for T ms in spite of the warning, sent SIGABRT (SAM_HANG_SIGNAL), SIGKILL follows in 300 ms",
+            "sam[P0]: instance 1 (pid P1) still silent after T ms, sent SIGABRT (SAM_HANG_SIGNAL), SIGKILL follows in 300 ms",
             "sam[P0]: instance 1 (pid P1) did not end within T ms after SIGABRT (SAM_HANG_SIGNAL), sent SIGKILL",
             "sam[P0]: instance 1 (pid P1) died of SIGKILL after its silence and is restarted",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",

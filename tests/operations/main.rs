@@ -81,7 +81,7 @@ fn normalized(supervisor: u32, outcome: &Outcome, lines: &[String]) -> Vec<Strin
         let words: Vec<&str> = line.split(' ').collect();
         let measured = |place: usize| {
             place > 1
-                && ["silent for", "at most", "end within"]
+                && ["silent for", "silent after", "at most", "end within"]
                     .iter()
                     .any(|before| words[place - 2..place].join(" ") == *before)
                 && words[place].parse::<f64>().is_ok()
@@ -237,7 +237,7 @@ fn each_step_of_recovery_is_one_log_line() {
             "sam[P0]: instance 2 (pid P2) died of SIGKILL and is restarted",
             "sam[P0]: restarted as instance 3 (pid P3) in T ms",
             "sam[P0]: instance 3 (pid P3) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
-            "sam[P0]: instance 3 (pid P3) silent for T ms in spite of the warning, sent SIGKILL",
+            "sam[P0]: instance 3 (pid P3) still silent after T ms, sent SIGKILL",
             "sam[P0]: instance 3 (pid P3) died of SIGKILL after its silence and is restarted",
             "sam[P0]: restarted as instance 4 (pid P4) in T ms",
             "sam[P0]: instance 4 (pid P4) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
@@ -250,7 +250,10 @@ fn each_step_of_recovery_is_one_log_line() {
 
 fn logged_silence_is_at_least_the_interval() {
     let outcome = run(&["300", "hang", "stop"], &[]);
-    let silence = |line: &String| line.split_once("silent for ")?.1.split_once(" ms")?.0.parse::<u64>().ok();
+    let silence = |line: &String| {
+        let time = line.split_once("silent for ").or_else(|| line.split_once("silent after "))?.1;
+        time.split_once(" ms")?.0.parse::<u64>().ok()
+    };
     let silences: Vec<u64> = outcome.errors().iter().filter_map(silence).collect();
     let [warned, killed] = silences[..] else { panic!("{outcome}") };
     assert!(warned >= 300 && killed >= warned + 300, "{outcome}");
@@ -286,7 +289,7 @@ fn log_goes_to_syslog_by_default() {
                 "<27> troubled[P0]: sam: instance 1 (pid P1) died of SIGKILL and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
                 "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
-                "<27> troubled[P0]: sam: instance 2 (pid P2) silent for T ms in spite of the warning, sent SIGKILL",
+                "<27> troubled[P0]: sam: instance 2 (pid P2) still silent after T ms, sent SIGKILL",
                 "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL after its silence and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
                 "<30> troubled[P0]: sam: stopped: instance 3 (pid P3) exited 0, the supervisor ends",
@@ -336,7 +339,7 @@ fn log_in_journal_has_fields() {
                 2,
                 "REASON=silent SIGNAL=SIGTERM"
             ),
-            entry(&format!("{silent} in spite of the warning, sent SIGKILL"), 3, "killed", 2, by_kill),
+            entry("instance 2 (pid P2) still silent after T ms, sent SIGKILL", 3, "killed", 2, by_kill),
             entry(
                 "instance 2 (pid P2) died of SIGKILL after its silence and is restarted",
                 3,

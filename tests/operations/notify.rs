@@ -111,7 +111,7 @@ pub fn every_change_is_notified_to_service_manager() {
                 "STATUS=instance 1 (pid P1), 0 restarts\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 1 and is restarted\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM, SIGKILL follows in 300 ms without a heartbeat\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T in spite of the warning, sent SIGKILL\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) still silent after T, sent SIGKILL\n",
                 "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0, the supervisor ends\n",
             ]
         );
