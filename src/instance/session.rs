@@ -156,11 +156,15 @@ pub fn complain(what: impl Display) {
     Log::open(route).say(Priority::Error, Step::Internal, what);
 }
 
-/// Logs the `error` of the C function `function` if it concerns corosync. For all other errors the code that the C function returns says enough.
+/// Logs the `error` of the C function `function` if it concerns corosync. For all other errors the code that the C
+/// function returns says enough.
 fn tell(settings: &Settings, function: &str, error: Error) {
     if matches!(error, Error::NotInstalled(_) | Error::Unreachable | Error::Corosync(_)) {
-        let text = format_args!("{function} failed: {error}");
-        Log::open(settings.log).say(Priority::Error, Step::Corosync, text);
+        Log::open(settings.log).say(
+            Priority::Error,
+            Step::Corosync,
+            format_args!("{function} failed: {error}"),
+        );
     }
 }
 
