@@ -91,7 +91,8 @@ fn end_status(status: ExitStatus) -> EndStatus {
     }
 }
 
-/// Stores `status` on `page`, if it is not there yet. A reader that finds the same even sequence before and after has read all of one status.
+/// Stores `status` on `page`, if it is not there yet. A reader that finds the same even sequence before and after has
+/// read all of one status.
 fn store(status: &Status, page: &SharedPage) {
     const { assert!(size_of::<Words>() / size_of::<u64>() <= SharedPage::WORDS) };
     let (from, to) = (status.words(), page.words());
