@@ -93,12 +93,12 @@ pub fn every_change_is_notified_to_service_manager() {
             for (id, pid) in (1..).zip(&pids) {
                 message = message.replace(&format!("(pid {pid})"), &format!("(pid P{id})"));
             }
-            match message.split_once("silent for ") {
-                Some((before, after)) => {
-                    format!("{before}silent for T{}", after.split_once(" ms").unwrap().1)
+            for silent in ["silent for ", "silent after "] {
+                if let Some((before, after)) = message.split_once(silent) {
+                    message = format!("{before}{silent}T{}", after.split_once(" ms").unwrap().1);
                 }
-                None => message,
             }
+            message
         };
         let mut messages: Vec<String> = messages.iter().map(normalize).collect();
         // The third instance ends at once, maybe before the supervisor has sent this.
