@@ -191,7 +191,7 @@ fn links_lead_to_the_real_file() {
 
 /// The names that the library leaves to the dynamic linker. If a program defines one, the library calls the program's
 /// function. Add a name only if that is wanted; otherwise see src/sys/direct.rs.
-const OPEN_NAMES: [&str; 52] = [
+const OPEN_NAMES: [&str; 53] = [
     // ISO C reserves them.
     "abort",
     "exit",
@@ -246,6 +246,8 @@ const OPEN_NAMES: [&str; 52] = [
     "mmap64",
     "realpath",
     "writev",
+    // On ppc64el the linker keeps std's list of the environment, which nothing in the library reads.
+    "environ",
     // Used with other versions of rustc.
     "calloc",
     "memcmp",
