@@ -26,11 +26,12 @@ use common::{
 /// The page faults of the new instance until sam_register returns, beyond those of the least supervisor.
 const FAULTS_OF_INSTANCE: i64 = 7;
 
-/// The page faults of the supervisor for each restart, beyond those of the least supervisor.
-const FAULTS_OF_SUPERVISOR: i64 = 3;
+/// The page faults of the supervisor for each restart, beyond those of the least supervisor. Three, and one if the part of
+/// the stack that it uses happens to lie in two pages.
+const FAULTS_OF_SUPERVISOR: i64 = 4;
 
-/// The pages that only the supervisor has written, beyond those of the least supervisor.
-const PAGES_OF_SUPERVISOR: i64 = 4;
+/// The pages that only the supervisor has written, beyond those of the least supervisor: four, and one as above.
+const PAGES_OF_SUPERVISOR: i64 = 5;
 
 /// The system calls of the new instance until sam_register returns, without those of fork(3).
 const CALLS_OF_INSTANCE: usize = 11;

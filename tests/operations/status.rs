@@ -420,7 +420,8 @@ pub fn exit_code_distinguishes_found_not_found_and_error() {
 pub fn output_without_json_is_a_table() {
     let program = start(&["0", "exit=3", "hang"], &[]);
     let pid = program.wait_for("# pid of 2 ");
-    let (one, _) = listed_when(&program, |one| one["state"] == "running");
+    // Until the supervisor has written of the restart, the first instance is listed.
+    let (one, _) = listed_when(&program, |one| one["restarts"] == 1 && one["state"] == "running");
     let output = Command::new(sam_status()).arg(program.pid().to_string()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
