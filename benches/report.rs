@@ -299,6 +299,6 @@ fn machine() -> Value {
         "processors": std::thread::available_parallelism().map(usize::from).unwrap_or(0),
         "memory": line_of("/proc/meminfo", "MemTotal"),
         "kernel": line_of("/proc/sys/kernel/osrelease", ""),
-        "load_at_the_end": line_of("/proc/loadavg", ""),
+        "load_at_the_end": load(),
     })
 }

@@ -189,8 +189,7 @@ impl HelperHandle {
         }
     }
 
-    /// Returns the [`Doorbell`], a counter in shared memory by which an instance notifies the cluster helper of a
-    /// request. To be called in the new process after a fork, which needs nothing else of the handle.
+    /// Returns the [`Doorbell`] of the instances, for a process that was just forked as one. Drops the rest of the handle.
     pub fn into_doorbell(self) -> Doorbell {
         self.channels.doorbell
     }

@@ -445,17 +445,13 @@ impl fmt::Display for LogEvent {
                     Delivery::ByTerminal => write!(f, " sent to {subject} by the terminal"),
                     Delivery::Withheld => write!(f, " not passed on to {subject} (SAM_FORWARD_SIGNALS=0)"),
                     Delivery::NoInstance => {
-                        write!(
+                        return write!(
                             f,
                             " arrived while no instance ran, {subject} is not started, the supervisor ends"
-                        )
+                        );
                     }
                 }?;
-                f.write_str(if delivery == Delivery::NoInstance {
-                    ""
-                } else {
-                    ", no restart will follow when it ends"
-                })
+                f.write_str(", no restart will follow when it ends")
             }
             Kind::SignalDropped { signal } => {
                 write!(f, "dropped {signal}: no instance was ready when it arrived, and none will get it")

@@ -25,8 +25,12 @@ const MAX_READS: usize = 100;
 /// may have any number of files with the same name.
 const MAX_CANDIDATES: usize = 8;
 
-/// The name that /proc/PID/fd shows of a status page.
-const STATUS_LINK: &[u8] = b"/memfd:sam-status (deleted)";
+/// /proc/PID/fd shows a memory file by its name between these two (memfd_create(2)).
+const AROUND_NAME: [&[u8]; 2] = [b"/memfd:", b" (deleted)"];
+
+/// The size of the buffer for what /proc/PID/fd shows of a status page. One byte more, because the kernel cuts off what
+/// does not fit.
+const LINK: usize = AROUND_NAME[0].len() + status_page::FILE.to_bytes().len() + AROUND_NAME[1].len() + 1;
 
 /// The size of the buffer for the list of a process's descriptors. Longer lists take more system calls.
 const LIST: usize = 4096;
@@ -105,7 +109,7 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     while let Some(Ok(entry)) = descriptors.next() {
         // The others are the folder itself and its parent.
         let is_descriptor = entry.file_type() == FileType::Symlink;
-        if !is_descriptor || !is_named(&folder, entry.file_name(), STATUS_LINK) {
+        if !is_descriptor || !is_status_page(&folder, entry.file_name()) {
             continue;
         }
         if candidates == MAX_CANDIDATES {
@@ -139,11 +143,14 @@ fn supervisor(pid: u32, files: &MemoryFiles) -> Option<Found> {
     None
 }
 
-/// Returns `true` if the descriptor `name` in a folder of descriptors is shown as `link`.
-fn is_named(folder: &OwnedFd, name: &CStr, link: &[u8]) -> bool {
-    // One byte more, because the kernel cuts off what does not fit.
-    let mut shown = [0; STATUS_LINK.len() + 1];
-    readlinkat_raw(folder, name, &mut shown).is_ok_and(|length| shown[..length] == *link)
+/// Returns `true` if the descriptor `name` in a folder of descriptors is shown as a memory file with the name of a status
+/// page.
+fn is_status_page(folder: &OwnedFd, name: &CStr) -> bool {
+    let mut shown = [0; LINK];
+    let Ok(length) = readlinkat_raw(folder, name, &mut shown) else { return false };
+    let [before, after] = AROUND_NAME;
+    let file = shown[..length].strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    file == Some(status_page::FILE.to_bytes())
 }
 
 /// Reads a status page, and the control page that it names.
