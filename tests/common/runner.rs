@@ -1,4 +1,5 @@
-//! The test runner of a test program. Unlike Rust's own test harness, it can skip a test that has already begun.
+//! The test runner of a test program. Unlike Rust's own test harness, it can skip a test that has already begun, and it
+//! runs a test again that failed while the machine was late.
 
 use std::{
     any::Any,
@@ -6,12 +7,20 @@ use std::{
     env,
     panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use super::canary;
+
 /// A test: its name and its body, which fails by a panic.
-pub type Test = (String, Box<dyn FnOnce() + Send>);
+pub type Test = (String, Box<dyn Fn() + Send>);
+
+/// The lateness of the machine that a test allows, unless it calls `allow_lateness`.
+const ALLOWED: Duration = Duration::from_millis(100);
+/// The number of times that a test may run, if the machine is late each time.
+const ATTEMPTS: u32 = 4;
 
 /// Defines `main` of a test program from the paths of its tests. By default as many tests run at a time as there are
 /// processors. `threads` overrides that, for tests that wait more than they compute.
@@ -37,6 +46,8 @@ struct Skipped(String);
 thread_local! {
     /// True in the threads that run tests, false in the threads that a test starts.
     static RUNS_TESTS: Cell<bool> = const { Cell::new(false) };
+    /// The lateness of the machine that the running test allows.
+    static LATENESS: Cell<Duration> = const { Cell::new(ALLOWED) };
     /// The message of the last panic of such a thread.
     static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -46,9 +57,16 @@ pub fn skip(reason: impl Into<String>) -> ! {
     resume_unwind(Box::new(Skipped(reason.into())))
 }
 
+/// Names the lateness of the machine up to which the calling test gives the right answer. If the test fails while the
+/// machine is later than that, it runs again. Call it at the beginning, in the thread that runs the test.
+pub fn allow_lateness(most: Duration) {
+    LATENESS.set(most);
+}
+
 /// Runs the tests that the command line selects, at most `threads` at a time unless the command line sets a number.
 pub fn run(tests: Vec<Test>, threads: Option<usize>) -> ExitCode {
     super::reset_process_state();
+    canary::start();
     keep_messages();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
@@ -69,11 +87,44 @@ fn keep_messages() {
 }
 
 /// Turns a test into a trial of libtest-mimic, which can be reported as ignored.
-fn trial(name: String, body: Box<dyn FnOnce() + Send>) -> Trial {
-    Trial::ignorable_test(name, move || {
+fn trial(name: String, body: Box<dyn Fn() + Send>) -> Trial {
+    Trial::ignorable_test(name.clone(), move || {
         RUNS_TESTS.set(true);
-        catch_unwind(AssertUnwindSafe(body)).map(|()| Completion::Completed).or_else(skipped_or_failed)
+        attempts(&name, || {
+            LATENESS.set(ALLOWED);
+            catch_unwind(AssertUnwindSafe(&body)).map(|()| Completion::Completed).or_else(skipped_or_failed)
+        })
     })
+}
+
+/// Runs a test until it gives an answer that the lateness of the machine does not explain.
+fn attempts(name: &str, run: impl Fn() -> Result<Completion, Failed>) -> Result<Completion, Failed> {
+    let mut attempt = 1;
+    loop {
+        let begin = Instant::now();
+        let answer = run();
+        let Err(failed) = &answer else { return answer };
+        if !is_repeated(name, begin, LATENESS.get(), attempt) {
+            return answer;
+        }
+        println!("{}", failed.message().unwrap_or_default());
+        attempt += 1;
+    }
+}
+
+/// Returns `true` if a test that has failed is run again: it has not been run too often, and between `begin` and now the
+/// machine was later than the test allows. Then prints a line for tests/check.
+pub fn is_repeated(name: &str, begin: Instant, allowed: Duration, attempt: u32) -> bool {
+    let lateness = canary::lateness_since(begin);
+    let is_repeated = attempt < ATTEMPTS && lateness > allowed;
+    if is_repeated {
+        println!(
+            "repeated {name}: the machine was late by {} ms, the test allows {} ms (attempt {attempt} of {ATTEMPTS})",
+            lateness.as_millis(),
+            allowed.as_millis()
+        );
+    }
+    is_repeated
 }
 
 /// Turns a panic of a test into "skipped" with the reason, or into "failed" with the panic message.

@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     fmt::{self, Display, Formatter},
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     mem,
     os::{
         fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, id},
+    ptr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,7 @@ use nix::{
     fcntl::OFlag,
     sys::{
         prctl,
-        signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, killpg, signal, sigprocmask},
+        signal::{SigHandler, SigSet, Signal, kill, killpg, signal},
         stat::{Mode, umask},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
@@ -66,27 +67,40 @@ impl From<ExitStatus> for Ended {
 
 /// Resets what the test process inherits from the caller of the tests, and makes it the reaper of its programs'
 /// orphans. It can wait for its children although the caller ignores SIGCHLD, it blocks no signal, and it makes files
-/// with the usual modes. Later calls do nothing. SIGHUP and other signals that the caller ignores stay ignored in this
-/// process, so that nohup(1) works.
+/// with the usual modes. Signals that the caller ignores, as nohup(1) does, do nothing in this process, but have their
+/// default dispositions in the programs that it starts. Later calls do nothing.
+///
+/// So a program needs no preparation between fork and exec, and std starts it by posix_spawn(3), which does not copy the
+/// memory of this process.
 pub fn reset_process_state() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: the default disposition runs no code.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.expect("reset SIGCHLD");
+        (1..=libc::SIGRTMAX()).for_each(handle_if_ignored);
         SigSet::empty().thread_set_mask().expect("unblock signals");
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
         prctl::set_child_subreaper(true).expect("become the subreaper of test programs");
     });
 }
 
-/// Resets all signals to their default dispositions and unblocks them. Runs in the child between fork and exec.
-fn reset_signals() -> io::Result<()> {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default disposition runs no code. The call fails for SIGKILL, SIGSTOP and the signals of the C
-        // library, whose dispositions are right anyway.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+/// Handles a signal that is ignored, by doing nothing. exec(3) resets a signal that is handled, and lets it be ignored
+/// otherwise. std ignores SIGPIPE, and resets it in the programs that it starts.
+fn handle_if_ignored(number: libc::c_int) {
+    extern "C" fn do_nothing(_: libc::c_int) {}
+    // SAFETY: zeroes are a valid sigaction, both pointers are valid or null, and the handler does nothing. The calls fail
+    // for the signals of the C library, which are never ignored.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        if libc::sigaction(number, ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+            && number != libc::SIGPIPE
+        {
+            action.sa_sigaction = do_nothing as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(number, &action, ptr::null_mut());
+        }
     }
-    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
 /// The origin of a line in a transcript.
@@ -146,12 +160,10 @@ impl Transcript {
         self.text().open += 1;
         let transcript = Arc::clone(self);
         let read = move || {
-            for text in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-                let line =
-                    Line { source, text: String::from_utf8_lossy(&text).into_owned(), at: Instant::now() };
-                transcript.text().lines.push(line);
+            for_each_line(pipe, |text| {
+                transcript.text().lines.push(Line { source, text, at: Instant::now() });
                 transcript.more.notify_all();
-            }
+            });
             transcript.text().open -= 1;
             transcript.more.notify_all();
         };
@@ -170,6 +182,31 @@ impl Transcript {
             }
             text = self.more.wait_timeout(text, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+/// Calls `take` with each line, until the end of the file or an error.
+fn for_each_line(mut file: impl Read, mut take: impl FnMut(String)) {
+    // The array is in memory before the first read(2). During a page fault the kernel would keep the lock of the pipe, for
+    // which a program that writes to the pipe waits.
+    let mut buffer = [0; 4096];
+    let mut line = Vec::new();
+    let mut end = |line: &mut Vec<u8>| take(String::from_utf8_lossy(&mem::take(line)).into_owned());
+    loop {
+        let length = match file.read(&mut buffer) {
+            Ok(length @ 1..) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => break,
+        };
+        for part in buffer[..length].split_inclusive(|&byte| byte == b'\n') {
+            line.extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
+            if part.ends_with(b"\n") {
+                end(&mut line);
+            }
+        }
+    }
+    if !line.is_empty() {
+        end(&mut line);
     }
 }
 
@@ -206,8 +243,6 @@ impl Running {
         let (name, value) =
             ("LIBSAM_TEST_PROGRAM", format!("{}.{}", id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         command.env(name, &value).process_group(0);
-        // SAFETY: reset_signals makes async-signal-safe calls only.
-        unsafe { command.pre_exec(reset_signals) };
         // Taken before the program starts, so that a lifetime is never measured as shorter than it was.
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {title}: {error}"));
