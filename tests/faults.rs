@@ -189,7 +189,7 @@ fn main() -> ExitCode {
     let test = |fault: Fault| (fault.fault.to_owned(), Box::new(|| fault.check(&TABLE)) as Box<_>);
     let tests = faults.into_iter().map(test).collect();
     // More threads than processors, because the programs sleep most of the time.
-    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 8;
+    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 6;
     let code = runner::run(tests, Some(threads));
 
     let mut rows = std::mem::take(&mut *TABLE.lock().unwrap_or_else(PoisonError::into_inner));
