@@ -29,7 +29,7 @@ static int check(void)
 
 int main(int argc, char **argv)
 {
-	int interval_ms = argc > 1 ? atoi(argv[1]) : 200;
+	int interval_ms = argc > 1 ? atoi(argv[1]) : 2000;
 	unsigned int instance;
 
 	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART));

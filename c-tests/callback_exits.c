@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 	}
 	cancel = strcmp(argv[1], "cancel") == 0;
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(400, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(2000, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

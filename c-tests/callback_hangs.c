@@ -19,7 +19,7 @@ int main(void)
 	unsigned int instance;
 
 	on_signal(SIGTERM, warned);
-	MUST(sam_initialize(400, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(2000, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

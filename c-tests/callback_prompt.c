@@ -1,7 +1,7 @@
 /* Measures the time from a callback that says unhealthy to the warning. */
 #include "observe.h"
 
-#define INTERVAL_MS 1200
+#define INTERVAL_MS 4000
 
 static volatile long unhealthy_at_ms;
 static volatile long warned_at_ms;

@@ -19,7 +19,7 @@ int main(void)
 {
 	unsigned int instance;
 
-	MUST(sam_initialize(200, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(2000, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	observe("instance %u", instance);
 	if (instance == 2) {

@@ -1,7 +1,7 @@
 /* A callback says unhealthy, which leads to a warning, a kill and a restart. */
 #include "observe.h"
 
-#define INTERVAL_MS 400
+#define INTERVAL_MS 2000
 
 static int calls;
 

@@ -1,7 +1,7 @@
 /* Closes every descriptor that it did not open, as many daemons do: close_everything beat|hang|crash. */
 #include "observe.h"
 
-#define INTERVAL_MS 1000
+#define INTERVAL_MS 1500
 
 static void warned(int signal_number)
 {

@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define INTERVAL_MS 1000
+#define INTERVAL_MS 1200
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /* The call behind mmap(3): 32-bit architectures have a second one, for offsets in pages. */
@@ -73,7 +73,7 @@ int main(void)
 		compute(INTERVAL_MS / 10);
 	}
 	observe("alive after four intervals");
-	compute(8000);
+	compute(20000);
 	observe("the supervisor did not end the hang");
 	give_up();
 	return 0;

@@ -6,7 +6,7 @@ int main(void)
 	static char large[1 << 20];
 	unsigned int instance;
 
-	MUST(sam_initialize(300, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(1500, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	if (setgid(65534) != 0 || setuid(65534) != 0) {
 		observe("not root");

@@ -1,7 +1,7 @@
 /* After sam_finalize the instance is neither warned nor killed: finalize registered|started. */
 #include "observe.h"
 
-#define INTERVAL_MS 200
+#define INTERVAL_MS 1500
 
 static void warned(int signal_number)
 {
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		MUST(sam_start());
 	}
 	MUST(sam_finalize());
-	sleep_ms(4 * INTERVAL_MS);
+	sleep_ms(3 * INTERVAL_MS);
 	observe("instance %u: alive", instance);
 	return 7;
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 
-#define INTERVAL_MS 100
+#define INTERVAL_MS 1000
 #define NOBODY 65534
 /* The index of the word Claimant, see src/shared/control_page/view.rs. */
 #define CLAIMANT 16

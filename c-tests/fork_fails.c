@@ -1,10 +1,11 @@
-/* For 2 s the supervisor is refused a resource that the next instance needs: fork_fails processes|descriptors|memory
- * [hang]. The instance crashes, or hangs with a second argument. */
+/* The supervisor is refused a resource that the next instance needs: fork_fails processes|descriptors|memory [hang].
+ * The instance crashes, and the limit is lifted after 2 s. With a second argument the instance hangs, and the limit is
+ * lifted 2 s after the time of the kill. */
 #include "observe.h"
 
 #include <sys/resource.h>
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 int main(int argc, char **argv)
 {
@@ -36,7 +37,7 @@ int main(int argc, char **argv)
 
 		close(ends[1]);
 		if (read(ends[0], &byte, 1) == 1) {
-			sleep_ms(2000);
+			sleep_ms(argc > 2 ? 2 * INTERVAL_MS + 2000 : 2000);
 			*lifted = 1;
 			observe("the limit is lifted");
 			prlimit(supervisor, resource, &was, NULL);

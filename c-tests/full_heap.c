@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 /* Limits the address space to 64 KiB more than now, less than the heap grows by, and allocates all of the heap. */
 static void fill_heap(void)

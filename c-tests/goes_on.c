@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 		while (common->other == 0) {
 			sleep_ms(10);
 		}
-		sleep_ms(100);
+		sleep_ms(500);
 		_exit(0);
 	}
 	prctl(PR_GET_CHILD_SUBREAPER, &is_subreaper);
@@ -137,7 +137,7 @@ int main(int argc, char **argv)
 			}
 			common->other = helper;
 			/* Wait until the supervisor has adopted this process; until then its end counts for nothing. */
-			sleep_ms(500);
+			sleep_ms(2000);
 			raise(SIGKILL);
 		}
 		observe("# goes on as %d", (int)getpid());

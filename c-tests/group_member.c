@@ -70,7 +70,7 @@ int main(void)
 	strcpy(group.value, "libsam");
 	group.length = (unsigned int)strlen(group.value);
 
-	must(sam_initialize(1000, SAM_RECOVERY_POLICY_QUORUM_RESTART), "sam_initialize");
+	must(sam_initialize(2000, SAM_RECOVERY_POLICY_QUORUM_RESTART), "sam_initialize");
 	must(sam_register(&instance), "sam_register");
 	signal(SIGUSR1, on_usr1);
 	must(cpg_initialize(&handle, &callbacks), "cpg_initialize");

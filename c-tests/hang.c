@@ -1,7 +1,7 @@
 /* A silent instance is warned after one interval, and killed after two: hang POLICY. */
 #include "observe.h"
 
-#define INTERVAL_MS 400
+#define INTERVAL_MS 1500
 
 static struct times {
 	long heartbeat_ms;

@@ -18,7 +18,7 @@
 /* Memory shared by all processes of the test. */
 static struct {
 	long until_ms;
-	int hung;
+	volatile int hung, told; /* an instance hangs; the bystander has printed that */
 } *common;
 
 /* Returns a random number (xorshift). */
@@ -227,8 +227,8 @@ static void stop_and_continue(pid_t supervisor)
 	(void)supervisor;
 }
 
-/* Runs as another process of the group, which the supervisor must not signal. Prints in the end how much processor time
- * the supervisor has used. */
+/* Runs as another process of the group, which the supervisor must not signal. Prints that an instance hangs, because the
+ * supervisor may kill the instance at any moment, and in the end how much processor time the supervisor has used. */
 static void stand_by(pid_t supervisor)
 {
 	struct timespec pause = {0, 50000000};
@@ -241,6 +241,10 @@ static void stand_by(pid_t supervisor)
 		int number = sigtimedwait(&all, NULL, &pause);
 
 		used = ms;
+		if (common->hung && !common->told) {
+			observe("hangs");
+			common->told = 1;
+		}
 		if (number > 0) {
 			observe("signal %d for a bystander", number);
 		}
@@ -274,9 +278,13 @@ int main(int argc, char **argv)
 	MUST(sam_data_store(data, sizeof(data)));
 	MUST(sam_register(&instance));
 	if (common->hung) {
+		long told_until_ms = now_ms() + 20000;
 		size_t size = 0;
 		char *room;
 
+		while (!common->told && now_ms() < told_until_ms) {
+			sleep_ms(1);
+		}
 		observe("instance after the hang");
 		/* The codes may be anything, because the data may be garbage. */
 		observe("# sam_data_getsize %d", (int)sam_data_getsize(&size));
@@ -329,7 +337,6 @@ int main(int argc, char **argv)
 		}
 	}
 	common->hung = 1;
-	observe("hangs");
 	while (strcmp(argv[1], "signals") == 0) {
 		give_child();
 	}

@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 #include <termios.h>
 
-#define INTERVAL_MS 1000
+#define INTERVAL_MS 1500
 
 static volatile sig_atomic_t interrupts;
 
@@ -65,7 +65,7 @@ static void shell(int terminal, int user, int suspend)
 	if (tcsetpgrp(terminal, child) != 0) {
 		leave_out("cannot make a terminal");
 	}
-	for (i = 0; i < 500 && *program == 0; i++) {
+	for (i = 0; i < 2000 && *program == 0; i++) {
 		sleep_ms(10);
 	}
 	sleep_ms(INTERVAL_MS / 2);
@@ -75,7 +75,7 @@ static void shell(int terminal, int user, int suspend)
 	if (suspend) {
 		waitpid(child, &status, WUNTRACED);
 		observe(WIFSTOPPED(status) ? "supervisor stopped" : "supervisor gone");
-		for (i = 0; i < 500 && process_state(*program) != 'T'; i++) {
+		for (i = 0; i < 2000 && process_state(*program) != 'T'; i++) {
 			sleep_ms(10);
 		}
 		observe("instance stopped: %s", process_state(*program) == 'T' ? "yes" : "no");

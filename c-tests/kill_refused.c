@@ -1,7 +1,7 @@
 /* A hung instance runs as another user, so its supervisor may not signal it. Some time later the supervisor may. */
 #include "observe.h"
 
-#define INTERVAL_MS 100
+#define INTERVAL_MS 1000
 #define NOBODY 65534
 
 int main(void)
@@ -25,7 +25,7 @@ int main(void)
 		leave_out("cannot become root again");
 	}
 	MUST(sam_start());
-	sleep_ms(20 * INTERVAL_MS); /* the supervisor has tried to kill this process by now, and may not */
+	sleep_ms(4 * INTERVAL_MS); /* the supervisor has tried to kill this process by now, and may not */
 	say("lives\n");
 	if (setresuid(NOBODY, NOBODY, NOBODY) != 0) {
 		return 1;

@@ -1,7 +1,7 @@
 /* A heartbeat after the warning cancels the kill. */
 #include "observe.h"
 
-#define INTERVAL_MS 500
+#define INTERVAL_MS 1500
 
 static volatile sig_atomic_t warnings;
 
@@ -29,9 +29,9 @@ int main(void)
 	while (warnings == 0) {
 		sleep_ms(1);
 	}
-	for (i = 0; i < 15; i++) {
+	for (i = 0; i < 30; i++) {
 		MUST(sam_hc_send());
-		sleep_ms(INTERVAL_MS / 5);
+		sleep_ms(INTERVAL_MS / 10);
 	}
 	observe("alive three intervals after the warning");
 	MUST(sam_stop());

@@ -1,7 +1,7 @@
 /* A warning, a late heartbeat, and a second silence. */
 #include "observe.h"
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 static volatile sig_atomic_t warnings;
 

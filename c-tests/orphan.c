@@ -67,13 +67,14 @@ int main(int argc, char **argv)
 	int command, i;
 	int drop = argc > 1 && strcmp(argv[1], "drop") == 0;
 	int callback = argc > 2;
+	pid_t supervisor = getpid();
 
 	if (argc < 2) {
 		return 2;
 	}
 	on_signal(SIGTERM, terminate);
 	on_signal(SIGPIPE, broken_pipe);
-	MUST(sam_initialize(callback ? 1000 : 60000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(callback ? 1500 : 60000, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	command = killer(getppid());
 	if (callback) {
@@ -93,7 +94,10 @@ int main(int argc, char **argv)
 	if (write(command, "", 1) != 1) {
 		give_up();
 	}
-	for (i = 0; i < 150 && !terminated; i++) {
+	for (i = 0; i < 2000 && getppid() == supervisor; i++) {
+		sleep_ms(10);
+	}
+	for (i = 0; i < 300 && !terminated; i++) {
 		sleep_ms(10);
 	}
 	/* A second SIGTERM would arrive with the first, or at the next check of the callback thread. */

@@ -6,7 +6,7 @@
 
 #define FIRST 3
 #define LAST 40
-#define INTERVAL_MS 1000
+#define INTERVAL_MS 2500
 
 static sigjmp_buf out_of_a_call;
 
@@ -16,13 +16,13 @@ static void no_answer(int signal_number)
 	siglongjmp(out_of_a_call, 1);
 }
 
-/* Stores with a time limit of 1 s, because corosync's libsam waits for an answer to the data. */
+/* Stores with a time limit of 2 s, because corosync's libsam waits for an answer to the data. */
 static cs_error_t store(const void *data, size_t size)
 {
 	volatile cs_error_t code = CS_ERR_TIMEOUT;
 
 	if (sigsetjmp(out_of_a_call, 1) == 0) {
-		alarm(1);
+		alarm(2);
 		code = sam_data_store(data, size);
 	}
 	alarm(0);

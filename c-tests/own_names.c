@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 	size_t size;
 
 	(void)argv;
-	must(sam_initialize(300, SAM_RECOVERY_POLICY_RESTART));
+	must(sam_initialize(1500, SAM_RECOVERY_POLICY_RESTART));
 	must(sam_register(&instance));
 	line[9] = (char)('0' + instance);
 	say(line);
@@ -85,14 +85,14 @@ int main(int argc, char **argv)
 		syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
 		break;
 	case 2: {
-		long eight_seconds[2] = {8, 0};
+		long twenty_seconds[2] = {20, 0};
 
-		syscall(SYS_nanosleep, eight_seconds, NULL);
+		syscall(SYS_nanosleep, twenty_seconds, NULL);
 		say("the supervisor did not end the hang\n");
 		break;
 	}
 	default: {
-		long four_intervals[2] = {1, 200000000};
+		long four_intervals[2] = {6, 0};
 
 		syscall(SYS_nanosleep, four_intervals, NULL);
 		say("alive after four intervals\n");

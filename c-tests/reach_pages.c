@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 
 #define NOBODY 65534
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 #define MOST 256
 #define FILE_PAGES 256
 

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 #define MAPPINGS 16
 
 /* Returns the next word of a pattern. */
@@ -106,8 +106,8 @@ int main(int argc, char **argv)
 	}
 	observe("scribbled");
 	before_ms = supervisor_ms();
-	sleep_ms(10 * INTERVAL_MS);
-	observe("not killed, supervisor %s", supervisor_ms() - before_ms > 5 * INTERVAL_MS ? "busy" : "idle");
+	sleep_ms(6 * INTERVAL_MS);
+	observe("not killed, supervisor %s", supervisor_ms() - before_ms > 3 * INTERVAL_MS ? "busy" : "idle");
 	raise(SIGKILL);
 	return 98;
 }

@@ -2,13 +2,13 @@
 #include "observe.h"
 
 static pid_t supervisor;
-static volatile sig_atomic_t handled;
+static volatile int *handled; /* shared by both processes */
 
 static void handler(int signal_number)
 {
 	(void)signal_number;
-	handled = 1;
 	say(getpid() == supervisor ? "handled in the supervisor\n" : "handled in the instance\n");
+	*handled = 1;
 }
 
 int main(int argc, char **argv)
@@ -21,6 +21,7 @@ int main(int argc, char **argv)
 	}
 	number = atoi(argv[1]);
 	supervisor = getpid();
+	handled = shared_memory(sizeof(*handled));
 	if (strcmp(argv[2], "handled") == 0) {
 		on_signal(number, handler);
 	}
@@ -32,7 +33,7 @@ int main(int argc, char **argv)
 	}
 	MUST(sam_start());
 	kill(supervisor, number);
-	for (i = 0; i < 100 && !handled; i++) {
+	for (i = 0; i < 2000 && !*handled && getppid() == supervisor; i++) {
 		sleep_ms(10);
 	}
 	if (getppid() != supervisor) {

@@ -51,7 +51,7 @@ int main(void)
 	sigaddset(&blocked, SIGHUP);
 	sigaddset(&blocked, SIGUSR1);
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
-	MUST(sam_initialize(1000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(10000, SAM_RECOVERY_POLICY_RESTART));
 	show("initialized");
 	MUST(sam_register(&instance));
 	show("registered");

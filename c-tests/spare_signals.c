@@ -46,7 +46,7 @@ int main(void)
 	if (spare == 0) {
 		leave_out("the supervisor has no spare");
 	}
-	sleep_ms(100); /* until the spare, just forked, waits with signals blocked */
+	sleep_ms(1000); /* until the spare, just forked, waits with signals blocked */
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		kill(spare, numbers[i]);
 	}

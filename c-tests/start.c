@@ -1,7 +1,7 @@
 /* Silence counts from sam_start to sam_stop. */
 #include "observe.h"
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1200
 
 static long started_at_ms;
 

@@ -2,7 +2,7 @@
  * as a hang: stop_ignored NUMBER. */
 #include "observe.h"
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 int main(int argc, char **argv)
 {

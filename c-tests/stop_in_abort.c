@@ -2,7 +2,7 @@
  * SAM_HANG_SIGNAL=ABRT. */
 #include "observe.h"
 
-#define INTERVAL_MS 200
+#define INTERVAL_MS 1000
 
 static int finalizes;
 

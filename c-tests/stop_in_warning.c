@@ -1,7 +1,7 @@
 /* sam_stop in the warning handler cancels the recovery. */
 #include "observe.h"
 
-#define INTERVAL_MS 300
+#define INTERVAL_MS 1500
 
 static void warned(int signal_number)
 {
@@ -17,7 +17,7 @@ int main(void)
 	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_register(&instance));
 	MUST(sam_start());
-	sleep_ms(5 * INTERVAL_MS);
+	sleep_ms(4 * INTERVAL_MS);
 	observe("instance %u: alive", instance);
 	return 3;
 }

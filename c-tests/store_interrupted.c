@@ -6,7 +6,7 @@
 #include <sys/time.h>
 
 #define INSTANCES 6
-#define HANDLERS 300
+#define HANDLERS 120
 #define MOST (1 << 20)
 
 static volatile sig_atomic_t handled;

@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 	on_signal(SIGTERM, warned);
 	on_signal(SIGUSR1, warned);
 	on_signal(SIGUSR2, warned);
-	MUST(sam_initialize(200, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(1200, SAM_RECOVERY_POLICY_RESTART));
 	if (strcmp(argv[2], "before") == 0) {
 		MUST(sam_warn_signal_set(number));
 	}

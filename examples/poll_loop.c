@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INTERVAL 300                            /* ms */
+#define INTERVAL 1000                           /* ms */
 
 static atomic_uint turns;                       /* turns of the loop */
 

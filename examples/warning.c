@@ -39,7 +39,7 @@ int main(void)
     unsigned int instance;
     int step;
 
-    if (sam_initialize(300, SAM_RECOVERY_POLICY_RESTART) != CS_OK || sam_warn_signal_set(SIGUSR1) != CS_OK)
+    if (sam_initialize(1000, SAM_RECOVERY_POLICY_RESTART) != CS_OK || sam_warn_signal_set(SIGUSR1) != CS_OK)
         return EXIT_FAILURE;
     action.sa_handler = save;
     action.sa_flags = SA_RESTART;

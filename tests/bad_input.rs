@@ -13,7 +13,7 @@ use common::{
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 /// The interval of `c-tests/scribble.c`.
-const INTERVAL: Duration = Duration::from_millis(300);
+const INTERVAL: Duration = Duration::from_millis(1500);
 
 /// Runs an instance that writes `pattern` to the control page, then does `then`. Fails if the supervisor is busy, ends
 /// otherwise than it may, or leaves a process behind.

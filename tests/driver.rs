@@ -25,7 +25,11 @@ fn lives(pid: &str) -> bool {
 }
 
 fn process_that_left_group_and_pipe_is_reported_and_ended() {
-    let outcome = start("setsid sleep 600 >/dev/null 2>&1 & echo $!; exit 3").finish(Duration::from_secs(60));
+    // The shell waits until sleep(1) has begun, because a process has no environment, and so no mark, during exec.
+    let script = "setsid sleep 600 >/dev/null 2>&1 & echo $!
+        until grep -qs '(sleep) S' /proc/$!/stat; do sleep 0.01; done
+        exit 3";
+    let outcome = start(script).finish(Duration::from_secs(60));
     let pid = outcome.says()[0];
     assert_eq!(outcome.ended, Ended::Exit(3), "{outcome}");
     assert_eq!(outcome.left_behind, [format!("{pid} (sleep) S")], "{outcome}");
@@ -42,7 +46,7 @@ fn dropped_program_is_ended_with_its_descendants() {
 fn program_that_only_sleeps_is_stuck_and_one_that_runs_is_not() {
     let outcome = start("echo asleep; exec sleep 600").finish_when_stuck();
     assert!(outcome.is(Ended::Never, &["asleep"]) && outcome.lived < Duration::from_secs(50), "{outcome}");
-    let outcome = start("for i in 1 2 3 4 5 6; do sleep 1; done; echo done").finish_when_stuck();
+    let outcome = start("for i in $(seq 30); do sleep 0.2; done; echo done").finish_when_stuck();
     assert!(outcome.is(Ended::Exit(0), &["done"]), "{outcome}");
 }
 

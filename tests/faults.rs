@@ -194,7 +194,7 @@ fn main() -> ExitCode {
     let test = |fault: Fault| (fault.fault.to_owned(), Box::new(move || fault.check(&TABLE)) as Box<_>);
     let tests = faults.into_iter().map(test).collect();
     // More threads than processors, because the programs sleep most of the time.
-    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 4;
+    let threads = thread::available_parallelism().map_or(2, |processors| processors.get()) + 6;
     let code = runner::run(tests, Some(threads));
 
     let mut rows = std::mem::take(&mut *TABLE.lock().unwrap_or_else(PoisonError::into_inner));
@@ -443,7 +443,7 @@ fn faults() -> Vec<Fault> {
         fault(
             "a crash before sam_start",
             "the supervisor ends by the signal that ended its last instance, not with success",
-            &["die", "RESTART", "300", "registered", "signal", "15"],
+            &["die", "RESTART", "10000", "registered", "signal", "15"],
             shows(Exit(0), &["instance 1: registered"]),
             shows(By(SIGTERM), &["instance 1: registered"]),
         ),

@@ -51,12 +51,12 @@ fn failed_register_can_be_retried() {
 }
 
 fn final_exit_of_instance_is_exit_code_of_supervisor() {
-    both(&["die", "RESTART", "300", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
+    both(&["die", "RESTART", "10000", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
     both(&["die", "QUIT", "0", "registered", "exit", "7"], Exit(7), &["instance 1: registered"]);
     both(&["die", "RESTART", "0", "stopped", "exit", "8"], Exit(8), &["instance 1: stopped"]);
-    both(&["die", "QUIT", "300", "stopped", "exit", "0"], Exit(0), &["instance 1: stopped"]);
+    both(&["die", "QUIT", "10000", "stopped", "exit", "0"], Exit(0), &["instance 1: stopped"]);
     both(&["die", "QUIT", "0", "started", "exit", "255"], Exit(255), &["instance 1: started"]);
-    both(&["die", "QUIT", "300", "started", "exit", "0"], Exit(0), &["instance 1: started"]);
+    both(&["die", "QUIT", "10000", "started", "exit", "0"], Exit(0), &["instance 1: started"]);
 }
 
 fn exit_or_crash_of_started_instance_restarts_it() {
@@ -270,6 +270,7 @@ fn data_is_readable_after_supervisor_was_killed() {
 }
 
 common::runner::tests![
+    threads: Some(8), // they sleep most of the time
     register_returns_in_a_new_process,
     register_with_null_id_returns_in_a_new_process,
     failed_register_can_be_retried,

@@ -26,7 +26,7 @@ fn unchanged_program_is_restarted_after_crash() {
         "instance 3: memory as it was at sam_register, the same supervisor",
         "instance 4: memory as it was at sam_register, the same supervisor",
     ];
-    unchanged(&["restart", "1000", "signal", "11"], 5, &says);
+    unchanged(&["restart", "10000", "signal", "11"], 5, &says);
 }
 
 fn unchanged_program_is_warned_and_restarted_after_hang() {
@@ -74,6 +74,7 @@ fn corosyncs_libsam_is_not_mapped() {
 }
 
 common::runner::tests![
+    threads: Some(6), // they sleep most of the time
     unchanged_program_registers,
     unchanged_program_is_restarted_after_crash,
     unchanged_program_is_warned_and_restarted_after_hang,

@@ -31,11 +31,11 @@ fn assert_state(keys: &BTreeMap<String, String>, state: &str) {
 pub fn keys_follow_every_call_and_restart() {
     let node = Node::alone();
     let before = now_ms();
-    let mut program = Program::steps(&node.namespace, &["initialize 1000 18", "register"]);
+    let mut program = Program::steps(&node.namespace, &["initialize 4000 18", "register"]);
     let supervisor = program.hear("supervisor").number;
     let keys = keys_of(&node, supervisor);
     assert_state(&keys, "stopped");
-    assert_eq!(keys["poll_period"], "(u64) = 1000");
+    assert_eq!(keys["poll_period"], "(u64) = 4000");
     assert_eq!(keys["recovery"], "(str) = restart");
     assert_eq!(last_updated_ms(&keys), 0, "last_updated before sam_start");
 
@@ -94,13 +94,13 @@ pub fn program_built_for_corosyncs_libsam_runs_unchanged() {
 
 pub fn last_updated_is_time_of_heartbeat_not_of_publication() {
     let node = Node::alone();
-    let mut program = Program::steps(&node.namespace, &["initialize 4000 17", "register"]);
+    let mut program = Program::steps(&node.namespace, &["initialize 6000 17", "register"]);
     let supervisor = program.hear("supervisor").number;
     let begin = now_ms();
     program.do_all(&["start"]);
     let end = now_ms();
-    // The supervisor publishes the keys again after 1 s and 2 s. Without a heartbeat, last_updated must not change.
-    while now_ms() < end + 2500 {
+    // The supervisor publishes the keys again after 1.5 s and 3 s. Without a heartbeat, last_updated must not change.
+    while now_ms() < end + 3500 {
         let keys = keys_of(&node, supervisor);
         assert_state(&keys, "running");
         let shown = last_updated_ms(&keys);
@@ -118,7 +118,7 @@ pub fn instance_lost_without_restart_leaves_state_failed() {
         (RESTART, vec!["mark_failed"], 128 + 9),
         (RESTART, vec!["start", "stop", "mark_failed"], 128 + 9),
     ] {
-        let initialize = format!("initialize 1000 {}", policy | CMAP);
+        let initialize = format!("initialize 10000 {}", policy | CMAP);
         let mut program = Program::steps(&node.namespace, &[&initialize, "register"]);
         let supervisor = program.hear("supervisor").number;
         let before = now_ms();
@@ -172,7 +172,7 @@ pub fn end_after_sigterm_to_supervisor_removes_keys() {
 pub fn keys_of_earlier_process_with_same_pid_are_replaced() {
     let node = Node::alone();
     let mut program = Program::steps(&node.namespace, &[]);
-    let supervisor = program.does("initialize 1000 18").pid;
+    let supervisor = program.does("initialize 4000 18").pid;
     for (key, kind, value) in
         [("recovery", "str", "quit"), ("last_updated", "u64", "5"), ("state", "str", "failed")]
     {
@@ -211,7 +211,7 @@ pub fn policies_that_need_corosync_are_refused_without_it() {
 
     for policy in [QUIT, RESTART] {
         let mut program =
-            Program::steps(&machine, &[&format!("initialize 1000 {policy}"), "register", "start"]);
+            Program::steps(&machine, &[&format!("initialize 10000 {policy}"), "register", "start"]);
         program.do_all(&["stop"]);
     }
 }
@@ -252,7 +252,7 @@ pub fn policies_that_need_client_libraries_are_not_supported_without_them() {
     assert_eq!(program.does(&format!("initialize 1000 {}", RESTART | CMAP)).number, 1, "{program}");
     assert_eq!(program.does("register").number, 19, "{program}");
     program.logs("libcmap.so.4");
-    Program::steps(&node.namespace, &["initialize 1000 2", "register", "start", "stop"]);
+    Program::steps(&node.namespace, &["initialize 10000 2", "register", "start", "stop"]);
 }
 
 /// Returns the file that the loader uses for a library.
@@ -269,7 +269,7 @@ pub fn client_libraries_are_mapped_in_neither_instance_nor_supervisor() {
     let node = Node::alone();
     let policy = RESTART | QUORUM | CMAP;
     let mut program =
-        Program::steps(&node.namespace, &[&format!("initialize 1000 {policy}"), "register", "start"]);
+        Program::steps(&node.namespace, &[&format!("initialize 10000 {policy}"), "register", "start"]);
     program.tell("raise 9");
     let instance = program.hear("register").pid;
     let supervisor = program.hear("supervisor").number;
@@ -317,9 +317,9 @@ pub fn start_stop_and_finalize_return_when_the_state_is_readable_or_after_a_seco
 
         let mut program = Program::steps(&node.namespace, &[&initialize, "register"]);
         let supervisor = program.hear("supervisor").number;
-        program.do_all(&["note", "start"]);
+        program.do_all(&["note", "start", "beat"]);
         assert_state(&keys_of(&node, supervisor), "running");
-        program.do_all(&["finalize"]);
+        program.do_all(&["silence", "finalize"]);
         assert_state(&keys_of(&node, supervisor), "stopped");
         program.tell("exit 0");
         assert_eq!(program.ends(), 0, "{program}");

@@ -7,7 +7,7 @@ use crate::corosync::Node;
 use crate::program::Program;
 use crate::{CMAP, LATE_MS, QUIT, QUORUM, RESTART, now_ms, watch_for};
 
-const INTERVAL_MS: u64 = 1500;
+const INTERVAL_MS: u64 = 2000;
 
 /// The ways in which corosync does not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -193,7 +193,7 @@ pub fn end_while_corosync_is_frozen_is_published_after_thaw() {
     clean.tell("exit 0");
     assert_eq!(clean.ends(), 0);
     assert!(
-        now_ms() < begin + 2500 + LATE_MS,
+        now_ms() < begin + 1000 + INTERVAL_MS + LATE_MS,
         "the end took {} ms while corosync was frozen",
         now_ms() - begin
     );

@@ -27,9 +27,9 @@ fn assert_takes(begin_ms: u64, end_ms: u64, expected_ms: u64, program: &Program)
 pub fn start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats() {
     let node = Node::alone();
     node.lose_quorum();
-    let mut program = register(&node, 1000, RESTART | QUORUM);
+    let mut program = register(&node, 2000, RESTART | QUORUM);
     program.tell("start");
-    watch_for(1500);
+    watch_for(3000);
     assert!(!program.has_said("start"), "{program}");
     node.regain_quorum();
     assert_eq!(program.hear("start").number, 1);
@@ -39,14 +39,14 @@ pub fn start_waits_for_quorum_and_quorum_loss_kills_instance_despite_heartbeats(
     let warned = program.hear("warned");
     assert_eq!(warned.number, i64::from(SIGTERM as i32));
     let next = program.hear("register");
-    assert_takes(warned.at_ms, next.at_ms, 1000, &program);
+    assert_takes(warned.at_ms, next.at_ms, 2000, &program);
     assert!(!program.has_said("warned"), "the instance was warned twice\n{program}");
     program.logs("quorum lost");
     program.logs("must not run without quorum, sent SIGTERM");
     program.logs("after the loss of quorum and SIGTERM, sent SIGKILL");
 
     program.tell("start");
-    watch_for(1500);
+    watch_for(3000);
     assert!(!program.has_said("start"), "{program}");
     node.regain_quorum();
     let start = program.hear("start");
@@ -171,12 +171,12 @@ pub fn instance_waiting_for_quorum_handles_signals_and_can_be_ended() {
 
 pub fn death_of_corosync_counts_as_quorum_loss_until_it_is_restarted() {
     let mut node = Node::alone();
-    let mut program = register(&node, 1500, RESTART | QUORUM);
+    let mut program = register(&node, 2000, RESTART | QUORUM);
     program.do_all(&["start", "note", "beat"]);
     node.kill();
     let warned = program.hear("warned");
     let next = program.hear("register");
-    assert_takes(warned.at_ms, next.at_ms, 1500, &program);
+    assert_takes(warned.at_ms, next.at_ms, 2000, &program);
     program.tell("start");
     node.start();
     node.wait_quorate(true);

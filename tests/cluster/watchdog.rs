@@ -39,13 +39,13 @@ pub fn program_without_interval_and_heartbeats_is_not_reported() {
 pub fn program_that_stops_and_starts_health_checking_is_not_reported() {
     let node = Node::alone();
     let mut program =
-        Program::steps(&node.namespace, &[&format!("initialize 1000 {}", QUIT | CMAP), "register"]);
+        Program::steps(&node.namespace, &[&format!("initialize 2000 {}", QUIT | CMAP), "register"]);
     program.do_all(&["start", "beat"]);
-    watch_for(3000);
+    watch_for(5000);
     program.do_all(&["silence", "stop"]);
-    watch_for(3000);
+    watch_for(5000);
     program.do_all(&["start", "beat"]);
-    watch_for(3000);
+    watch_for(5000);
     assert_eq!(node.failures(), [""; 0], "{}", node.log());
     program.do_all(&["silence", "stop", "start", "stop"]);
     program.tell("exit 0");

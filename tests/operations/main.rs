@@ -224,23 +224,23 @@ fn start_with_sockets(folder: &Folder, troubles: &[&str], variables: &[(&str, &s
 }
 
 fn each_step_of_recovery_is_one_log_line() {
-    let program = start(&["200", "exit=3", "signal=9", "hang", "recover"], &[]);
+    let program = start(&["1500", "exit=3", "signal=9", "hang", "recover"], &[]);
     let supervisor = program.pid();
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3", "instance 4"]);
     assert_eq!(
         normalized(supervisor, &outcome, &outcome.errors()),
         [
-            &format!("sam[P0]: {}", first_line(200)),
+            &format!("sam[P0]: {}", first_line(1500)),
             "sam[P0]: instance 1 (pid P1) exited 3 and is restarted",
             "sam[P0]: restarted as instance 2 (pid P2) in T ms",
             "sam[P0]: instance 2 (pid P2) died of SIGKILL and is restarted",
             "sam[P0]: restarted as instance 3 (pid P3) in T ms",
-            "sam[P0]: instance 3 (pid P3) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+            "sam[P0]: instance 3 (pid P3) silent for T ms (limit 1500), sent SIGTERM, SIGKILL follows in 1500 ms without a heartbeat",
             "sam[P0]: instance 3 (pid P3) still silent after T ms, sent SIGKILL",
             "sam[P0]: instance 3 (pid P3) died of SIGKILL after its silence and is restarted",
             "sam[P0]: restarted as instance 4 (pid P4) in T ms",
-            "sam[P0]: instance 4 (pid P4) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+            "sam[P0]: instance 4 (pid P4) silent for T ms (limit 1500), sent SIGTERM, SIGKILL follows in 1500 ms without a heartbeat",
             "sam[P0]: instance 4 (pid P4) recovered after at most T ms of silence and runs on",
             "sam[P0]: stopped: instance 4 (pid P4) exited 0, the supervisor ends",
         ],
@@ -249,21 +249,21 @@ fn each_step_of_recovery_is_one_log_line() {
 }
 
 fn logged_silence_is_at_least_the_interval() {
-    let outcome = run(&["300", "hang", "stop"], &[]);
+    let outcome = run(&["1500", "hang", "stop"], &[]);
     let silence = |line: &String| {
         let time = line.split_once("silent for ").or_else(|| line.split_once("silent after "))?.1;
         time.split_once(" ms")?.0.parse::<u64>().ok()
     };
     let silences: Vec<u64> = outcome.errors().iter().filter_map(silence).collect();
     let [warned, killed] = silences[..] else { panic!("{outcome}") };
-    assert!(warned >= 300 && killed >= warned + 300, "{outcome}");
+    assert!(warned >= 1500 && killed >= warned + 1500, "{outcome}");
 }
 
 fn log_goes_to_syslog_by_default() {
     for variables in [&[][..], &[("SAM_LOG", "syslog")]] {
         let folder = Folder::new(&format!("syslog-{}", variables.len()));
         let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
-        let program = start_with_sockets(&folder, &["200", "signal=9", "hang", "stop"], variables);
+        let program = start_with_sockets(&folder, &["1500", "signal=9", "hang", "stop"], variables);
         let supervisor = program.pid();
         let outcome = program.finish(PATIENCE);
         outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
@@ -285,10 +285,10 @@ fn log_goes_to_syslog_by_default() {
         assert_eq!(
             normalized(supervisor, &outcome, &lines),
             [
-                &format!("<30> troubled[P0]: sam: {}", first_line(200)),
+                &format!("<30> troubled[P0]: sam: {}", first_line(1500)),
                 "<27> troubled[P0]: sam: instance 1 (pid P1) died of SIGKILL and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 2 (pid P2) in T ms",
-                "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat",
+                "<28> troubled[P0]: sam: instance 2 (pid P2) silent for T ms (limit 1500), sent SIGTERM, SIGKILL follows in 1500 ms without a heartbeat",
                 "<27> troubled[P0]: sam: instance 2 (pid P2) still silent after T ms, sent SIGKILL",
                 "<27> troubled[P0]: sam: instance 2 (pid P2) died of SIGKILL after its silence and is restarted",
                 "<29> troubled[P0]: sam: restarted as instance 3 (pid P3) in T ms",
@@ -302,7 +302,7 @@ fn log_goes_to_syslog_by_default() {
 fn log_in_journal_has_fields() {
     let folder = Folder::new("journal");
     let (syslog, journal) = (Daemon::listen(folder.syslog()), Daemon::listen(folder.journal()));
-    let program = start_with_sockets(&folder, &["200", "exit=3", "hang", "stop"], &[("SAM_LOG", "journal")]);
+    let program = start_with_sockets(&folder, &["1500", "exit=3", "hang", "stop"], &[("SAM_LOG", "journal")]);
     let supervisor = program.pid();
     let outcome = program.finish(PATIENCE);
     outcome.expect(Ended::Exit(0), &["instance 1", "instance 2", "instance 3"]);
@@ -318,12 +318,12 @@ fn log_in_journal_has_fields() {
         )
     };
     let silent = "instance 2 (pid P2) silent for T ms";
-    let rules = format!("POLICY=restart INTERVAL_MS=200 VERSION={}", env!("CARGO_PKG_VERSION"));
+    let rules = format!("POLICY=restart INTERVAL_MS=1500 VERSION={}", env!("CARGO_PKG_VERSION"));
     let by_kill = "REASON=silent SIGNAL=SIGKILL";
     assert_eq!(
         normalized(supervisor, &outcome, &journal.end()),
         [
-            entry(&first_line(200), 6, "started", 1, &rules),
+            entry(&first_line(1500), 6, "started", 1, &rules),
             entry(
                 "instance 1 (pid P1) exited 3 and is restarted",
                 3,
@@ -333,7 +333,9 @@ fn log_in_journal_has_fields() {
             ),
             entry("restarted as instance 2 (pid P2) in T ms", 5, "restarted", 2, ""),
             entry(
-                &format!("{silent} (limit 200), sent SIGTERM, SIGKILL follows in 200 ms without a heartbeat"),
+                &format!(
+                    "{silent} (limit 1500), sent SIGTERM, SIGKILL follows in 1500 ms without a heartbeat"
+                ),
                 4,
                 "warned",
                 2,
@@ -793,6 +795,7 @@ fn full_syslog_stream_does_not_delay_supervisor() {
 }
 
 common::runner::tests![
+    threads: Some(4), // they sleep most of the time
     each_step_of_recovery_is_one_log_line,
     logged_silence_is_at_least_the_interval,
     log_goes_to_syslog_by_default,

@@ -85,7 +85,7 @@ pub fn every_change_is_notified_to_service_manager() {
     for (address, name) in sockets(&folder) {
         let manager = Manager::listen(&address);
         let variables = [("SAM_NOTIFY", "1"), ("NOTIFY_SOCKET", &name)];
-        let program = start(&["300", "run=200", "hang", "stop"], &variables);
+        let program = start(&["1500", "run=200", "hang", "stop"], &variables);
         let pids: Vec<String> = (1..=3).map(|id| program.wait_for(&format!("# pid of {id} "))).collect();
         let messages = manager.receive_until(&program, "exited 0");
         let normalize = |message: &String| {
@@ -110,7 +110,7 @@ pub fn every_change_is_notified_to_service_manager() {
             [
                 "STATUS=instance 1 (pid P1), 0 restarts\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 1 (pid P1) exited 1 and is restarted\n",
-                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 300), sent SIGTERM, SIGKILL follows in 300 ms without a heartbeat\n",
+                "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) silent for T (limit 1500), sent SIGTERM, SIGKILL follows in 1500 ms without a heartbeat\n",
                 "STATUS=instance 2 (pid P2), 1 restart, last: instance 2 (pid P2) still silent after T, sent SIGKILL\n",
                 "STATUS=no instance, 2 restarts, last: stopped: instance 3 (pid P3) exited 0, the supervisor ends\n",
             ]
@@ -239,8 +239,8 @@ pub fn watchdog_notifications_stop_when_supervisor_is_stopped() {
     let manager = Manager::listen(&address);
     // Without an interval, nothing but the watchdog wakes the supervisor.
     let variables = [("SAM_NOTIFY", "1"), ("NOTIFY_SOCKET", &*name), ("WATCHDOG_USEC", "200000")];
-    let program = start(&["0", "hang"], &variables);
     let begin = Instant::now();
+    let program = start(&["0", "hang"], &variables);
     let mut signs = 0;
     while signs < 10 {
         let (message, sender) = manager.receive(PATIENCE).expect("a watchdog notification");

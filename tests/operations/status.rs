@@ -351,7 +351,7 @@ pub fn program_whose_library_was_replaced_is_shown_as_old() {
 
 pub fn heartbeat_age_follows_heartbeats() {
     let silent = start(&["86400000", "hang"], &[]);
-    let lively = start(&["1000", "wait"], &[]);
+    let lively = start(&["2000", "wait"], &[]);
     let age = |program: &Running| {
         let (one, _) = listed_when(program, |one| one["state"] == "running");
         one["heartbeat_age_ms"].as_u64().unwrap()
@@ -552,7 +552,7 @@ pub fn program_in_pid_namespace_is_listed_from_outside() {
 }
 
 pub fn program_without_page_files_is_supervised_but_not_listed() {
-    let program = troubled(&["200", "exit=3", "hang", "recover"]);
+    let program = troubled(&["1500", "exit=3", "hang", "recover"]);
     let command = program.command_through(&["prlimit", "--fsize=0"], Library::Ours);
     let program = program.start_as(command);
     let supervisor = program.pid().to_string();
