@@ -66,8 +66,8 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-packages check-builds check-upgrade check-systemd \
-    check-programs compare-run check-architectures clean stage
+    bench bench-chart bench-packages lint dist deb rpm check-fresh check-packages check-builds check-upgrade \
+    check-systemd check-programs compare-run check-architectures clean stage
 
 # cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
 ifneq ($(TARGET),)
@@ -285,6 +285,13 @@ deb: dist
 rpm: dist
 	rpmbuild -bb $(RPM_FLAGS) --define '_topdir $(abspath $(target))/rpm' \
 	    --define '_sourcedir $(abspath $(target))/dist' packaging/rpm/libsam.spec
+
+# Follows the section "Try it" of README on a new Debian 13, by root and by an ordinary user, and runs make lint there.
+# make check-fresh SUITE=sid takes Debian unstable, SETTING=root or SETTING=user is one of the two.
+SUITE   ?= trixie
+SETTING ?= root user
+check-fresh:
+	tests/check-fresh $(abspath $(target)) '$(SUITE)' $(SETTING)
 
 # Builds the packages, installs them on a Debian 13 without anything else, and removes them again.
 check-packages: dist
