@@ -23,20 +23,27 @@ use common::{
     tools::Scratch,
 };
 
-/// The page faults of the new instance until sam_register returns, beyond those of the least supervisor.
-const FAULTS_OF_INSTANCE: i64 = 7;
+// Each bound on page faults and memory is half as much again as what was measured, because the addresses of stack and
+// libraries decide how many pages they touch. Bounds on instructions have a quarter more, for other compilers.
 
-/// The page faults of the supervisor for each restart, beyond those of the least supervisor. Three, and one if the part of
-/// the stack that it uses happens to lie in two pages.
-const FAULTS_OF_SUPERVISOR: i64 = 4;
+/// The page faults of the new instance until sam_register returns, beyond those of the least supervisor: 7.
+const FAULTS_OF_INSTANCE: i64 = 10;
 
-/// The pages that only the supervisor has written, beyond those of the least supervisor: four, and one as above.
-const PAGES_OF_SUPERVISOR: i64 = 5;
+/// The page faults of the supervisor for each restart, beyond those of the least supervisor: 3, or 4 if the part of the
+/// stack that it uses lies in two pages.
+const FAULTS_OF_SUPERVISOR: i64 = 6;
 
-/// The system calls of the new instance until sam_register returns, without those of fork(3).
-const CALLS_OF_INSTANCE: usize = 11;
+/// The pages that only the supervisor has written, beyond those of the least supervisor: 4 or 5.
+const PAGES_OF_SUPERVISOR: i64 = 7;
 
-/// The system calls of the supervisor for each restart.
+/// The system calls of fork(3) in the C library. Their number differs between versions, so none of these is counted for a
+/// restart.
+const CALLS_OF_FORK: [&str; 6] = ["clone", "clone3", "fork", "rseq", "rt_sigprocmask", "set_robust_list"];
+
+/// The system calls of the library in the new instance until sam_register returns.
+const CALLS_OF_INSTANCE: usize = 9;
+
+/// The system calls of the library in the supervisor for each restart: 18, and two if it wakes up once more.
 const CALLS_OF_SUPERVISOR: usize = 20;
 
 /// The system calls of a store, which block and unblock signals.
@@ -46,8 +53,8 @@ const CALLS_OF_STORE: usize = 2;
 /// descriptors. They inherit any number of descriptors. Two more calls read a longer list of mappings.
 const CALLS_OF_LISTING: [usize; 2] = [41 + 2, 6];
 
-/// The instructions of the library for each heartbeat, without those of the clock.
-const INSTRUCTIONS_OF_HEARTBEAT: u64 = 40;
+/// The instructions of the library for each heartbeat, without those of the clock: 38 by rustc 1.95, 42 by rustc 1.85.
+const INSTRUCTIONS_OF_HEARTBEAT: u64 = 52;
 
 /// The stores of the last instance, see `c-tests/counts.c`.
 const STORES: usize = 10;
@@ -163,25 +170,28 @@ fn between<'a>(calls: &'a HashMap<u32, Vec<String>>, from: &str, to: &str) -> &'
 fn system_calls_of_restart_heartbeat_and_store_are_counted() {
     require(&[Ability::Tracing]);
     let calls = system_calls("sam");
-    let count = |calls: &[String], what: &str, expected: usize| {
+    let count = |calls: &[String], what: &str, most: usize| {
         println!("{what}: {}", calls.len());
-        assert_eq!(calls.len(), expected, "{what}: {calls:#?}");
+        assert!(calls.len() <= most, "{what}: {}, expected at most {most}: {calls:#?}", calls.len());
+    };
+    let without_fork = |calls: &[String]| -> Vec<String> {
+        let is_of_fork = |call: &&String| CALLS_OF_FORK.contains(&call.split('(').next().unwrap_or(call));
+        calls.iter().filter(|call| !is_of_fork(call)).cloned().collect()
     };
     count(between(&calls, "heartbeats", "heartbeats sent"), "system calls of the heartbeats", 0);
     let stores = between(&calls, "stores", "stored");
     count(stores, "system calls of the stores", STORES * CALLS_OF_STORE);
 
-    // The first two are those of fork(3) in the C library, the last one is of the program.
-    let not_ours = ["set_robust_list(", "rseq(", "getrusage("];
-    let of_instance = between(&calls, "", "registered").iter();
-    let of_instance = of_instance.filter(|call| !not_ours.iter().any(|name| call.starts_with(name)));
-    count(&of_instance.cloned().collect::<Vec<_>>(), "system calls of the instance", CALLS_OF_INSTANCE);
+    // The program itself calls getrusage.
+    let mut of_instance = without_fork(between(&calls, "", "registered"));
+    of_instance.retain(|call| !call.starts_with("getrusage("));
+    count(&of_instance, "system calls of the instance", CALLS_OF_INSTANCE);
 
     let supervisor = calls.values().max_by_key(|calls| calls.iter().filter(|call| is_fork(call)).count());
     let supervisor = supervisor.expect("the supervisor");
     let forks: Vec<usize> = (0..supervisor.len()).filter(|&at| is_fork(&supervisor[at])).collect();
     let [.., before, last] = forks[..] else { panic!("{supervisor:#?}") };
-    count(&supervisor[before..last], "system calls of the supervisor", CALLS_OF_SUPERVISOR);
+    count(&without_fork(&supervisor[before..last]), "system calls of the supervisor", CALLS_OF_SUPERVISOR);
 }
 
 /// Returns the system calls by which sam-status looked at a process: from the call that opened the process's folder in

@@ -31,6 +31,9 @@ pub enum Ability {
     Chroot,
     /// Making a PID namespace, as root or in a user namespace.
     PidNamespace,
+    /// Making a PID namespace with a /proc of its own, as a container has. In a plain chroot, whose root folder is no
+    /// mount point, the mounts cannot be made private.
+    Container,
     /// Making an isolated machine for corosync, from namespaces of mounts, processes and the network.
     Cluster,
     /// Tracing a process that the tracer did not start, as a debugger does.
@@ -79,6 +82,9 @@ impl Ability {
             Ability::PidNamespace => {
                 let words = [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "true"]].concat();
                 attempt("make a namespace of processes", &words)
+            }
+            Ability::Container => {
+                attempt("start a container", &[&words_in_container()[..], &["true"]].concat())
             }
             Ability::Cluster => {
                 let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip link add type veth";
@@ -161,6 +167,11 @@ pub fn words_in_root() -> Vec<&'static str> {
         [] => vec!["chroot"],
         options => [&["unshare"], options, &["chroot"]].concat(),
     }
+}
+
+/// Returns the words of a command that runs the program of its next arguments as process 1 of a PID namespace.
+pub fn words_in_container() -> Vec<&'static str> {
+    [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "--mount-proc"]].concat()
 }
 
 fn attempt_tracing() -> Answer {

@@ -17,20 +17,15 @@ use nix::{
 
 use crate::common::{
     Built, Ended, Library, Program, Running,
-    machine::{Ability, as_root, require},
+    machine::{Ability, as_root, require, words_in_container},
 };
 use crate::{Daemon, Folder, PATIENCE, start_with_sockets, troubled};
 
-/// Returns the words of a command that runs the program of its next arguments as process 1 of a PID namespace.
-fn as_process_1() -> Vec<&'static str> {
-    [&["unshare"], as_root(), &["--pid", "--fork", "--kill-child", "--mount-proc"]].concat()
-}
-
 /// Starts a program of `c-tests/` as process 1, with these settings.
 fn start_as_process_1(words: &[&str], variables: &[(&str, &str)]) -> Running {
-    require(&[Ability::PidNamespace]);
+    require(&[Ability::Container]);
     let program = Program::new(Built::WithOurs, words);
-    let mut command = program.command_through(&as_process_1(), Library::Ours);
+    let mut command = program.command_through(&words_in_container(), Library::Ours);
     command.envs(variables.iter().copied());
     program.start_as(command)
 }
@@ -69,9 +64,9 @@ pub fn process_1_reaps_orphans() {
 
 /// A container without /dev/log, without /proc, and with a root folder that cannot be written.
 pub fn process_1_restarts_without_proc_in_a_read_only_root() {
-    require(&[Ability::PidNamespace, Ability::Chroot]);
+    require(&[Ability::Container, Ability::Chroot]);
     let folder = Folder::new("container");
-    let program = troubled(&["200", "signal=9", "hang", "stop"]);
+    let program = troubled(&["1500", "signal=9", "hang", "stop"]);
     folder.copy(&program);
     let enter = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec chroot "$0" "$@""#;
     let root = folder.0.to_str().expect("the path is UTF-8");
