@@ -193,9 +193,10 @@ demo: stage
 faults: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test faults
 
-# Hundreds of supervised programs under random attack: make soak SECONDS=3600; also part of check, for a minute.
-# SEED=n repeats a run, SAM_STANDBY=1 is taken over by faults and soak.
+# Hundreds of supervised programs under random attack: make soak SECONDS=3600.
+# SEED=n repeats a run, SAM_STANDBY=1 is taken over by faults and soak. check runs fewer programs for less time.
 soak: export SOAK_SECONDS = $(SECONDS)
+soak: export SOAK_SLOTS = 300
 soak: SECONDS = 60
 soak: test-packages stage
 	SAM_PREFIX='$(stage)' $(CARGO) test --quiet --test soak

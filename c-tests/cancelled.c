@@ -66,7 +66,7 @@ static const struct call {
 };
 
 /* Makes the call with a cancellation pending. */
-static void *call_once(void *call)
+static void *make_one_call(void *call)
 {
 	pthread_cancel(pthread_self());
 	((const struct call *)call)->make();
@@ -93,7 +93,7 @@ static void cancel(const struct call *call, int asynchronous, int round)
 	void *result = NULL;
 
 	in_thread = returned = 0;
-	if (pthread_create(&thread, NULL, asynchronous ? call_often : call_once, (void *)call) != 0) {
+	if (pthread_create(&thread, NULL, asynchronous ? call_often : make_one_call, (void *)call) != 0) {
 		observe("no thread: %s", strerror(errno));
 		_exit(1);
 	}

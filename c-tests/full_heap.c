@@ -11,6 +11,7 @@ static void fill_heap(void)
 {
 	struct rlimit limit;
 	unsigned long pages;
+	void *volatile block;
 	size_t size;
 	FILE *file = fopen("/proc/self/statm", "r");
 
@@ -22,7 +23,8 @@ static void fill_heap(void)
 	limit.rlim_cur = (rlim_t)(pages * (unsigned long)sysconf(_SC_PAGESIZE)) + (1 << 16);
 	setrlimit(RLIMIT_AS, &limit);
 	for (size = 1 << 16; size > 0; size /= 2) {
-		while (malloc(size) != NULL) {
+		/* Without `block`, a compiler may leave out the allocation. */
+		while ((block = malloc(size)) != NULL) {
 		}
 	}
 }

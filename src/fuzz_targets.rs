@@ -55,7 +55,7 @@ impl Input<'_> {
     }
 
     fn number(&mut self) -> u64 {
-        (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
+        (0..8).fold(0, |number, _| (number << 8) | u64::from(self.byte()))
     }
 
     /// Returns a number that the fuzz input selects. Any number can occur, but small numbers and numbers close to
@@ -68,8 +68,8 @@ impl Input<'_> {
             2 => near,
             3 => near.wrapping_add(byte),
             4 => near.wrapping_sub(byte),
-            5 => near << 1 | byte & 1,
-            6 => near.wrapping_sub(byte << 20) << 1 | 1,
+            5 => (near << 1) | (byte & 1),
+            6 => (near.wrapping_sub(byte << 20) << 1) | 1,
             _ => self.number(),
         }
     }

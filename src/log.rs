@@ -156,7 +156,7 @@ impl Log {
     }
 
     fn write_to_syslog(&mut self, entry: &Entry) -> io::Result<()> {
-        let (date, priority) = (clock::local_date(), DAEMON << 3 | entry.priority as u8);
+        let (date, priority) = (clock::local_date(), (DAEMON << 3) | entry.priority as u8);
         let (program, pid, text) = (&self.program, process::own_pid(), &entry.text);
         self.send_to_syslog(format!("<{priority}>{date} {program}[{pid}]: sam: {text}\0").as_bytes())
     }

@@ -62,7 +62,7 @@ impl CmapRecord {
     /// Packs state and heartbeat time into one word, which the supervisor stores for the cluster helper in a single
     /// step. The word is never 0.
     pub fn to_word(self) -> u64 {
-        self.last_updated.map_or(0, MonotonicTime::as_ns) << CmapState::BITS | self.state as u64
+        (self.last_updated.map_or(0, MonotonicTime::as_ns) << CmapState::BITS) | self.state as u64
     }
 
     /// Returns the state and the heartbeat time that [`to_word`](CmapRecord::to_word) packed into `word`. Returns

@@ -179,7 +179,7 @@ impl Committed {
     }
 
     fn to_word(self) -> u64 {
-        (self.size as u64) << 1 | self.slot as u64
+        ((self.size as u64) << 1) | self.slot as u64
     }
 }
 

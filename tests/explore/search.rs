@@ -45,7 +45,7 @@ impl Hasher for Relative {
     fn write(&mut self, bytes: &[u8]) {
         // Slices of numbers are hashed as one run of bytes.
         for word in bytes.chunks(8) {
-            self.write_u64(word.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+            self.write_u64(word.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte)));
         }
     }
 

@@ -24,7 +24,7 @@ impl Phase {
     /// Packs this phase and the time `now` at which it begins into one word for the control page. So the supervisor
     /// reads both in a single step.
     pub(super) fn since(self, now: MonotonicTime) -> u64 {
-        now.as_ns() << Phase::BITS | self as u64
+        (now.as_ns() << Phase::BITS) | self as u64
     }
 
     /// Returns the phase in the low bits of a word of the control page. A number that stands for no phase, which only a

@@ -12,7 +12,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 /// The facility LOG_DAEMON and the severity LOG_WARNING of syslog(3).
-const PRIORITY: u8 = 3 << 3 | 4;
+const PRIORITY: u8 = (3 << 3) | 4;
 
 /// The socket of the syslog daemon.
 const SYSLOG: &str = "/dev/log";
