@@ -553,7 +553,8 @@ impl Supervisor {
         // SAFETY: the child takes no lock of another thread before it returns from sam_register: it uses the allocator,
         // which fork(3) keeps usable, and the session, whose lock this thread holds. All signals are blocked.
         #[allow(unsafe_code)]
-        match unsafe { process::fork() } {
+        let forked = unsafe { process::fork() };
+        match forked {
             Ok(None) => {
                 self.descent_mark.set();
                 Ok(ControlFlow::Break(control_page.into_instance_end()))

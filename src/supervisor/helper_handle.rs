@@ -98,7 +98,8 @@ fn fork(channels: &Channels, body: impl FnOnce(&Channels, &Origin)) -> nix::Resu
     // copy of the library's memory, and corosync's libraries, which it opens itself. The caller has all signals
     // blocked.
     #[allow(unsafe_code)]
-    match unsafe { process::fork() }? {
+    let forked = unsafe { process::fork() };
+    match forked? {
         Some(pid) => Ok(pid),
         None => process::run_and_exit(|| {
             if origin.has_ended() {

@@ -28,7 +28,7 @@ impl DescentMark {
     /// RLIMIT_LOCKS, which no administrator would set. Supervisors with different seeds most likely have different marks.
     pub fn new(seed: u64) -> DescentMark {
         // A limit that nobody would set.
-        let soft = (seed ^ seed >> 30) as u32 & 0x3fff_ffff | 0x4000_0000;
+        let soft = ((seed ^ (seed >> 30)) as u32 & 0x3fff_ffff) | 0x4000_0000;
         let hard = Limits::of(Resource::Locks).ok().map(|limits| limits.hard);
         DescentMark { soft, hard: hard.filter(|&hard| hard >= soft.into()) }
     }

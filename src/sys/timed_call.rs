@@ -44,9 +44,10 @@ impl TimedCall {
         time: &mut Option<timespec>,
         arguments: impl Fn(usize) -> [usize; 5],
     ) -> c_int {
-        // SAFETY: the caller keeps to the conditions, and the time is valid during the call.
-        let call =
-            |number, [a, b, c, d, e]: [usize; 5]| unsafe { libc::syscall(number, a, b, c, d, e) as c_int };
+        let call = |number, [a, b, c, d, e]: [usize; 5]| {
+            // SAFETY: the caller keeps to the conditions, and the time is valid during the call.
+            unsafe { libc::syscall(number, a, b, c, d, e) as c_int }
+        };
         if cfg!(target_pointer_width = "32") {
             let mut wide = time.map(|time| WideTime { seconds: time.tv_sec as _, ns: time.tv_nsec as _ });
             let result = call(self.number_on_32_bits, arguments(address(&mut wide)));
