@@ -75,7 +75,7 @@ fn assignments() -> Result<String, Box<dyn Error>> {
     let mut names: Vec<&str> = names.flatten().filter(|name| !name.is_empty()).filter(is_there).collect();
     names.sort();
     names.dedup();
-    Ok(names.iter().map(|name| format!("{name} = sam_direct_{name};\n")).collect::<Vec<_>>().concat())
+    Ok(names.iter().map(|name| format!("{name} = sam_direct_{name};\n")).collect())
 }
 
 /// Returns the linker `name` of the compiler driver that rustc links with.

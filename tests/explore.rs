@@ -243,7 +243,7 @@ fn themes() -> Vec<Theme> {
 fn matrix() -> Vec<Config> {
     let mut configs = vec![];
     for bits in 0..1 << 9 {
-        let bit = |number: u32| bits >> number & 1 == 1;
+        let bit = |number: u32| (bits >> number) & 1 == 1;
         let config = Config {
             restart: bit(0),
             quorum: bit(1),

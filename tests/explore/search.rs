@@ -55,7 +55,7 @@ impl Hasher for Relative {
             self.add(value);
         } else {
             let relative = value.clamp(self.now - EARLIEST, self.now + LATEST) - (self.now - EARLIEST);
-            self.add(relative | 1 << 63);
+            self.add(relative | (1 << 63));
         }
     }
 

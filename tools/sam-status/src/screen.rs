@@ -60,7 +60,7 @@ impl Screen {
         let lines = all[..shown].iter().copied().chain(more.as_deref());
         // Cursor home, then each line with the rest of the line cleared, then the rest of the screen cleared
         // (console_codes(4)). To clear the screen first would make it flicker.
-        let lines = lines.map(|line| format!("{line}\x1b[K\n")).collect::<Vec<_>>().concat();
+        let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
         format!("\x1b[H{lines}\x1b[J")
     }
 }
