@@ -66,7 +66,7 @@ DEB_FLAGS =
 RPM_FLAGS =
 
 .PHONY: all install install-strip uninstall header completions demo check test try faults soak explore models miri fuzz test-packages \
-    bench bench-chart bench-packages lint dist deb rpm check-fresh check-packages check-builds check-upgrade \
+    bench bench-chart bench-packages lint dist deb rpm need-deb need-rpm check-fresh check-packages check-builds check-upgrade \
     check-systemd check-programs compare-run check-architectures clean stage
 
 # cargo has a variable for the compiler driver that links for a platform. Whoever sets that has chosen.
@@ -89,9 +89,14 @@ define newline
 
 
 endef
+# Says what to do in a checkout that belongs to somebody else, before anything is installed or built.
+writable = @mkdir -p $(target) 2>/dev/null && [ -w $(target) ] || { \
+    echo 'cannot write to $(target): set CARGO_TARGET_DIR to a folder that can be written' >&2; exit 1; }
+
 # cargo knows what is out of date. sam-run links with the library, so it is built after that. One command for each package,
 # because in one command the crates that both use would be built with the features that either wants.
 define build
+$(writable)
 tools/cargo-build $(built) $(CARGO) build --profile $(PROFILE) $(TARGET:%=--target %) --package libsam
 $(foreach program,$(programs),tools/cargo-build $(built) $(CARGO) build --profile $(PROFILE) $(TARGET:%=--target %) --package $(program)$(newline))
 tools/check-library $(library)
@@ -230,6 +235,7 @@ miri:
 
 # Installs what the tests need and this machine does not have.
 test-packages:
+	$(writable)
 	tests/install-packages
 
 # Looks for bytes with which an instance could harm its supervisor or the next instance: make fuzz SECONDS=600. Needs a
@@ -263,6 +269,7 @@ bench-packages:
 	tests/install-packages runit s6 libsystemd-dev
 
 lint:
+	@tests/need lint rustfmt=rustfmt cargo-clippy=rust-clippy
 	$(CARGO) fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
@@ -278,12 +285,18 @@ lint:
 dist:
 	packaging/dist $(version) $(target)/dist
 
+need-deb:
+	@tests/need deb git=git xz=xz-utils dpkg-buildpackage=dpkg-dev dh=debhelper
+
+need-rpm:
+	@tests/need rpm git=git xz=xz-utils rpmbuild=rpm
+
 # Debian packages, for a Debian of 13 or later, in target/deb.
-deb: dist
+deb: need-deb dist
 	packaging/deb $(target)/dist/libsam-$(version).tar.xz $(target)/deb $(DEB_FLAGS)
 
 # RPM packages, in target/rpm/RPMS.
-rpm: dist
+rpm: need-rpm dist
 	rpmbuild -bb $(RPM_FLAGS) --define '_topdir $(abspath $(target))/rpm' \
 	    --define '_sourcedir $(abspath $(target))/dist' packaging/rpm/libsam.spec
 

@@ -48,7 +48,8 @@ int main(int argc, char **argv)
 	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	code = sam_register(&instance);
 	if (getpid() == supervisor) {
-		observe("the program's code runs in the supervisor: sam_register: %d", (int)code);
+		observe("the program's code runs in the supervisor");
+		observe("# sam_register %d", (int)code);
 		return 1;
 	}
 	if (instance > 1 && resource == RLIMIT_NPROC && !*lifted) {

@@ -34,7 +34,8 @@ int main(int argc, char **argv)
 	MUST(sam_initialize(INTERVAL_MS, SAM_RECOVERY_POLICY_RESTART));
 	result = sam_register(&instance);
 	if (result != CS_OK) {
-		observe("the program's code runs in the supervisor: sam_register: %d", (int)result);
+		observe("the program's code runs in the supervisor");
+		observe("# sam_register %d", (int)result);
 		return 1;
 	}
 	observe("instance %u", instance);

@@ -477,7 +477,7 @@ fn faults() -> Vec<Fault> {
                 Exit(1),
                 &[
                     "instance 1",
-                    "the program's code runs in the supervisor: sam_register: 2",
+                    "the program's code runs in the supervisor",
                     "the limit is lifted",
                 ],
             ),
@@ -491,7 +491,7 @@ fn faults() -> Vec<Fault> {
                 Exit(1),
                 &[
                     "instance 1",
-                    "the program's code runs in the supervisor: sam_register: 2",
+                    "the program's code runs in the supervisor",
                     "the limit is lifted",
                 ],
             ),
@@ -939,7 +939,7 @@ fn faults() -> Vec<Fault> {
                 &[
                     "instance 1",
                     "alive after four intervals",
-                    "the program's code runs in the supervisor: sam_register: 2",
+                    "the program's code runs in the supervisor",
                 ],
             ),
             shows(Exit(3), &["instance 1", "alive after four intervals"]),
