@@ -475,11 +475,7 @@ fn faults() -> Vec<Fault> {
             &["fork_fails", "processes"],
             shows(
                 Exit(1),
-                &[
-                    "instance 1",
-                    "the program's code runs in the supervisor",
-                    "the limit is lifted",
-                ],
+                &["instance 1", "the program's code runs in the supervisor", "the limit is lifted"],
             ),
             shows(Exit(0), &["instance 1", "the limit is lifted", "the next instance"]),
         ),
@@ -489,11 +485,7 @@ fn faults() -> Vec<Fault> {
             &["fork_fails", "descriptors"],
             shows(
                 Exit(1),
-                &[
-                    "instance 1",
-                    "the program's code runs in the supervisor",
-                    "the limit is lifted",
-                ],
+                &["instance 1", "the program's code runs in the supervisor", "the limit is lifted"],
             ),
             shows(Exit(0), &["instance 1", "the next instance", "the limit is lifted"]),
         ),
@@ -936,11 +928,7 @@ fn faults() -> Vec<Fault> {
             &["pid_namespace", "new"],
             shows(
                 Exit(1),
-                &[
-                    "instance 1",
-                    "alive after four intervals",
-                    "the program's code runs in the supervisor",
-                ],
+                &["instance 1", "alive after four intervals", "the program's code runs in the supervisor"],
             ),
             shows(Exit(3), &["instance 1", "alive after four intervals"]),
         ),
