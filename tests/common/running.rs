@@ -67,25 +67,21 @@ impl From<ExitStatus> for Ended {
 
 /// Resets what the test process inherits from the caller of the tests, and makes it the reaper of its programs'
 /// orphans. It can wait for its children although the caller ignores SIGCHLD, it blocks no signal, and it makes files
-/// with the usual modes. Signals that the caller ignores, as nohup(1) does, do nothing in this process, but have their
-/// default dispositions in the programs that it starts. Later calls do nothing.
-///
-/// So a program needs no preparation between fork and exec, and std starts it by posix_spawn(3), which does not copy the
-/// memory of this process.
+/// with the usual modes. Later calls do nothing.
 pub fn reset_process_state() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: the default disposition runs no code.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.expect("reset SIGCHLD");
-        (1..=libc::SIGRTMAX()).for_each(handle_if_ignored);
         SigSet::empty().thread_set_mask().expect("unblock signals");
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
         prctl::set_child_subreaper(true).expect("become the subreaper of test programs");
     });
 }
 
-/// Handles a signal that is ignored, by doing nothing. exec(3) resets a signal that is handled, and lets it be ignored
-/// otherwise. std ignores SIGPIPE, and resets it in the programs that it starts.
+/// Handles a signal that the caller ignores, as nohup(1) does, by doing nothing: exec(3) resets the signals that are
+/// handled, and not those that are ignored. So a program needs no preparation between fork and exec, and std starts it by
+/// posix_spawn(3), which does not copy the memory of this process. SIGPIPE is reset by std, which ignores it.
 fn handle_if_ignored(number: libc::c_int) {
     extern "C" fn do_nothing(_: libc::c_int) {}
     // SAFETY: zeroes are a valid sigaction, both pointers are valid or null, and the handler does nothing. The calls fail
@@ -243,6 +239,7 @@ impl Running {
         let (name, value) =
             ("LIBSAM_TEST_PROGRAM", format!("{}.{}", id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         command.env(name, &value).process_group(0);
+        (1..=libc::SIGRTMAX()).for_each(handle_if_ignored);
         // Taken before the program starts, so that a lifetime is never measured as shorter than it was.
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {title}: {error}"));
