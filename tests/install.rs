@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::tools::{Scratch, run};
+use common::tools::{Scratch, run, write_script};
 use object::{Object, ObjectSymbol};
 
 /// Runs `make install` with these variables and umask 077 into a private folder. Builds nothing, but installs the files
@@ -188,8 +188,7 @@ fn ldconfig(scratch: &Scratch, libraries: &[&Path]) -> PathBuf {
     let called = scratch.path("called");
     let script =
         format!("#!/bin/sh\n[ \"$*\" = -p ] && printf '%b' '{list}' || echo >'{}'\n", called.display());
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&program, &script);
     program
 }
 
@@ -263,8 +262,7 @@ fn package_manager(scratch: &Scratch, name: &str, said: &str, file: &str) -> Pat
     let script = format!(
         "#!/bin/sh\nfor file; do case $file in */{file}) echo \"{said}\"; exit 0 ;; esac; done\nexit 1\n"
     );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&program, &script);
     folder
 }
 

@@ -1,13 +1,12 @@
 //! sam-run in a cluster: a program that does not use libsam runs on the quorate side only.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
 use crate::common::prefix;
-use crate::common::tools::Scratch;
+use crate::common::tools::{Scratch, write_script};
 use crate::corosync::{Cluster, Node};
 use crate::namespace::Namespace;
 use crate::program::Program;
@@ -25,8 +24,9 @@ while :; do sleep 0.1; done
 fn script(scratch: &Scratch) -> PathBuf {
     fs::create_dir_all(scratch.path("")).unwrap();
     let path = scratch.path("program");
-    fs::write(&path, SCRIPT).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    if !path.exists() {
+        write_script(&path, SCRIPT);
+    }
     path
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::{ffi::OsStringExt, fs::PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -68,6 +68,14 @@ pub fn copy_program(from: &Path, to: &Path) {
         copy
     });
     assert!(status.success(), "cp {} {} failed: {said}", from.display(), to.display());
+}
+
+/// Writes a script that can be executed. Like [`copy_program`], it leaves the last step to a child process.
+pub fn write_script(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).expect("write a script");
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("make a script executable");
+    copy_program(&draft, path);
 }
 
 /// A temporary folder that is removed after the test.
