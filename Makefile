@@ -193,7 +193,6 @@ stage: all
 # takes a quarter of the time.
 demo:
 	$(writable)
-	@mkdir -p '$(demo)'
 	@echo 'Fetching crates ..'
 	@$(CARGO) fetch --quiet
 	@echo 'Building the library, without optimisation ..'

@@ -16,7 +16,7 @@ use super::signals::Signal;
 ///
 /// The application's pthread_atfork(3) handlers run on this stack if the function that runs there forks, so it is not
 /// small.
-#[allow(clippy::unwrap_used)] // by the compiler, which clippy 1.85 does not see
+#[allow(clippy::unwrap_used)] // evaluated at compile time, which clippy 1.85 does not consider
 const STACK_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
 
 /// The size in bytes of the guard below the stack of a hidden child process, where any access is an error. A multiple
@@ -79,7 +79,7 @@ fn clone_and_wait<F: FnOnce() -> u8>(stack: &Stack, task: &mut Option<F>) -> nix
 struct Stack(NonNull<c_void>);
 
 impl Stack {
-    #[allow(clippy::unwrap_used)] // by the compiler, which clippy 1.85 does not see
+    #[allow(clippy::unwrap_used)] // evaluated at compile time, which clippy 1.85 does not consider
     const LENGTH: NonZeroUsize = NonZeroUsize::new(STACK_BYTES.get() + GUARD_BYTES).unwrap();
 
     fn new() -> nix::Result<Stack> {

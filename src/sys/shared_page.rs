@@ -55,7 +55,7 @@ impl SharedPage {
     /// other.
     pub const FUTEXES: usize = 64;
 
-    #[allow(clippy::unwrap_used)] // by the compiler, which clippy 1.85 does not see
+    #[allow(clippy::unwrap_used)] // evaluated at compile time, which clippy 1.85 does not consider
     const MAPPED_BYTES: NonZeroUsize = NonZeroUsize::new(size_of::<Layout>()).unwrap();
     /// The size in bytes of the memory file of a [`SharedPage`]. It is 4096 also on machines whose memory pages are
     /// larger. No machine has smaller ones.
