@@ -257,7 +257,7 @@ fuzz:
 
 # Compares with Debian's libsam4. QUICK=1 takes fewer samples.
 bench: stage $(bench_programs)
-	$(CARGO) run --quiet --example bench -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
+	$(CARGO) run --quiet --manifest-path benches/Cargo.toml --target-dir $(target) -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
 
 # Keeps the pictures and the tables of the last comparison.
 bench-chart:
@@ -280,9 +280,10 @@ bench-packages:
 lint:
 	@tests/need lint rustfmt=rustfmt cargo-clippy=rust-clippy
 	$(CARGO) fmt --all --check
-	rustfmt --check --edition 2024 fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
+	rustfmt --check --edition 2024 benches/main.rs fuzz/targets/*.rs loom/src/lib.rs loom/tests/*.rs
 	RUSTFLAGS='$(RUSTFLAGS) --cfg loom' $(CARGO) clippy --manifest-path loom/Cargo.toml --target-dir $(target)/loom \
 	    --lib --test models -- -D warnings
+	$(CARGO) clippy --manifest-path benches/Cargo.toml --target-dir $(target) -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --package headers -- --check
 	CARGO='$(CARGO)' packaging/crates --check

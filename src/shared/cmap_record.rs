@@ -69,7 +69,10 @@ impl CmapRecord {
     /// `None` for 0, which stands for no request.
     pub fn from_word(word: u64) -> Option<CmapRecord> {
         let state = CmapState::from_word(word & ((1 << CmapState::BITS) - 1))?;
-        let last_updated = Some(word >> CmapState::BITS).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
+        let last_updated = match word >> CmapState::BITS {
+            0 => None,
+            ns => Some(MonotonicTime::from_ns(ns)),
+        };
         Some(CmapRecord { state, last_updated })
     }
 }

@@ -328,7 +328,7 @@ impl Details {
             version: Text::read(&words[VERSION..])?,
             born: words[BORN],
             recent_restarts: RecentRestarts::of(words[RECENT..].first_chunk()?),
-            last_end: Some(end).filter(|_| kind != 0),
+            last_end: (kind != 0).then_some(end),
         })
     }
 }

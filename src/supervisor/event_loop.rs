@@ -926,7 +926,7 @@ impl Supervisor {
             named: control_page.claimant().map(Pid::from_raw),
             has_forked: control_page.has_forked(),
             was_apart: self.instances_in_other_pid_namespace,
-            mark: Some(self.descent_mark).filter(|mark| mark.can_be_set()),
+            mark: self.descent_mark.can_be_set().then_some(self.descent_mark),
         };
         daemonized::find(&instance, &self.other_children())
     }

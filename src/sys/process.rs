@@ -214,7 +214,8 @@ impl Drop for Subreaper {
 /// Returns the pid of the parent of the calling process, or `None` if the parent is in another PID namespace.
 pub fn parent() -> Option<Pid> {
     // getppid(2) returns 0 then.
-    Some(nix::unistd::getppid()).filter(|parent| parent.as_raw() != 0)
+    let parent = nix::unistd::getppid();
+    (parent.as_raw() != 0).then_some(parent)
 }
 
 /// The supervisor as the parent of the processes that it is about to fork. These processes use this value to find out

@@ -94,7 +94,10 @@ impl View {
     /// index.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
-        let time = |place| Some(word(place)).filter(|&ns| ns != 0).map(MonotonicTime::from_ns);
+        let time = |place| match word(place) {
+            0 => None,
+            ns => Some(MonotonicTime::from_ns(ns)),
+        };
         let phase = word(Word::Phase);
         View {
             phase: Phase::of(phase),

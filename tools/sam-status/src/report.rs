@@ -295,17 +295,17 @@ impl Report {
         let deadline = match activity {
             Activity::Watched if is_started && interval > 0 => Some(heartbeat.saturating_add(interval)),
             Activity::Watched | Activity::Launching | Activity::Held | Activity::Over => None,
-            Activity::Warned | Activity::Ending | Activity::Pausing => Some(until).filter(|&until| until > 0),
+            Activity::Warned | Activity::Ending | Activity::Pausing => (until > 0).then_some(until),
         };
         self.instance = Some(pages.status.id);
         self.pid = pages.instance;
         self.policy = Some(policy(pages.status.policy));
-        self.interval_ms = Some(ms(interval)).filter(|&interval| interval > 0);
-        self.heartbeat_age_ms = Some(ms(now.monotonic - heartbeat)).filter(|_| heartbeat > 0);
+        self.interval_ms = (ms(interval) > 0).then(|| ms(interval));
+        self.heartbeat_age_ms = (heartbeat > 0).then(|| ms(now.monotonic - heartbeat));
         self.time_left_ms = deadline.map(|deadline| ms(deadline.saturating_sub(now.monotonic)));
         self.restarts = Some(pages.status.restarts);
         let event = Last { what: last.to_string(), at: seconds(last_at), age_ms: now.age_ms(last_at) };
-        self.last = Some(event).filter(|_| last_at > 0);
+        self.last = (last_at > 0).then_some(event);
         match &pages.status.details {
             Some(details) => self.add_details(details, now),
             // The library is version 0.2.0 or older.
@@ -326,7 +326,7 @@ impl Report {
     fn add_details(&mut self, details: &Details, now: Now) {
         self.recent_restarts = Some(details.recent_restarts.number_at(now.monotonic));
         let uptime = ms(now.since_boot.saturating_sub(details.born));
-        self.uptime_ms = Some(uptime).filter(|_| details.born > 0 && self.pid.is_some());
+        self.uptime_ms = (details.born > 0 && self.pid.is_some()).then_some(uptime);
         self.last_end = details.last_end.as_ref().map(|end| End::of(end, now));
         let version = details.version.to_string();
         self.library_is_old |= is_older(&version, env!("CARGO_PKG_VERSION"));

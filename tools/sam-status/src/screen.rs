@@ -56,7 +56,7 @@ impl Screen {
             [summary].into_iter().chain(notes.iter().map(String::as_str)).chain(table.lines()).collect();
         let shown = if all.len() <= height { all.len() } else { height.saturating_sub(1) };
         let more = all.len() - shown;
-        let more = Some(format!("({more} more)")).filter(|_| more > 0);
+        let more = (more > 0).then(|| format!("({more} more)"));
         let lines = all[..shown].iter().copied().chain(more.as_deref());
         // Cursor home, then each line with the rest of the line cleared, then the rest of the screen cleared
         // (console_codes(4)). To clear the screen first would make it flicker.
