@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    env,
     fmt::{self, Display, Formatter},
     fs::{self, File},
     io::{self, Read, Write},
@@ -236,8 +237,10 @@ impl Running {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         reset_process_state();
         let title = format!("{command:?}");
-        let (name, value) =
-            ("LIBSAM_TEST_PROGRAM", format!("{}.{}", id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let name = "LIBSAM_TEST_PROGRAM";
+        // A program that this driver has started may use it, too, and not end what it has started.
+        let outer = env::var(name).unwrap_or_default();
+        let value = format!("{outer}{}.{}/", id(), COUNT.fetch_add(1, Ordering::Relaxed));
         command.env(name, &value).process_group(0);
         (1..=libc::SIGRTMAX()).for_each(handle_if_ignored);
         // Taken before the program starts, so that a lifetime is never measured as shorter than it was.
@@ -483,10 +486,11 @@ fn strays(mark: &str) -> Vec<Pid> {
     children.filter(|pid| has_mark(*pid, mark)).map(Pid::from_raw).collect()
 }
 
-/// Returns `true` if the process has `mark` in its environment.
+/// Returns `true` if the process has `mark` in its environment, or the mark of a program that such a process has started
+/// with this driver.
 fn has_mark(pid: i32, mark: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
 }
 
 /// Observes whether the processes of a program run.
