@@ -1,5 +1,6 @@
 /* A daemon as a service manager runs it: sends heartbeats, stops on SIGTERM with the exit status of its argument, and is
- * warned by SIGUSR1. SIGUSR2 makes it hang. `service CODE at-once`: exits with CODE as soon as it has started. */
+ * warned by SIGUSR1. SIGUSR2 makes it hang. `service CODE at-once`: exits with CODE as soon as it has started.
+ * `service CODE INTERVAL_MS`: another interval than a second. */
 #include "observe.h"
 
 static volatile sig_atomic_t terms, hangs;
@@ -26,17 +27,18 @@ static void on_hang(int number)
 int main(int argc, char **argv)
 {
 	int code = argc > 1 ? atoi(argv[1]) : 0;
+	int interval_ms = argc > 2 ? atoi(argv[2]) : 1000;
 	unsigned int instance;
 
 	on_signal(SIGTERM, on_term);
 	on_signal(SIGABRT, on_abort);
 	on_signal(SIGUSR2, on_hang);
-	MUST(sam_initialize(1000, SAM_RECOVERY_POLICY_RESTART));
+	MUST(sam_initialize(interval_ms, SAM_RECOVERY_POLICY_RESTART));
 	MUST(sam_warn_signal_set(SIGUSR1));
 	MUST(sam_register(&instance));
 	MUST(sam_start());
 	observe("instance %u runs", instance);
-	if (argc > 2) {
+	if (interval_ms == 0) {
 		return code;
 	}
 	while (terms == 0) {
