@@ -257,7 +257,8 @@ fuzz:
 
 # Compares with Debian's libsam4. QUICK=1 takes fewer samples.
 bench: stage $(bench_programs)
-	$(CARGO) run --quiet --manifest-path benches/Cargo.toml --target-dir $(target) -- $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
+	$(CARGO) run --quiet --manifest-path benches/Cargo.toml --target-dir $(target) -- \
+	    $(if $(QUICK),--quick) $(target)/bench '$(stage)/lib'
 
 # Keeps the pictures and the tables of the last comparison.
 bench-chart:

@@ -27,7 +27,8 @@ static void on_hang(int number)
 int main(int argc, char **argv)
 {
 	int code = argc > 1 ? atoi(argv[1]) : 0;
-	int interval_ms = argc > 2 ? atoi(argv[2]) : 1000;
+	int at_once = argc > 2 && strcmp(argv[2], "at-once") == 0;
+	int interval_ms = argc > 2 && !at_once ? atoi(argv[2]) : 1000;
 	unsigned int instance;
 
 	on_signal(SIGTERM, on_term);
@@ -38,7 +39,7 @@ int main(int argc, char **argv)
 	MUST(sam_register(&instance));
 	MUST(sam_start());
 	observe("instance %u runs", instance);
-	if (interval_ms == 0) {
+	if (at_once) {
 		return code;
 	}
 	while (terms == 0) {

@@ -18,6 +18,11 @@ impl MonotonicTime {
         MonotonicTime(ns)
     }
 
+    /// Returns the time in a word of a shared page, in ns, or `None` for 0, which stands for no time there.
+    pub fn from_word(ns: u64) -> Option<MonotonicTime> {
+        (ns != 0).then_some(MonotonicTime(ns))
+    }
+
     /// Returns the value that CLOCK_MONOTONIC shows at this time, in ns.
     pub const fn as_ns(self) -> u64 {
         self.0

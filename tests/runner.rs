@@ -28,10 +28,10 @@ use nix::{
 
 /// The variable that names the inner test.
 const INNER: &str = "LIBSAM_TEST_INNER";
-/// The lateness that a test with a healthy program allows. Beside busy sessions a process may get no processor for seconds. The
-/// program is warned after an interval of 6 s.
+/// The lateness that a test with a healthy program allows, which is warned after an interval of 6 s. Beside busy sessions
+/// a process may get no processor for seconds.
 const ALLOWED: Duration = Duration::from_secs(4);
-/// The lateness that a test without a program allows.
+/// The lateness that the test without a program allows.
 const ALLOWED_WITHOUT: Duration = Duration::from_millis(500);
 
 /// Expects a healthy program to be left alone until it is told to end.

@@ -69,10 +69,7 @@ impl CmapRecord {
     /// `None` for 0, which stands for no request.
     pub fn from_word(word: u64) -> Option<CmapRecord> {
         let state = CmapState::from_word(word & ((1 << CmapState::BITS) - 1))?;
-        let last_updated = match word >> CmapState::BITS {
-            0 => None,
-            ns => Some(MonotonicTime::from_ns(ns)),
-        };
+        let last_updated = MonotonicTime::from_word(word >> CmapState::BITS);
         Some(CmapRecord { state, last_updated })
     }
 }

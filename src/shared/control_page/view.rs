@@ -94,10 +94,7 @@ impl View {
     /// index.
     pub fn of(word: impl Fn(usize) -> u64) -> View {
         let word = |place: Word| word(place as usize);
-        let time = |place| match word(place) {
-            0 => None,
-            ns => Some(MonotonicTime::from_ns(ns)),
-        };
+        let time = |place| MonotonicTime::from_word(word(place));
         let phase = word(Word::Phase);
         View {
             phase: Phase::of(phase),

@@ -300,7 +300,8 @@ impl Report {
         self.instance = Some(pages.status.id);
         self.pid = pages.instance;
         self.policy = Some(policy(pages.status.policy));
-        self.interval_ms = (ms(interval) > 0).then(|| ms(interval));
+        let interval_ms = ms(interval);
+        self.interval_ms = (interval_ms > 0).then_some(interval_ms);
         self.heartbeat_age_ms = (heartbeat > 0).then(|| ms(now.monotonic - heartbeat));
         self.time_left_ms = deadline.map(|deadline| ms(deadline.saturating_sub(now.monotonic)));
         self.restarts = Some(pages.status.restarts);
